@@ -1,0 +1,65 @@
+"""Every error Callgate raises on purpose.
+
+CallgateError                   str() is one line an operator can act on
+├── ConfigError                 settings that can't work; lists all of them
+├── RequestRefused              who asks is not who may ask
+├── ProtocolError               a peer broke its protocol
+│   ├── MediaStreamError        Twilio's side of a Media Stream (or ours, as the phone sees it)
+│   └── RealtimeError           the model's side of a Realtime session
+├── UpstreamError               no model session to be had, or it is lost
+│   └── UpstreamRefused         the model's server answered no; trying again changes nothing
+└── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CallgateError(Exception):
+    """The base of all errors raised on purpose."""
+
+
+class ConfigError(CallgateError):
+    """Settings that can't work. ``problems`` holds one sentence for each of them."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RequestRefused(CallgateError):
+    """A request that is not Twilio's, not for this account, or not for this call: answered 403."""
+
+
+class ProtocolError(CallgateError):
+    """A peer sent what its protocol does not allow."""
+
+
+class MediaStreamError(ProtocolError):
+    """A Media Streams message that can't be taken. ``code`` is Twilio's own error code for it."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        super().__init__(f"{reason} (Twilio error {code})")
+
+
+class RealtimeError(ProtocolError):
+    """A Realtime event that can't be taken."""
+
+
+class UpstreamError(CallgateError):
+    """The model's session could not be opened, or was lost."""
+
+
+class UpstreamRefused(UpstreamError):
+    """The model's server refused for a reason that another try does not change (key, quota, account)."""
+
+
+class PhoneError(CallgateError):
+    """What stops the simulated Twilio. ``code`` is Twilio's error code (https://www.twilio.com/docs/api/errors)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(f"Twilio error {code}: {reason}")

@@ -1,0 +1,309 @@
+"""The Twilio Media Streams protocol: text in, values out, and back. Pure: no I/O, no clock.
+
+Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages.
+
+Twilio sends ``connected``, ``start``, then ``media``, ``dtmf`` and ``mark`` in any order, then ``stop``.
+We send ``media``, ``mark`` and ``clear``. Audio is µ-law, 8,000 samples a second, one byte a sample, in base64;
+it is never decoded here. ``sequenceNumber``, ``media.chunk`` and ``media.timestamp`` are strings on the wire.
+
+Both ends of the socket are spoken from here: the relay reads with `parse_from_twilio` and writes with
+`encode_to_twilio`; the simulated Twilio (`callgate.phone`) reads with `parse_from_app` and writes with `encode_to_app`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from .errors import MediaStreamError
+
+SAMPLE_RATE = 8000  # samples a second; one µ-law byte a sample
+BYTES_PER_MS = SAMPLE_RATE // 1000
+FRAME_BYTES = 160  # what Twilio sends in one media message: 20 ms
+FRAME_SECONDS = FRAME_BYTES / SAMPLE_RATE
+SILENCE = 0xFF  # the µ-law byte of silence (0x00 is near full scale)
+PLAYBACK_LIMIT_BYTES = (
+    10 * 60 * SAMPLE_RATE
+)  # Twilio discards what is buffered beyond ten minutes (error 31931)
+
+UNDECODABLE = 31950  # binary frame, or text that is not JSON
+INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The socket is open; nothing is known of the call yet."""
+
+    protocol: str = "Call"
+    version: str = "1.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The stream begins: which call it is, and the ``<Parameter>`` values of the TwiML."""
+
+    stream_sid: str
+    account_sid: str
+    call_sid: str
+    custom_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tracks: tuple[str, ...] = ("inbound",)
+    encoding: str = "audio/x-mulaw"
+    sample_rate: int = SAMPLE_RATE
+    channels: int = 1
+    sequence_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Audio. ``payload`` is base64 µ-law; ``timestamp`` is in ms since the stream began (from Twilio only)."""
+
+    stream_sid: str
+    payload: str
+    track: str = "inbound"
+    chunk: int = 0
+    timestamp: int = 0
+    sequence_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """A key was pressed: one of ``0-9 * # A-D``."""
+
+    stream_sid: str
+    digit: str
+    sequence_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """To Twilio: tell me when all audio before this has played. From Twilio: it has (or was cleared)."""
+
+    stream_sid: str
+    name: str
+    sequence_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """To Twilio: throw away what is buffered; every pending mark comes back at once."""
+
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The call ended, or the stream was stopped by Twilio."""
+
+    stream_sid: str
+    account_sid: str = ""
+    call_sid: str = ""
+    sequence_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event of a later protocol version; to be ignored."""
+
+    event: str
+
+
+FromTwilio = Connected | Start | Media | Dtmf | Mark | Stop | Unknown
+FromApp = Media | Mark | Clear
+
+
+def payload_bytes(payload: str) -> int:
+    """How many µ-law bytes a base64 payload holds. Raises `MediaStreamError` where it is not base64."""
+    try:
+        return len(binascii.a2b_base64(payload, strict_mode=True))
+    except (binascii.Error, ValueError) as exc:
+        raise MediaStreamError(INVALID_MESSAGE, f"media payload is not base64: {exc}") from exc
+
+
+def parse_from_twilio(frame: str | bytes) -> FromTwilio:
+    """Read one frame as the app receives it from Twilio. Raises `MediaStreamError`."""
+    message = _load(frame)
+    event = _string(message, "event")
+    sequence = _number(message, "sequenceNumber")
+    match event:
+        case "media":
+            body = _object(message, "media")
+            payload = _string(body, "payload")
+            payload_bytes(payload)
+            return Media(
+                _string(message, "streamSid"),
+                payload,
+                _string(body, "track"),
+                _number(body, "chunk"),
+                _number(body, "timestamp"),
+                sequence,
+            )
+        case "mark":
+            return Mark(_string(message, "streamSid"), _string(_object(message, "mark"), "name"), sequence)
+        case "dtmf":
+            digit = _string(_object(message, "dtmf"), "digit")
+            if len(digit) != 1 or digit not in "0123456789*#ABCD":
+                raise MediaStreamError(INVALID_MESSAGE, f"dtmf digit {digit!r} is not a key of a telephone")
+            return Dtmf(_string(message, "streamSid"), digit, sequence)
+        case "start":
+            return _parse_start(message, sequence)
+        case "stop":
+            body = _object(message, "stop")
+            return Stop(
+                _string(message, "streamSid"), _string(body, "accountSid"), _string(body, "callSid"), sequence
+            )
+        case "connected":
+            return Connected(_string(message, "protocol"), _string(message, "version"))
+    return Unknown(event)
+
+
+def _parse_start(message: Mapping[str, Any], sequence: int) -> Start:
+    body = _object(message, "start")
+    form = _object(body, "mediaFormat")
+    parameters = body.get("customParameters") or {}
+    if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
+        raise MediaStreamError(INVALID_MESSAGE, "start.customParameters is not an object of strings")
+    tracks = body.get("tracks")
+    if not isinstance(tracks, list) or not all(isinstance(track, str) for track in tracks):
+        raise MediaStreamError(INVALID_MESSAGE, "start.tracks is not a list of strings")
+    start = Start(
+        stream_sid=_string(body, "streamSid"),
+        account_sid=_string(body, "accountSid"),
+        call_sid=_string(body, "callSid"),
+        custom_parameters=MappingProxyType(parameters),
+        tracks=tuple(tracks),
+        encoding=_string(form, "encoding"),
+        sample_rate=_number(form, "sampleRate"),
+        channels=_number(form, "channels"),
+        sequence_number=sequence,
+    )
+    if (start.encoding, start.sample_rate, start.channels) != ("audio/x-mulaw", SAMPLE_RATE, 1):
+        raise MediaStreamError(
+            INVALID_MESSAGE,
+            f"start.mediaFormat is {start.encoding} {start.sample_rate} Hz × {start.channels}, "
+            f"not audio/x-mulaw {SAMPLE_RATE} Hz × 1",
+        )
+    return start
+
+
+def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
+    """Read one frame as Twilio receives it from an app. Raises `MediaStreamError` with Twilio's code."""
+    message = _load(frame)
+    event = _string(message, "event")
+    if _string(message, "streamSid") != stream_sid:
+        raise MediaStreamError(INVALID_MESSAGE, f"{event} is for another streamSid than this stream's")
+    match event:
+        case "media":
+            payload = _string(_object(message, "media"), "payload")
+            payload_bytes(payload)
+            return Media(stream_sid, payload)
+        case "mark":
+            return Mark(stream_sid, _string(_object(message, "mark"), "name"))
+        case "clear":
+            return Clear(stream_sid)
+    raise MediaStreamError(INVALID_MESSAGE, f"{event!r} is not an event an app may send (media, mark, clear)")
+
+
+def encode_media(stream_sid: str, payload: str) -> str:
+    """The frame that plays base64 µ-law audio; the one shape that is sent often, so written by template."""
+    return f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"{payload}"}}}}'
+
+
+def encode_to_twilio(message: FromApp) -> str:
+    """The text frame of a message that an app sends."""
+    match message:
+        case Media():
+            return encode_media(message.stream_sid, message.payload)
+        case Mark():
+            body: dict[str, Any] = {"mark": {"name": message.name}}
+        case Clear():
+            body = {}
+    return _dump({"event": type(message).__name__.lower(), "streamSid": message.stream_sid, **body})
+
+
+def encode_to_app(message: FromTwilio) -> str:
+    """The text frame of a message that Twilio sends."""
+    match message:
+        case Connected():
+            return _dump({"event": "connected", "protocol": message.protocol, "version": message.version})
+        case Start():
+            body: dict[str, Any] = {
+                "start": {
+                    "accountSid": message.account_sid,
+                    "streamSid": message.stream_sid,
+                    "callSid": message.call_sid,
+                    "tracks": list(message.tracks),
+                    "mediaFormat": {
+                        "encoding": message.encoding,
+                        "sampleRate": message.sample_rate,
+                        "channels": message.channels,
+                    },
+                    "customParameters": dict(message.custom_parameters),
+                }
+            }
+        case Media():
+            body = {
+                "media": {
+                    "track": message.track,
+                    "chunk": str(message.chunk),
+                    "timestamp": str(message.timestamp),
+                    "payload": message.payload,
+                }
+            }
+        case Dtmf():
+            body = {"dtmf": {"track": "inbound_track", "digit": message.digit}}
+        case Mark():
+            body = {"mark": {"name": message.name}}
+        case Stop():
+            body = {"stop": {"accountSid": message.account_sid, "callSid": message.call_sid}}
+        case Unknown():
+            return _dump({"event": message.event})
+    return _dump(
+        {
+            "event": type(message).__name__.lower(),
+            "sequenceNumber": str(message.sequence_number),
+            **body,
+            "streamSid": message.stream_sid,
+        }
+    )
+
+
+def _dump(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, separators=(",", ":"))
+
+
+def _load(frame: str | bytes) -> Mapping[str, Any]:
+    if isinstance(frame, bytes):
+        raise MediaStreamError(UNDECODABLE, f"binary frame of {len(frame)} bytes where text is expected")
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError) as exc:
+        raise MediaStreamError(UNDECODABLE, f"frame is not JSON: {exc}") from exc
+    if not isinstance(message, dict):
+        raise MediaStreamError(INVALID_MESSAGE, f"frame is a JSON {type(message).__name__}, not an object")
+    return message
+
+
+def _string(message: Mapping[str, Any], key: str) -> str:
+    value = message.get(key)
+    if not isinstance(value, str):
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is missing or not a string")
+    return value
+
+
+def _object(message: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = message.get(key)
+    if not isinstance(value, dict):
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is missing or not an object")
+    return value
+
+
+def _number(message: Mapping[str, Any], key: str) -> int:
+    value = message.get(key, 0)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a number: {value!r}") from None
