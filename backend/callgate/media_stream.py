@@ -26,9 +26,7 @@ BYTES_PER_MS = SAMPLE_RATE // 1000
 FRAME_BYTES = 160  # what Twilio sends in one media message: 20 ms
 FRAME_SECONDS = FRAME_BYTES / SAMPLE_RATE
 SILENCE = 0xFF  # the µ-law byte of silence (0x00 is near full scale)
-PLAYBACK_LIMIT_BYTES = (
-    10 * 60 * SAMPLE_RATE
-)  # Twilio discards what is buffered beyond ten minutes (error 31931)
+PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards what is buffered beyond ten minutes (error 31931)
 
 UNDECODABLE = 31950  # binary frame, or text that is not JSON
 INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
@@ -152,9 +150,7 @@ def parse_from_twilio(frame: str | bytes) -> FromTwilio:
             return _parse_start(message, sequence)
         case "stop":
             body = _object(message, "stop")
-            return Stop(
-                _string(message, "streamSid"), _string(body, "accountSid"), _string(body, "callSid"), sequence
-            )
+            return Stop(_string(message, "streamSid"), _string(body, "accountSid"), _string(body, "callSid"), sequence)
         case "connected":
             return Connected(_string(message, "protocol"), _string(message, "version"))
     return Unknown(event)
