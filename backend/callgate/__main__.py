@@ -1,0 +1,46 @@
+"""The ``callgate`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from . import __version__
+from .config import Config
+from .errors import ConfigError
+from .logs import set_up_logging
+from .phone import cli as phone_cli
+from .server import serve
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns its exit code: 0 done, 1 not done, 2 it can't be done like this."""
+    parser = argparse.ArgumentParser(prog="callgate", description="Your own domain between Twilio and a voice model.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve_parser = commands.add_parser("serve", help="answer calls (settings from the environment and .env)")
+    serve_parser.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
+    serve_parser.set_defaults(run=_serve)
+    phone_cli.add_parser(commands)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except ConfigError as exc:
+        for problem in exc.problems:
+            print(f"callgate: {problem}", file=sys.stderr)
+        return 2
+    return code
+
+
+def _serve(args: argparse.Namespace) -> int:
+    config = Config.load(env_file=args.env_file)
+    set_up_logging(config)
+    uvloop.run(serve(config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The application: the settings and the services that the routes use, put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from quart import Quart, Response, request
+from twilio.http import HttpClient
+from werkzeug.exceptions import HTTPException
+
+from . import twiml
+from .config import Config
+from .errors import RequestRefused
+from .linecheck import LineCheck
+from .outbound import TestCallRefused, TestCalls
+from .routes import routes
+from .switchboard import Switchboard
+from .upstream import Endpoint, Upstream
+
+log = logging.getLogger(__name__)
+
+FORM_LIMIT = 64 * 1024  # bytes; Twilio's webhooks are some two kB
+FORM_DEADLINE = 5  # seconds for a request's body to come
+
+
+class Services:
+    """What the routes use: one of each, for the life of the application."""
+
+    def __init__(self, config: Config, upstream: Upstream, http_client: HttpClient | None) -> None:
+        self.switchboard = Switchboard(config, upstream)
+        self.test_calls = TestCalls(config, http_client)
+
+    def readiness(self) -> dict[str, Any]:
+        """Whether a call would be answered now. ``problems``: one sentence each."""
+        registry = self.switchboard.registry
+        problems = []
+        if registry.draining:
+            problems.append("The service is stopping: it takes no more calls.")
+        if failure := self.switchboard.upstream.failure:
+            problems.append(f"The last model session could not be opened: {failure}")
+        return {"ready": not problems, "live_calls": registry.live, "problems": problems}
+
+
+def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quart:
+    """The application for these settings. ``http_client``: how Twilio's REST API is reached, its own by default."""
+    config = config.with_rehearsal_token()
+    app = Quart(__name__)
+    app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
+    app.register_blueprint(routes)
+    app.register_error_handler(RequestRefused, _refused)
+    app.register_error_handler(TestCallRefused, _test_call_refused)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+    @app.while_serving
+    async def services() -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            url = (await stack.enter_async_context(LineCheck())).url if config.uses_line_check else None
+            upstream = Upstream(Endpoint.from_config(config, url))
+            app.extensions["callgate"] = Services(config, upstream, http_client)
+            yield
+
+    return app
+
+
+async def _refused(exc: RequestRefused) -> Response:
+    log.warning("%s %s refused with 403: %s", request.method, request.path, exc)
+    return Response("Forbidden\n", 403, content_type="text/plain")
+
+
+async def _test_call_refused(exc: TestCallRefused) -> tuple[dict[str, Any], int]:
+    log.warning("The test call is not placed: %s", exc)
+    return {"ok": False, "error": exc.error, "fix": exc.fix}, exc.status
+
+
+async def _http_error(exc: HTTPException) -> Response:
+    return Response(f"{exc.name}: {exc.description}\n", exc.code, content_type="text/plain")
+
+
+async def _unexpected(exc: Exception) -> Response:
+    """A fault of ours. A caller must not hear Twilio's "application error": they are told, and put through."""
+    log.error("Unexpected error at %s %s", request.method, request.path, exc_info=exc)
+    if request.path in ("/incoming-call", twiml.INTERRUPTED):
+        return Response(twiml.apologise(None), content_type="text/xml; charset=utf-8")
+    return Response("Internal server error\n", 500, content_type="text/plain")

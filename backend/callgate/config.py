@@ -1,0 +1,327 @@
+"""All settings, in one frozen value. The only module that reads the environment.
+
+A setting is a field of `Config` made with `_setting`: its name in the environment, how its text is read, and one
+sentence of help. `.env.example` and docs/configuration.md list the same names; a test holds the three together.
+`Config.load` reads every setting before it complains, so that one start shows everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from .errors import ConfigError
+
+SECONDS = 1.0
+
+OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
+REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
+E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+WHY_WSS: Final = (
+    "Twilio Media Streams connects only to wss:// on port 443, and the stream's URL is made from BASE_URL: "
+    "set BASE_URL=https://YOUR_DOMAIN (or the https:// address of your tunnel)"
+)
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _base_url(value: str) -> str:
+    url = value.rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "ws"):
+        raise ValueError(f"{value!r} is not encrypted. {WHY_WSS}")
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError(f"{value!r} is not an https:// address. {WHY_WSS}")
+    if parts.port not in (None, 443):
+        raise ValueError(f"{value!r} names port {parts.port}. {WHY_WSS}")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError(f"{value!r} must hold only a host name, and a path if there is one")
+    return url.replace(":443", "", 1) if parts.port else url
+
+
+def _domain(value: str) -> str:
+    name = value.rstrip(".").lower()
+    if not re.fullmatch(r"(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*", name):
+        raise ValueError(
+            f"{value!r} is not a host name: write it without https:// and without a path, as in voice.example.com"
+        )
+    return name
+
+
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise ValueError(f"{value!r} is not an e-mail address")
+    return value
+
+
+def _port(value: str) -> int:
+    return _whole(value, 0, 65535)
+
+
+def _count(value: str) -> int:
+    return _whole(value, 1, 10_000)
+
+
+def _seconds(value: str) -> float:
+    return _whole(value, 0, 24 * 3600) * SECONDS
+
+
+def _whole(value: str, least: int, most: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
+        raise ValueError(f"{value!r} is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def _secrets(value: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+
+
+def _account_sid(value: str) -> str:
+    if not re.fullmatch(r"AC[0-9a-fA-F]{32}", value):
+        raise ValueError("it must be AC and 32 hexadecimal digits, as the Twilio console shows it")
+    return value
+
+
+def _phone_number(value: str) -> str:
+    number = re.sub(r"[\s().-]", "", value)
+    if not E164.fullmatch(number):
+        raise ValueError("a phone number is written with + and country code, as in +15551230000")
+    return number
+
+
+def _phone_numbers(value: str) -> tuple[str, ...]:
+    return tuple(_phone_number(part) for part in value.split(",") if part.strip())
+
+
+def _realtime_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError(f"{value!r} is not a wss:// address")
+    if parts.scheme == "ws" and not _is_private(parts.hostname):
+        raise ValueError(
+            f"{value!r} would send the call and the API key unencrypted over a public network: use "
+            "wss:// (ws:// is for this machine or a private network)"
+        )
+    return value
+
+
+def _is_private(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # a name: one without dots is a neighbour (a container), the others are reserved for it
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))
+    return address.is_loopback or address.is_private
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        for choice in choices:
+            if value.lower() == choice.lower():
+                return choice
+        raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+
+    return read
+
+
+def _directory(value: str) -> Path:
+    return Path(value)
+
+
+def _setting(env: str, read: Callable[[str], Any], help: str, *, secret: bool = False, default: Any = None) -> Any:
+    return dataclasses.field(
+        default=default, repr=not secret, metadata={"env": env, "read": read, "help": help, "secret": secret}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one service. A field that is ``None`` was not set and has no default."""
+
+    domain: str = _setting("DOMAIN", _domain, "The host name callers' calls reach", default="localhost")
+    acme_email: str | None = _setting("ACME_EMAIL", _email, "Where Let's Encrypt may write to (used by certbot)")
+    base_url: str = _setting(
+        "BASE_URL", _base_url, "The public https:// address; made from DOMAIN where not set", default=""
+    )
+    host: str = _setting("HOST", _text, "The address the backend listens on", default="127.0.0.1")
+    port: int = _setting("PORT", _port, "The port the backend listens on (0: any free one)", default=8765)
+
+    twilio_account_sid: str | None = _setting(
+        "TWILIO_ACCOUNT_SID", _account_sid, "Your account; calls of any other are refused"
+    )
+    twilio_auth_tokens: tuple[str, ...] = _setting(
+        "TWILIO_AUTH_TOKEN",
+        _secrets,
+        "Checks that a request is Twilio's; several, with commas, while one is rotated",
+        secret=True,
+        default=(),
+    )
+    twilio_phone_number: str | None = _setting(
+        "TWILIO_PHONE_NUMBER", _phone_number, "Your Twilio number: who the test call comes from"
+    )
+    test_call_to: tuple[str, ...] = _setting(
+        "TEST_CALL_TO", _phone_numbers, "The only numbers the test call may ring, with commas", default=()
+    )
+    admin_token: str | None = _setting("ADMIN_TOKEN", _text, "Who sends it may place the test call", secret=True)
+
+    openai_api_key: str | None = _setting(
+        "OPENAI_API_KEY", _text, "Without it the line check answers the calls", secret=True
+    )
+    openai_model: str = _setting("OPENAI_MODEL", _text, "The realtime model", default="gpt-realtime-2.1")
+    openai_voice: str = _setting("OPENAI_VOICE", _text, "The agent's voice", default="marin")
+    openai_realtime_url: str | None = _setting(
+        "OPENAI_REALTIME_URL", _realtime_url, f"Another GA Realtime server than {OPENAI_URL}"
+    )
+    instructions: str = _setting(
+        "INSTRUCTIONS",
+        _text,
+        "What the agent is and does",
+        default="You are a friendly assistant on the telephone. Answer briefly and in the caller's language. "
+        "When the caller says goodbye, say goodbye and then call hang_up.",
+    )
+    greeting: str = _setting("GREETING", _text, "What the agent says first", default="Hello! How can I help you today?")
+
+    max_calls: int = _setting(
+        "MAX_CALLS", _count, "Calls at one time; one more is told that all lines are busy", default=30
+    )
+    fallback_dial: str | None = _setting("FALLBACK_DIAL", _phone_number, "The human who is rung when no model answers")
+    drain_seconds: float = _setting(
+        "DRAIN_SECONDS", _seconds, "How long a stopping backend lets live calls go on, in s", default=30 * SECONDS
+    )
+    data_dir: Path = _setting(  # noqa: RUF009 (a Path is never changed)
+        "DATA_DIR", _directory, "Where the backend keeps what must outlive it", default=Path("data")
+    )
+    log_format: Literal["text", "json"] = _setting(
+        "LOG_FORMAT", _one_of("text", "json"), "text, or json for machines", default="text"
+    )
+    log_level: str = _setting(
+        "LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "How much is logged", default="INFO"
+    )
+
+    rehearsal: bool = False  # no TWILIO_AUTH_TOKEN was set: the token is one made here, and real calls are refused
+
+    def __post_init__(self) -> None:
+        if not self.base_url:
+            object.__setattr__(self, "base_url", f"https://{self.domain}")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> Config:
+        """Read the settings from ``environ`` (the process's own by default) over those of ``env_file``.
+
+        Raises `ConfigError` with every problem found.
+        """
+        return cls.parse(read_settings(environ, env_file))
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> Config:
+        """Make the settings from texts by their environment names. An empty text counts as not set."""
+        found: dict[str, Any] = {}
+        problems = []
+        for field in settings():
+            text = values.get(field.metadata["env"], "").strip()
+            if not text:
+                continue
+            try:
+                found[field.name] = field.metadata["read"](text)
+            except ValueError as exc:
+                problems.append(f"{field.metadata['env']}: {exc}")
+        if problems:
+            raise ConfigError(problems)
+        return cls(**found)
+
+    def with_rehearsal_token(self) -> Config:
+        """These settings with an auth token in any case: without ``TWILIO_AUTH_TOKEN``, one made at random.
+
+        It is kept in ``DATA_DIR`` for the next start and for `callgate phone` on this machine.
+        Raises `ConfigError` where the directory can't be written.
+        """
+        if self.twilio_auth_tokens:
+            return self
+        token = _keep(self.data_dir / REHEARSAL_TOKEN_FILE, secrets.token_hex(16))
+        return dataclasses.replace(self, twilio_auth_tokens=(token,), rehearsal=True)
+
+    @property
+    def uses_line_check(self) -> bool:
+        """Whether calls are answered by the embedded line check, as no model's server is named."""
+        return self.openai_api_key is None and self.openai_realtime_url is None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value, for the log to mask."""
+        return (*self.twilio_auth_tokens, *(s for s in (self.admin_token, self.openai_api_key) if s))
+
+    def warnings(self) -> list[str]:
+        """What an operator should know at every start, one sentence each."""
+        found = []
+        if self.rehearsal:
+            found.append(
+                "TWILIO_AUTH_TOKEN is not set: only rehearsal calls (callgate phone) are answered, real calls will be "
+                "refused. Set it to the auth token of your Twilio account."
+            )
+        if self.uses_line_check:
+            found.append(
+                "OPENAI_API_KEY is not set: the line check answers calls. It greets and says the caller's words back."
+            )
+        if urlsplit(self.base_url).hostname == "localhost":
+            found.append("Neither DOMAIN nor BASE_URL is set: Twilio can't reach https://localhost.")
+        if self.openai_model in ("gpt-realtime", "gpt-realtime-mini"):
+            found.append(f"OPENAI_MODEL={self.openai_model} shuts down on 2027-01-20: use gpt-realtime-2.1.")
+        return found
+
+
+def settings() -> list[dataclasses.Field[Any]]:
+    """The fields of `Config` that are read from the environment."""
+    return [field for field in dataclasses.fields(Config) if "env" in field.metadata]
+
+
+def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> dict[str, str]:
+    """The texts of all settings: the environment's over those of ``env_file``, where there is one."""
+    values = {key: value or "" for key, value in dotenv_values(env_file).items()} if env_file else {}
+    values.update(os.environ if environ is None else environ)
+    return values
+
+
+def rehearsal_token(data_dir: Path) -> str | None:
+    """The token that a service without ``TWILIO_AUTH_TOKEN`` made, if it has run here."""
+    try:
+        return (data_dir / REHEARSAL_TOKEN_FILE).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def _keep(path: Path, value: str) -> str:
+    """What ``path`` holds; ``value``, written there first, where it does not exist. Safe between processes."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            draft.touch(mode=0o600)
+            draft.write_text(value + "\n")
+            try:
+                os.link(draft, path)  # fails where another process was first
+            except FileExistsError:
+                logging.getLogger(__name__).debug("%s was made by another process", path.name)
+            draft.unlink()
+        return path.read_text().strip()
+    except OSError as exc:
+        raise ConfigError(
+            [f"DATA_DIR: {path.parent} can't be used ({exc.strerror}): name a directory this user can write"]
+        ) from exc
+
+
+def as_log_level(name: str) -> int:
+    """The number of a ``LOG_LEVEL``."""
+    return cast(int, logging.getLevelName(name))

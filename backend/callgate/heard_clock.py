@@ -1,0 +1,119 @@
+"""How much of the agent's speech the caller has heard. Pure; times are seconds of any one clock, positions are bytes.
+
+Audio is sent to Twilio much faster than it is spoken, so what was sent says little about what was heard. Twilio
+returns a ``mark`` when everything queued before it has played. Between two marks the clock goes on with the time
+that passed: µ-law is 8,000 bytes a second.
+
+    heard = position of the last mark that came back, or 0 when playing began into an idle line
+            + time since then, at most all that was sent
+
+A ``clear`` also returns every pending mark at once, though nothing more was heard. So each clear begins a new epoch,
+and marks of an older one count for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from .media_stream import BYTES_PER_MS, SAMPLE_RATE
+
+MARK_SPACING = 200 * BYTES_PER_MS  # bytes of audio between two marks
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An item of the agent's that the caller did not hear to its end. ``heard_ms``: how much of it was heard."""
+
+    item_id: str
+    heard_ms: int
+
+
+@dataclass(slots=True)
+class _Span:
+    """Where an item's audio lies among all that was sent in this epoch."""
+
+    item_id: str
+    start: int
+    end: int
+    complete: bool = False  # the model has sent all of it
+
+
+class HeardClock:
+    """Follows one stream's playback."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._sent = 0  # bytes sent in this epoch
+        self._marked = 0  # position of the last mark sent
+        self._confirmed = 0  # position known to be heard …
+        self._confirmed_at = 0.0  # … at this time
+        self._acked = 0  # position of the last mark that came back
+        self._spans: deque[_Span] = deque()
+
+    # What was sent and came back.
+
+    def sent(self, item_id: str, size: int, now: float) -> None:
+        """``size`` bytes of an item's audio are on their way to Twilio."""
+        if self.position(now) >= self._sent:  # the line was idle: these begin to play now
+            self._confirmed, self._confirmed_at = self._sent, now
+        if not self._spans or self._spans[-1].item_id != item_id:
+            self._spans.append(_Span(item_id, self._sent, self._sent))
+        self._sent += size
+        self._spans[-1].end = self._sent
+
+    def item_complete(self, item_id: str) -> None:
+        """The model has sent all audio of an item."""
+        for span in self._spans:
+            if span.item_id == item_id:
+                span.complete = True
+
+    def next_mark(self, *, at_end: bool = False) -> str | None:
+        """The name of the mark to send now, if one is due. ``at_end``: one is due for any audio not yet marked."""
+        unmarked = self._sent - self._marked
+        if unmarked < (1 if at_end else MARK_SPACING):
+            return None
+        self._marked = self._sent
+        return f"{self._epoch}:{self._sent}"
+
+    def mark_returned(self, name: str, now: float) -> None:
+        """Twilio returned a mark. One that isn't this epoch's, or isn't ours, changes nothing."""
+        epoch, _, position = name.partition(":")
+        if epoch != str(self._epoch) or not position.isdecimal() or not self._acked < int(position) <= self._marked:
+            return
+        self._acked = self._confirmed = int(position)
+        self._confirmed_at = now
+        while self._spans and self._spans[0].complete and self._spans[0].end <= self._acked:
+            self._spans.popleft()
+
+    # What that says.
+
+    def position(self, now: float) -> int:
+        """How many of the epoch's bytes have been heard."""
+        elapsed = max(0.0, now - self._confirmed_at)
+        return min(self._sent, self._confirmed + int(elapsed * SAMPLE_RATE))
+
+    def silent_at(self, now: float) -> float:
+        """When the caller will have heard all that was sent."""
+        return now + (self._sent - self.position(now)) / SAMPLE_RATE
+
+    @property
+    def all_returned(self) -> bool:
+        """Whether Twilio said that it has played everything that was sent."""
+        return self._acked >= self._sent
+
+    # What a caller who speaks up does to it.
+
+    def interrupt(self, now: float) -> list[Cut]:
+        """The caller speaks: what is queued is to be cleared. Returns the items not heard to their end."""
+        heard = self.position(now)
+        cuts = [
+            Cut(span.item_id, max(0, min(heard, span.end) - span.start) // BYTES_PER_MS)
+            for span in self._spans
+            if span.end > heard or not span.complete
+        ]
+        self._epoch += 1
+        self._sent = self._marked = self._confirmed = self._acked = 0
+        self._confirmed_at = now
+        self._spans.clear()
+        return cuts

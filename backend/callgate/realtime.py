@@ -1,0 +1,335 @@
+"""The OpenAI Realtime API (GA) from the client's side: values out, text in, and back. Pure: no I/O, no clock.
+
+Source: https://platform.openai.com/docs/api-reference/realtime, and the types of the ``openai`` package, against which
+the tests check every event sent from here. Azure and the line check speak the same protocol.
+
+Only what a call acts on has a value of its own; every other server event becomes `Other` and is ignored, as new ones
+come at any time. Audio is ``{"type": "audio/pcmu"}`` both ways (µ-law, 8,000 bytes a second, no ``rate`` key), in
+base64, never decoded here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import RealtimeError
+
+PCMU: Final = {"type": "audio/pcmu"}
+
+# Races that are nobody's fault: what we asked had already happened, or is under way.
+ALREADY_RESPONDING: Final = "conversation_already_has_active_response"
+BENIGN_ERRORS: Final = frozenset({"response_cancel_not_active", ALREADY_RESPONDING})
+
+# Another try can't help.
+FATAL_ERRORS: Final = frozenset(
+    {
+        "insufficient_quota",
+        "invalid_api_key",
+        "account_deactivated",
+        "billing_hard_limit_reached",
+        "beta_api_shape_disabled",
+        "model_not_found",
+    }
+)
+
+SESSION_EXPIRED: Final = "session_expired"  # the 60-minute cap; the server closes with 1001 behind it
+
+
+# Client events: what we send.
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may ask for. ``parameters``: a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSession:
+    """``session.update``: what the agent is, and that audio is µ-law both ways."""
+
+    instructions: str
+    voice: str
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAudio:
+    """``input_audio_buffer.append``: the caller's audio, base64 µ-law."""
+
+    audio: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateResponse:
+    """``response.create``: speak now; with ``instructions``, for this one response only."""
+
+    instructions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateItem:
+    """``conversation.item.truncate``: the caller heard ``audio_end_ms`` of this item, and no more."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddUserText:
+    """``conversation.item.create``: something of the caller's that is not speech."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddFunctionOutput:
+    """``conversation.item.create``: what a function that the model asked for gave (JSON text)."""
+
+    call_id: str
+    output: str
+
+
+ClientEvent = UpdateSession | AppendAudio | CreateResponse | TruncateItem | AddUserText | AddFunctionOutput
+
+
+# Server events: what a call acts on.
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCreated:
+    """The server is ready to be told what the session is."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdated:
+    """The session as the server understood it: the types of its input and output audio formats."""
+
+    input_format: str | None
+    output_format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller began to speak; a response under way is cancelled by the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The caller stopped speaking; the server answers by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCreated:
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDelta:
+    """A piece of the agent's speech, base64 µ-law; it comes much faster than it is spoken."""
+
+    response_id: str
+    item_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDone:
+    """All audio of an item has been sent (not: has been heard)."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """The model asks for a function. ``arguments``: JSON text, as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone:
+    """A response ended. ``status``: completed, cancelled, incomplete or failed; the rest says why."""
+
+    response_id: str
+    status: str
+    reason: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEvent:
+    """The server could not do something; most leave the session as it was."""
+
+    code: str
+    message: str
+
+    @property
+    def benign(self) -> bool:
+        """Whether it is a race that needs nothing done."""
+        return self.code in BENIGN_ERRORS
+
+    @property
+    def ends_session(self) -> bool:
+        """Whether nothing more will come of this session."""
+        return self.code in FATAL_ERRORS or self.code == SESSION_EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """An event that a call does not act on."""
+
+    type: str
+
+
+ServerEvent = (
+    SessionCreated
+    | SessionUpdated
+    | SpeechStarted
+    | SpeechStopped
+    | ResponseCreated
+    | AudioDelta
+    | AudioDone
+    | FunctionCall
+    | ResponseDone
+    | ErrorEvent
+    | Other
+)
+
+
+def encode(event: ClientEvent) -> str:
+    """The text frame of a client event."""
+    if type(event) is AppendAudio:  # fifty a second for each call; base64 needs no escaping
+        return f'{{"type":"input_audio_buffer.append","audio":"{event.audio}"}}'
+    return json.dumps(_to_dict(event), separators=(",", ":"))
+
+
+def _to_dict(event: ClientEvent) -> dict[str, Any]:
+    match event:
+        case AppendAudio():
+            return {"type": "input_audio_buffer.append", "audio": event.audio}
+        case UpdateSession():
+            return {"type": "session.update", "session": _session(event)}
+        case CreateResponse():
+            if event.instructions is None:
+                return {"type": "response.create"}
+            return {"type": "response.create", "response": {"instructions": event.instructions}}
+        case TruncateItem():
+            return {
+                "type": "conversation.item.truncate",
+                "item_id": event.item_id,
+                "content_index": 0,
+                "audio_end_ms": event.audio_end_ms,
+            }
+        case AddUserText():
+            content = [{"type": "input_text", "text": event.text}]
+            return {
+                "type": "conversation.item.create",
+                "item": {"type": "message", "role": "user", "content": content},
+            }
+        case AddFunctionOutput():
+            item = {"type": "function_call_output", "call_id": event.call_id, "output": event.output}
+            return {"type": "conversation.item.create", "item": item}
+
+
+def _session(event: UpdateSession) -> dict[str, Any]:
+    return {
+        "type": "realtime",
+        "instructions": event.instructions,
+        "output_modalities": ["audio"],
+        "audio": {
+            "input": {
+                "format": PCMU,
+                "turn_detection": {"type": "server_vad", "create_response": True, "interrupt_response": True},
+            },
+            "output": {"format": PCMU, "voice": event.voice},
+        },
+        "tools": [
+            {
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": dict(tool.parameters),
+            }
+            for tool in event.tools
+        ],
+        "tool_choice": "auto",
+    }
+
+
+def parse(frame: str | bytes) -> ServerEvent:
+    """Read one frame from the server. Raises `RealtimeError`."""
+    if isinstance(frame, bytes):
+        raise RealtimeError(f"the model sent a binary frame of {len(frame)} bytes where text is expected")
+    try:
+        event = json.loads(frame)
+    except (ValueError, RecursionError) as exc:
+        raise RealtimeError(f"the model sent a frame that is not JSON: {exc}") from exc
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise RealtimeError("the model sent JSON that is not an event: it has no type")
+    try:
+        return _from_dict(event)
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise RealtimeError(f"the model sent a {event['type']} event of another shape than documented") from exc
+
+
+def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
+    match event["type"]:
+        case "response.output_audio.delta":
+            return AudioDelta(_text(event, "response_id"), _text(event, "item_id"), _text(event, "delta"))
+        case "response.output_audio.done":
+            return AudioDone(_text(event, "response_id"), _text(event, "item_id"))
+        case "input_audio_buffer.speech_started":
+            return SpeechStarted()
+        case "input_audio_buffer.speech_stopped":
+            return SpeechStopped()
+        case "response.created":
+            return ResponseCreated(_text(event["response"], "id"))
+        case "response.output_item.done" if event["item"].get("type") == "function_call":
+            item = event["item"]
+            return FunctionCall(_text(item, "call_id"), _text(item, "name"), _text(item, "arguments"))
+        case "response.done":
+            return _response_done(event["response"])
+        case "session.created":
+            return SessionCreated()
+        case "session.updated":
+            audio = event["session"].get("audio") or {}
+            return SessionUpdated(_format(audio.get("input")), _format(audio.get("output")))
+        case "error":
+            error = event["error"]
+            return ErrorEvent(str(error.get("code") or error.get("type") or "unknown"), str(error.get("message") or ""))
+    return Other(event["type"])
+
+
+def _response_done(response: Mapping[str, Any]) -> ResponseDone:
+    details = response.get("status_details") or {}
+    error = details.get("error") or {}
+    return ResponseDone(
+        _text(response, "id"),
+        _text(response, "status"),
+        details.get("reason"),
+        error.get("code") or error.get("type"),
+        error.get("message"),
+    )
+
+
+def _format(direction: Mapping[str, Any] | None) -> str | None:
+    kind = ((direction or {}).get("format") or {}).get("type")
+    return kind if isinstance(kind, str) else None
+
+
+def _text(event: Mapping[str, Any], key: str) -> str:
+    value = event[key]
+    if not isinstance(value, str):
+        raise TypeError(key)
+    return value

@@ -1,0 +1,100 @@
+"""The calls of this process: who may come in, who is on the line, how each ended, and who is waited for at a stop.
+
+A call is admitted by the webhook and begins with its stream, usually within a second; the place it was admitted to is
+kept for it until then, but no longer than its stream token is good. Times are UNIX seconds, passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import Protocol
+
+from .conversation import Outcome
+from .errors import RequestRefused
+from .token import LIFETIME, StreamToken
+
+log = logging.getLogger(__name__)
+
+OUTCOMES_KEPT = 10_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+
+
+class Call(Protocol):
+    """A live call, as far as the registry needs it."""
+
+    def shut_down(self) -> None:
+        """End it now; it ends as `Outcome.SHUT_DOWN`."""
+
+
+class Registry:
+    """All calls of this process."""
+
+    def __init__(self, max_calls: int) -> None:
+        self._max_calls = max_calls
+        self._admitted: dict[str, float] = {}  # CallSid -> when its place is given up
+        self._live: dict[str, Call] = {}  # CallSid -> the session
+        self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
+        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining = False
+
+    @property
+    def live(self) -> int:
+        """How many calls are on the line."""
+        return len(self._live)
+
+    def admit(self, call_sid: str, now: float) -> bool:
+        """Keep a place for a call, if there is one. Asking again for the same call (Twilio retries) is no second."""
+        self._admitted = {sid: until for sid, until in self._admitted.items() if until > now}
+        is_new = call_sid not in self._admitted and call_sid not in self._live
+        if is_new and (self.draining or len(self._admitted) + len(self._live) >= self._max_calls):
+            return False
+        self._admitted[call_sid] = now + LIFETIME
+        return True
+
+    def give_up(self, call_sid: str) -> None:
+        """The call ended, if it ever began: its place is free."""
+        self._admitted.pop(call_sid, None)
+
+    def redeem(self, token: StreamToken, now: float) -> None:
+        """Take a token, which is good for one stream. Raises `RequestRefused` when it was taken before."""
+        self._used = {nonce: expires for nonce, expires in self._used.items() if expires >= now}
+        if token.nonce in self._used:
+            raise RequestRefused("the stream token was used before")
+        self._used[token.nonce] = token.expires
+
+    def begin(self, call_sid: str, call: Call) -> None:
+        """The call's stream began. Raises `RequestRefused` when the call already has one."""
+        if call_sid in self._live:
+            raise RequestRefused("the call already has a stream")
+        self._admitted.pop(call_sid, None)
+        self._live[call_sid] = call
+        self._empty.clear()
+
+    def end(self, call_sid: str, outcome: Outcome) -> None:
+        """The call's stream ended."""
+        del self._live[call_sid]
+        self._outcomes[call_sid] = outcome
+        self._outcomes.move_to_end(call_sid)
+        if len(self._outcomes) > OUTCOMES_KEPT:
+            self._outcomes.popitem(last=False)
+        if not self._live:
+            self._empty.set()
+
+    def outcome(self, call_sid: str) -> Outcome | None:
+        """How the call's last stream ended; None where this process did not see it."""
+        return self._outcomes.get(call_sid)
+
+    async def drain(self, seconds: float) -> None:
+        """Admit nobody more, and return when the last call has ended: by itself, or, after ``seconds``, by us."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d calls are still on the line after %.0f s: ending them", self.live, seconds)
+            for call in list(self._live.values()):
+                call.shut_down()
+            await self._empty.wait()

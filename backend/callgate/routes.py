@@ -1,0 +1,130 @@
+"""The addresses. Each route checks who asks, hands over to the switchboard, and returns what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from quart import Blueprint, Quart, Response, Websocket, current_app, request, websocket
+from werkzeug.exceptions import BadRequest
+
+from .asgi_stream import AsgiStream
+from .errors import RequestRefused
+from .logs import call_sid as call_in_log
+from .page import status_page
+
+if TYPE_CHECKING:
+    from .app import Services
+
+log = logging.getLogger(__name__)
+routes = Blueprint("callgate", __name__)
+
+
+def _services(app: Quart | None = None) -> Services:
+    return cast("Services", (app or current_app).extensions["callgate"])
+
+
+def _target(scope: Mapping[str, Any]) -> str:
+    """Path and query exactly as they were requested, as Twilio signed them."""
+    raw_path, query = scope["raw_path"].decode("latin1"), scope["query_string"].decode("latin1")
+    return f"{raw_path}?{query}" if query else raw_path
+
+
+async def _twilio_params() -> Mapping[str, str]:
+    """The parameters of a webhook that is Twilio's, for this account. Raises `RequestRefused`."""
+    form = await request.form
+    signature = _services().switchboard.signature
+    signature.check_webhook(_target(request.scope), form, request.headers)
+    params = cast(Mapping[str, str], form if request.method == "POST" else request.args)
+    signature.check_account(params.get("AccountSid", ""))
+    if not re.fullmatch("CA[0-9a-f]{32}", params.get("CallSid", "")):
+        raise BadRequest("CallSid is missing, or not CA and 32 hexadecimal digits")
+    call_in_log.set(params["CallSid"])
+    return params
+
+
+def _twiml(document: str) -> Response:
+    return Response(document, content_type="text/xml; charset=utf-8")
+
+
+@routes.route("/incoming-call", methods=["GET", "POST"])
+async def incoming_call() -> Response:
+    """The number's voice webhook."""
+    return _twiml(_services().switchboard.incoming_call(await _twilio_params()))
+
+
+@routes.post("/call-interrupted")
+async def call_interrupted() -> Response:
+    """Where TwiML goes on when a stream has ended and the caller is still there."""
+    return _twiml(_services().switchboard.call_interrupted(await _twilio_params()))
+
+
+@routes.post("/call-status")
+async def call_status() -> Response:
+    """The number's status callback."""
+    _services().switchboard.call_status(await _twilio_params())
+    return Response(status=204)
+
+
+@routes.post("/stream-status")
+async def stream_status() -> Response:
+    """The stream's status callback."""
+    _services().switchboard.stream_status(await _twilio_params())
+    return Response(status=204)
+
+
+@routes.websocket("/media-stream")
+@routes.websocket("/media-stream/<token>")
+async def media_stream(token: str | None = None) -> Response | None:
+    """The Media Stream. Who may not have one is answered 403, and not upgraded."""
+    log.info("MEDIA STREAM WEBSOCKET ENDPOINT HIT!")
+    services = _services()
+    try:
+        claim = services.switchboard.check_upgrade(_target(websocket.scope), websocket.headers, token)
+    except RequestRefused as exc:
+        log.warning("Media Stream refused with 403: %s", exc)
+        return Response("Forbidden\n", 403, content_type="text/plain")
+    await websocket.accept()
+    log.info("Media Stream WebSocket connection ACCEPTED from Twilio")
+    stream = AsgiStream(cast(Websocket, websocket._get_current_object()))  # type: ignore[attr-defined]
+    await _serve(stream, asyncio.ensure_future(services.switchboard.serve_stream(stream, claim)))
+    return None
+
+
+async def _serve(stream: AsgiStream, served: asyncio.Future[None]) -> None:
+    """Wait for a stream to be served to its end, even when this task is cancelled because the peer is gone."""
+    try:
+        await asyncio.shield(served)
+    except asyncio.CancelledError:
+        stream.peer_gone()
+        await served
+        raise
+
+
+@routes.route("/test-call-realtime", methods=["GET", "POST"])
+async def test_call_realtime() -> dict[str, Any]:
+    """Place the test call."""
+    to = request.args.get("to") or (await request.form).get("to")
+    return await _services().test_calls.place(request.headers.get("Authorization"), to)
+
+
+@routes.get("/healthz")
+async def healthz() -> Response:
+    """The process lives."""
+    return Response("ok\n", content_type="text/plain")
+
+
+@routes.get("/readyz")
+async def readyz() -> tuple[dict[str, Any], int]:
+    """Whether a call would be answered now, and if not, why not."""
+    state = _services().readiness()
+    return state, 200 if state["ready"] else 503
+
+
+@routes.get("/")
+async def index() -> Response:
+    """One page for a person: what this is, and whether it is ready."""
+    return Response(status_page(ready=_services().readiness()["ready"]), content_type="text/html; charset=utf-8")

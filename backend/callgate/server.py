@@ -1,0 +1,84 @@
+"""``callgate serve``: the application under Hypercorn, from the first log line to the last call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+
+from hypercorn.asyncio import serve as hypercorn_serve
+from hypercorn.config import Config as HypercornConfig
+from quart import Quart
+
+from . import __version__
+from .app import Services, create_app
+from .config import Config
+from .errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+FRAME_LIMIT = 256 * 1024  # bytes of one WebSocket message; Twilio's are some hundred
+PING_INTERVAL = 20 * SECONDS
+HEADER_LIMIT = 32 * 1024  # bytes
+GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT; then let live calls end, for ``DRAIN_SECONDS`` at the most. A second signal ends
+    them at once. Raises `ConfigError` where the address can't be listened on."""
+    config = config.with_rehearsal_token()
+    for warning in config.warnings():
+        log.warning("%s", warning)
+    listener = _listen(config.host, config.port)
+    app = create_app(config)
+    host, port = listener.getsockname()[:2]
+    log.info("Callgate %s serves %s, listening on http://%s:%d", __version__, config.base_url, host, port)
+    with listener:
+        await hypercorn_serve(
+            app,
+            _hypercorn_config(listener),
+            shutdown_trigger=lambda: _stopped(app, config.drain_seconds),
+            mode="asgi",
+        )
+    log.info("Stopped")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as exc:
+        raise ConfigError([f"HOST, PORT: {host}:{port} can't be listened on: {exc.strerror}"]) from exc
+
+
+def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+    config = HypercornConfig()
+    config.bind = [f"fd://{listener.fileno()}"]
+    config.errorlog = logging.getLogger("hypercorn.error")
+    config.errorlog.setLevel(logging.WARNING)
+    config.accesslog = None
+    config.include_server_header = False
+    config.websocket_max_message_size = FRAME_LIMIT
+    config.websocket_ping_interval = PING_INTERVAL
+    config.h11_max_incomplete_size = HEADER_LIMIT
+    config.graceful_timeout = GRACE
+    return config
+
+
+async def _stopped(app: Quart, drain_seconds: float) -> None:
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    await signals.get()
+    services: Services = app.extensions["callgate"]
+    registry = services.switchboard.registry
+    log.info("Stopping: %d calls on the line", registry.live)
+    drained = asyncio.ensure_future(registry.drain(drain_seconds))
+    again = asyncio.ensure_future(signals.get())
+    await asyncio.wait((drained, again), return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    if not drained.done():
+        drained.cancel()
+        await registry.drain(0)

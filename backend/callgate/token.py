@@ -1,0 +1,54 @@
+"""The stream token: the proof that a Media Stream belongs to a call this service answered. Pure.
+
+It names the call and a moment after which it is void, signed with a key made from the account's auth token, so that
+every backend of the service can check it without asking the one that issued it. A nonce tells one from another; that
+it is used once is for the registry to see. It stands in the stream's path, where it is checked before the upgrade is
+accepted, and again as ``<Parameter name="token">`` for the plain path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from .errors import RequestRefused
+
+LIFETIME = 60.0  # seconds from the TwiML to the stream; Twilio opens it within about one
+
+
+@dataclass(frozen=True, slots=True)
+class StreamToken:
+    """What a token says. ``expires``: UNIX time in seconds."""
+
+    call_sid: str
+    nonce: str
+    expires: float
+
+
+class StreamTokens:
+    """Issues and checks stream tokens. The first auth token signs; any of them may have signed."""
+
+    def __init__(self, auth_tokens: Iterable[str]) -> None:
+        newest_last = list(auth_tokens)[::-1]
+        self._serializer = URLSafeSerializer(
+            newest_last, salt="callgate.stream", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def issue(self, call_sid: str, now: float) -> str:
+        """A new token for a call, in characters that a URL path takes."""
+        text: str | bytes = self._serializer.dumps([call_sid, secrets.token_urlsafe(9), int(now + LIFETIME)])
+        return text if isinstance(text, str) else text.decode()
+
+    def read(self, text: str, now: float) -> StreamToken:
+        """What a token says, if it is ours and still good. Raises `RequestRefused`."""
+        try:
+            call_sid, nonce, expires = self._serializer.loads(text)
+        except (BadData, ValueError, TypeError) as exc:
+            raise RequestRefused("the stream token is not one this service issued") from exc
+        if now > expires:
+            raise RequestRefused(f"the stream token expired {now - expires:.0f} s ago")
+        return StreamToken(call_sid, nonce, expires)
