@@ -91,7 +91,7 @@ class HeardClock:
     def position(self, now: float) -> int:
         """How many of the epoch's bytes have been heard."""
         elapsed = max(0.0, now - self._confirmed_at)
-        return min(self._sent, self._confirmed + int(elapsed * SAMPLE_RATE))
+        return min(self._sent, self._confirmed + round(elapsed * SAMPLE_RATE))
 
     def silent_at(self, now: float) -> float:
         """When the caller will have heard all that was sent."""

@@ -45,7 +45,7 @@ class Masking(logging.Filter):
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = self.mask(record.exc_text)
+            record.exc_text, record.exc_info = self.mask(record.exc_text), None  # no formatter makes it anew, unmasked
         record.call_sid = call_sid.get()
         return True
 
