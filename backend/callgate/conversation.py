@@ -225,7 +225,7 @@ class Conversation:
     def deadline(self) -> float:
         """When `tick` is to be called, if nothing happens before."""
         waits = (self._opening_until, self._answer_until, self._keys_until, self._leave_until)
-        return min(self._last_from_twilio + CALLER_DEADLINE, *(at for at in waits if at is not None))
+        return min([self._last_from_twilio + CALLER_DEADLINE, *(at for at in waits if at is not None)])
 
     def fail(self, reason: str) -> list[Command]:
         """Something outside went wrong that the call can't go on without."""
