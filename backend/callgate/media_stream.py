@@ -28,6 +28,8 @@ FRAME_SECONDS = FRAME_BYTES / SAMPLE_RATE
 SILENCE = 0xFF  # the µ-law byte of silence (0x00 is near full scale)
 PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards what is buffered beyond ten minutes (error 31931)
 
+FROM_TWILIO_LIMIT = 64 * 1024  # characters of one message
+
 UNDECODABLE = 31950  # binary frame, or text that is not JSON
 INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
 
@@ -123,6 +125,8 @@ def payload_bytes(payload: str) -> int:
 
 def parse_from_twilio(frame: str | bytes) -> FromTwilio:
     """Read one frame as the app receives it from Twilio. Raises `MediaStreamError`."""
+    if len(frame) > FROM_TWILIO_LIMIT:
+        raise MediaStreamError(INVALID_MESSAGE, f"message of {len(frame)} bytes where Twilio's are some hundred")
     message = _load(frame)
     event = _string(message, "event")
     sequence = _number(message, "sequenceNumber")

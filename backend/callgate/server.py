@@ -19,8 +19,9 @@ from .errors import ConfigError
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
-FRAME_LIMIT = 256 * 1024  # bytes of one WebSocket message; Twilio's are some hundred
-PING_INTERVAL = 20 * SECONDS
+# Bytes of one WebSocket message. Far above what a call takes (`media_stream.FROM_TWILIO_LIMIT`), which ends the call in
+# good order: Hypercorn, past its own limit, sends 1009 and tells the application nothing.
+FRAME_LIMIT = 4 * 1024 * 1024
 HEADER_LIMIT = 32 * 1024  # bytes
 GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
 
@@ -31,36 +32,36 @@ async def serve(config: Config) -> None:
     config = config.with_rehearsal_token()
     for warning in config.warnings():
         log.warning("%s", warning)
-    listener = _listen(config.host, config.port)
+    listener = listen(config.host, config.port)
     app = create_app(config)
     host, port = listener.getsockname()[:2]
     log.info("Callgate %s serves %s, listening on http://%s:%d", __version__, config.base_url, host, port)
-    with listener:
-        await hypercorn_serve(
-            app,
-            _hypercorn_config(listener),
-            shutdown_trigger=lambda: _stopped(app, config.drain_seconds),
-            mode="asgi",
-        )
+    await hypercorn_serve(
+        app, hypercorn_config(listener), shutdown_trigger=lambda: _stopped(app, config.drain_seconds), mode="asgi"
+    )
     log.info("Stopped")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigError`."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as exc:
         raise ConfigError([f"HOST, PORT: {host}:{port} can't be listened on: {exc.strerror}"]) from exc
 
 
-def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+def hypercorn_config(listener: socket.socket) -> HypercornConfig:
+    """Hypercorn's settings, every limit among them, for a socket that already listens, which is Hypercorn's from now."""
     config = HypercornConfig()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("hypercorn.error")
     config.errorlog.setLevel(logging.WARNING)
     config.accesslog = None
     config.include_server_header = False
     config.websocket_max_message_size = FRAME_LIMIT
-    config.websocket_ping_interval = PING_INTERVAL
+    # No pings: Twilio sends fifty messages a second and is missed within seconds, while Hypercorn's ping task would hold
+    # each finished connection for the rest of its interval.
+    config.websocket_ping_interval = None
     config.h11_max_incomplete_size = HEADER_LIMIT
     config.graceful_timeout = GRACE
     return config

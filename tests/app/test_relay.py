@@ -1,0 +1,376 @@
+"""A call between Twilio and the model: what each hears, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from xml.etree import ElementTree
+
+import pytest
+from callgate.linecheck.response import Speech
+from fake_openai import At, Close, Delay, FakeOpenAI, Faults, Reset, Script, Send, say, tone, tool, wrong_format
+from service import config_for, new_sid, running, start_frame
+
+GREETING = tone(0.6, 440)
+ANSWER = tone(0.4, 660)
+WORDS = tone(0.5, 300)
+MURMUR = b"\xfe\x7e" * 2000  # too soft to be taken for speech
+PAUSE = b"\xff" * 8000
+
+
+async def test_the_agent_greets_first_and_every_byte_is_heard(service, fake):
+    fake.script = Script((say(GREETING),))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+
+
+async def test_the_callers_words_reach_the_model_unchanged_and_are_answered(service, fake):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        await line.say(WORDS + PAUSE)
+        await line.hear(GREETING + ANSWER)
+    assert fake.connections[0].audio.startswith(WORDS)
+
+
+async def test_no_audio_reaches_a_session_that_is_not_confirmed(fake, tmp_path, log):
+    fake._faults = Faults(at=(At("session.updated", Delay(0.3)),))
+    fake.script = Script((say(GREETING),))
+    async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
+        await line.say(MURMUR)
+        await line.hear(GREETING)
+        connection = fake.connections[0]
+        types = [event["type"] for event in connection.received]
+        assert types[:3] == ["session.update", "response.create", "input_audio_buffer.append"]
+        await fake.until(lambda: connection.audio == MURMUR)  # and none of it was lost
+
+
+async def test_the_operator_reads_how_the_call_came_about(service, fake, log):
+    fake.script = Script((say(GREETING),))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+    lines = [
+        "Creating Media Stream with URL: wss://voice.example.com/media-stream ",
+        "MEDIA STREAM WEBSOCKET ENDPOINT HIT!",
+        "Media Stream WebSocket connection ACCEPTED from Twilio",
+        "Stream started: MZ",
+        "Attempting to connect to ",
+        "Connected to ",
+    ]
+    text = log.getvalue()
+    assert [text.find(line) for line in lines] == sorted(text.find(line) for line in lines)
+    assert -1 not in [text.find(line) for line in lines]
+
+
+async def test_the_plain_path_with_the_token_in_the_start_keeps_working(service, fake):
+    fake.script = Script((say(GREETING),))
+    call = await service.call()
+    call.path = "/media-stream"
+    async with service.stream(call) as line:
+        await line.hear(GREETING)
+
+
+async def test_a_caller_who_speaks_over_the_agent_silences_it_and_the_model_learns_what_was_heard(service, fake):
+    fake.script = Script((say(tone(20.0)), say(ANSWER)))
+    async with service.stream(hold_marks=True) as line:
+        await line.listen(lambda line: len(line.heard) > 16_000)
+        heard_of = line.heard
+        await line.say(WORDS)
+        await line.listen(lambda line: line.clears == 1)
+        truncated = await fake.received("conversation.item.truncate")
+        await line.say(PAUSE)
+        await line.hear(ANSWER)
+    assert 0 <= truncated["audio_end_ms"] < len(heard_of) // 8
+    assert (truncated["content_index"], truncated["item_id"][:5]) == (0, "item_")
+
+
+async def test_audio_that_comes_late_after_an_interruption_is_not_heard(fake, tmp_path, log):
+    fake._faults = Faults(late_deltas=5)
+    fake.script = Script((say(tone(20.0)), say(ANSWER)))
+    async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
+        await line.listen(lambda line: len(line.heard) > 16_000)
+        await line.say(WORDS + PAUSE)
+        await line.listen(lambda line: line.clears == 1)
+        await line.hear(ANSWER)
+
+
+async def test_keys_reach_the_model_as_text(service, fake):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        for digit in "42#":
+            await line.send("dtmf", dtmf={"track": "inbound_track", "digit": digit})
+        item = (await fake.received("conversation.item.create"))["item"]
+        await line.hear(GREETING + ANSWER)
+    assert "42#" in item["content"][0]["text"]
+
+
+async def test_the_agents_goodbye_is_heard_whole_before_the_line_closes_and_the_call_ends(service, fake):
+    fake.script = Script((tool("hang_up", first=Speech(GREETING, "Goodbye.")),))
+    call = await service.call()
+    async with service.stream(call, hold_marks=True) as line:
+        await line.hear(GREETING)
+        await line.listen(lambda line: len(line.marks) >= 3)
+        await fake.received("conversation.item.create")
+        await line.return_marks()
+        assert await line.closed() == 1000
+    _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
+    assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Hangup"]
+
+
+@pytest.mark.parametrize("how", ["stop", "close", "abort"])
+async def test_when_the_caller_is_gone_the_models_session_is_closed(service, fake, log, how):
+    fake.script = Script((say(GREETING),))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        if how == "stop":
+            await line.hang_up()
+            assert await line.closed() == 1000
+        elif how == "abort":
+            line.socket.transport.abort()
+    await fake.all_closed()
+    expected = "the caller hung up" if how == "stop" else "the media stream was lost"
+    await until(lambda: f"Stream ended: {expected}" in log.getvalue())
+
+
+async def test_a_stop_right_before_the_close_counts_as_a_hang_up(service, fake, log):
+    fake.script = Script((say(GREETING),))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        await line.hang_up()
+        await line.socket.close()
+    await until(lambda: "Stream ended" in log.getvalue())
+    assert "Stream ended: the caller hung up" in log.getvalue()
+
+
+async def test_a_call_goes_on_while_the_service_drains_and_none_comes_in(service, fake):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        draining = asyncio.create_task(service.services.switchboard.registry.drain(30))
+        await line.say(WORDS + PAUSE)
+        await line.hear(GREETING + ANSWER)
+        assert "busy" in (await service.webhook("/incoming-call"))[1]
+        assert (await service.ask("GET", "/readyz"))[0] == 503
+        await line.hang_up()
+        await asyncio.wait_for(draining, 10)
+
+
+async def test_a_service_that_must_stop_closes_the_stream_so_that_twiml_goes_on(service, fake):
+    fake.script = Script((say(GREETING),))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        await service.services.switchboard.registry.drain(0)
+        assert await line.closed() == 1001
+    await fake.all_closed()
+
+
+EVENTS = [
+    "session.created", "session.updated", "response.created", "response.output_item.added",
+    "conversation.item.added", "response.content_part.added", "response.output_audio.delta",
+    "response.output_audio_transcript.delta", "response.output_audio.done", "response.done",
+    "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
+]  # fmt: skip
+DOWNFALLS = {
+    "close": Close(1011, "internal error"),
+    "reset": Reset(),
+    "garbage": Send("}{"),
+    "binary": Send(b"\x00\x01"),
+    "no object": Send("[]"),
+    "wrong shape": Send('{"type":"response.output_audio.delta","delta":5}'),
+}
+
+
+@pytest.mark.parametrize("downfall", DOWNFALLS)
+@pytest.mark.parametrize("event", EVENTS)
+async def test_a_model_that_fails_at_any_event_leads_the_caller_into_the_safety_net(tmp_path, log, event, downfall):
+    script = Script((say(GREETING), say(ANSWER)))
+    async with (
+        FakeOpenAI(script, Faults(at=(At(event, DOWNFALLS[downfall]),)), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        call = await service.call()
+        async with service.stream(call) as line:
+            await line.say(WORDS + PAUSE)
+            assert await line.closed() == 1011
+        await meets_the_safety_net(service, log, call)
+        await fake.all_closed()
+
+
+async def test_a_model_that_would_speak_another_format_is_not_heard(tmp_path, log):
+    async with (
+        FakeOpenAI(Script(), Faults(at=(wrong_format(),)), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        call = await service.call()
+        async with service.stream(call) as line:
+            assert await line.closed() == 1011
+            assert line.heard == b""
+        await meets_the_safety_net(service, log, call)
+    assert "audio/pcm" in log.getvalue()
+
+
+REFUSALS = {
+    401: "Check OPENAI_API_KEY",
+    403: "Check OPENAI_API_KEY",
+    429: "HTTP 429",
+    500: "HTTP 500",
+    503: "HTTP 503",
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_a_model_that_refuses_leads_into_the_safety_net_and_says_why(tmp_path, log, status):
+    async with (
+        FakeOpenAI(Script(), Faults(refuse=status), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        call = await service.call()
+        async with service.stream(call) as line:
+            assert await line.closed() == 1011
+        await meets_the_safety_net(service, log, call)
+        status_code, body = await service.ask("GET", "/readyz")
+        assert status_code == 503
+        assert f"HTTP {status}" in body
+    assert REFUSALS[status] in log.getvalue()
+    assert "sk-test" not in log.getvalue()
+
+
+@pytest.mark.parametrize("hang", ["upgrade", "mute", "no server"])
+async def test_a_model_that_hangs_is_given_up_in_time(tmp_path, log, monkeypatch, hang):
+    monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.conversation.OPENING_DEADLINE", 0.2)
+    faults = Faults(hang_upgrade=hang == "upgrade", mute=hang == "mute")
+    async with FakeOpenAI(Script(), faults, api_key="sk-test") as fake:
+        url = "ws://127.0.0.1:9/v1/realtime" if hang == "no server" else fake.url
+        async with running(config_for(url, tmp_path)) as service:
+            call = await service.call()
+            async with service.stream(call) as line:
+                assert await line.closed() == 1011
+            await meets_the_safety_net(service, log, call)
+
+
+async def test_a_model_out_of_credit_in_mid_call_is_not_asked_again(tmp_path, log):
+    quota = {"type": "error", "event_id": "e", "error": {"type": "insufficient_quota", "code": "insufficient_quota",
+                                                         "message": "You exceeded your current quota."}}  # fmt: skip
+    async with (
+        FakeOpenAI(Script(), Faults(at=(At("response.created", Send(quota)),)), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        call = await service.call()
+        async with service.stream(call) as line:
+            assert await line.closed() == 1011
+        await meets_the_safety_net(service, log, call)
+        assert fake.upgrades == 1
+    assert "You exceeded your current quota." in log.getvalue()
+
+
+def not_json(line):
+    return line.socket.send("}{")
+
+
+def binary(line):
+    return line.socket.send(b"\x00" * 160)
+
+
+def one_megabyte(line):
+    return line.socket.send("x" * 1_000_000)
+
+
+def one_megabyte_of_audio(line):
+    return line.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0", "payload": "/" * 1_000_000})
+
+
+def wrong_stream_sid(line):
+    line.stream_sid = new_sid("MZ")
+    return line.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0", "payload": "////"})
+
+
+def second_start(line):
+    return line.socket.send(start_frame(new_sid("CA"), line.stream_sid))
+
+
+def undecodable_audio(line):
+    return line.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0", "payload": "abc"})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [not_json, binary, one_megabyte, one_megabyte_of_audio, wrong_stream_sid, second_start, undecodable_audio],
+)
+async def test_a_stream_that_breaks_the_protocol_ends_in_the_safety_net(service, fake, log, wrong):
+    fake.script = Script((say(GREETING),))
+    call = await service.call()
+    async with service.stream(call) as line:
+        await line.hear(GREETING)
+        stream_sid = line.stream_sid
+        await wrong(line)
+        line.stream_sid = stream_sid
+        assert await line.closed() in (1009, 1011)
+    await meets_the_safety_net(service, log, call)
+    await fake.all_closed()
+
+
+async def test_audio_of_an_odd_number_of_bytes_is_only_audio(service, fake):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        await line.say(WORDS + b"\xff" * 159)
+        await line.say(PAUSE)
+        await line.hear(GREETING + ANSWER)
+
+
+@pytest.mark.parametrize("first", [None, "media", "stop"])
+async def test_a_start_that_never_comes_is_not_waited_for_for_ever(service, fake, log, monkeypatch, first):
+    monkeypatch.setattr("callgate.session.START_DEADLINE", 0.2)
+    call = await service.call()
+    async with service.upgrade(call.path) as socket:
+        if first == "media":
+            await socket.send('{"event":"media","streamSid":"MZ1","media":{"track":"inbound","payload":"////"}}')
+        elif first == "stop":
+            await socket.send('{"event":"stop","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}')
+        await asyncio.wait_for(socket.wait_closed(), 10)
+        assert socket.close_code == 1002
+    await meets_the_safety_net(service, log, call)
+    assert fake.upgrades == 0
+
+
+async def test_a_call_that_ends_while_its_model_is_being_connected_leaves_nothing(tmp_path, log):
+    async with (
+        FakeOpenAI(Script(), Faults(hang_upgrade=True), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        async with service.stream() as line:
+            await fake.until(lambda: fake.upgrades == 1)
+            await line.hang_up()
+            assert await line.closed() == 1000
+        assert service.services.switchboard.registry.live == 0
+
+
+async def test_many_calls_at_once_hear_only_their_own(service, fake):
+    async def one_call(number: int) -> None:
+        words = tone(0.3, 250 + 40 * number)
+        async with service.stream() as line:
+            await line.listen(lambda line: len(line.heard) >= 160)
+            await line.say(words + PAUSE)
+            await line.listen(lambda line: words in line.heard)
+
+    await asyncio.gather(*(one_call(number) for number in range(20)))
+
+
+async def meets_the_safety_net(service, log, call) -> None:
+    """The caller is told and the call ended; the operator reads why, with the call's id, and no traceback."""
+    await until(lambda: f"[{call.call_sid}]" in log.getvalue())
+    _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
+    assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Say", "Hangup"]
+    assert any(
+        call.call_sid in line and (" ERROR - " in line or " WARNING - " in line) for line in log.getvalue().splitlines()
+    )
+    assert "Traceback" not in log.getvalue()
+    assert service.services.switchboard.registry.live == 0
+
+
+async def until(condition) -> None:
+    """Wait until a condition holds that nothing else tells of."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)  # noqa: ASYNC110

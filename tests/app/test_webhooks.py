@@ -1,0 +1,134 @@
+"""What Twilio's requests are answered, over a real port."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from service import ACCOUNT, BASE_URL, config_for, new_sid, running, sign
+
+WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
+
+
+async def test_an_incoming_call_is_connected_to_a_stream_of_its_own(service, log):
+    first, second = await service.call(), await service.call()
+    assert first.path == f"/media-stream/{first.token}"
+    assert first.token != second.token
+    assert f"Creating Media Stream with URL: wss://voice.example.com/media-stream [{first.call_sid}]" in log.getvalue()
+    assert first.token not in log.getvalue()
+
+
+async def test_a_number_configured_for_get_is_answered_too(service):
+    target = f"/incoming-call?AccountSid={ACCOUNT}&CallSid={new_sid('CA')}&From=%2B15551230001"
+    headers = {"X-Twilio-Signature": sign(BASE_URL + target)}
+    status, document = await service.ask("GET", target, headers=headers)
+    assert status == 200
+    assert ElementTree.fromstring(document).find("./Connect/Stream") is not None
+
+
+@pytest.mark.parametrize("path", WEBHOOKS)
+async def test_whoever_is_not_twilio_is_refused(service, log, path):
+    form = {"AccountSid": ACCOUNT, "CallSid": new_sid("CA")}
+    for signature in (
+        None,
+        "",
+        "AAAA",
+        sign(f"http://{service.address}{path}", form),
+        sign(BASE_URL + path, form, "x"),
+    ):
+        headers = {} if signature is None else {"X-Twilio-Signature": signature}
+        assert await service.ask("POST", path, data=form, headers=headers) == (403, "Forbidden\n")
+    assert log.getvalue().count(f"POST {path} refused with 403") == 5
+
+
+async def test_a_parameter_changed_on_the_way_is_refused(service):
+    form = {"AccountSid": ACCOUNT, "CallSid": new_sid("CA")}
+    headers = {"X-Twilio-Signature": sign(f"{BASE_URL}/incoming-call", form)}
+    status, _ = await service.ask("POST", "/incoming-call", data={**form, "From": "+1"}, headers=headers)
+    assert status == 403
+
+
+async def test_another_accounts_call_is_refused(service):
+    status, _ = await service.webhook("/incoming-call", AccountSid="AC" + "2" * 32)
+    assert status == 403
+
+
+@pytest.mark.parametrize("call_sid", ["", "CA1", "../../etc", "CA" + "g" * 32])
+async def test_a_webhook_without_a_call_is_a_bad_request(service, call_sid):
+    status, body = await service.webhook("/incoming-call", CallSid=call_sid)
+    assert status == 400
+    assert "CallSid" in body
+
+
+async def test_a_body_larger_than_any_webhooks_is_refused(service):
+    status, _ = await service.ask("POST", "/incoming-call", data={"x": "y" * 100_000})
+    assert status == 413
+
+
+async def test_status_callbacks_are_taken_and_logged(service, log):
+    assert await service.webhook("/call-status", CallStatus="completed", CallDuration="7") == (204, "")
+    assert await service.webhook("/stream-status", StreamEvent="stream-started") == (204, "")
+    assert await service.webhook("/stream-status", StreamEvent="stream-error", StreamError="31921 closed") == (204, "")
+    assert "Call status: completed, after 7 s" in log.getvalue()
+    assert "31921 closed" in log.getvalue()
+
+
+async def test_a_call_of_which_nothing_is_known_meets_the_safety_net(service):
+    _, document = await service.webhook("/call-interrupted")
+    assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Say", "Hangup"]
+
+
+async def test_the_safety_net_rings_a_human_where_one_is_set(fake, tmp_path, log):
+    async with running(config_for(fake.url, tmp_path, FALLBACK_DIAL="+15551239999")) as service:
+        _, document = await service.webhook("/call-interrupted")
+    assert ElementTree.fromstring(document).findtext("./Dial/Number") == "+15551239999"
+
+
+async def test_one_call_more_than_there_are_lines_is_told_so(fake, tmp_path, log):
+    async with running(config_for(fake.url, tmp_path, MAX_CALLS="1")) as service:
+        await service.call()
+        status, document = await service.webhook("/incoming-call")
+        assert (status, "busy" in document) == (200, True)
+        assert ElementTree.fromstring(document).find("./Connect") is None
+    assert "MAX_CALLS" in log.getvalue()
+
+
+async def test_a_call_that_ended_before_its_stream_frees_its_line(fake, tmp_path, log):
+    async with running(config_for(fake.url, tmp_path, MAX_CALLS="1")) as service:
+        call = await service.call()
+        await service.webhook("/call-status", CallSid=call.call_sid, CallStatus="completed")
+        await service.call()
+
+
+async def test_a_fault_of_ours_is_an_apology_to_the_caller_and_a_traceback_to_the_operator(service, log, monkeypatch):
+    monkeypatch.setattr("callgate.twiml.connect_stream", None)
+    status, document = await service.webhook("/incoming-call")
+    assert status == 200
+    assert ElementTree.fromstring(document).find("./Say") is not None
+    assert "Traceback" in log.getvalue()
+
+
+async def test_health_is_the_process_and_readiness_is_the_service(service):
+    assert await service.ask("GET", "/healthz") == (200, "ok\n")
+    status, body = await service.ask("GET", "/readyz")
+    assert (status, '"ready":true' in body) == (200, True)
+
+
+async def test_the_page_says_what_this_is(service):
+    status, body = await service.ask("GET", "/")
+    assert status == 200
+    assert "Ready to take calls" in body
+
+
+async def test_a_service_without_an_auth_token_answers_rehearsals_only(fake, tmp_path, log):
+    async with running(config_for(fake.url, tmp_path, TWILIO_AUTH_TOKEN="")) as service:
+        assert (await service.webhook("/incoming-call"))[0] == 403
+        made = (tmp_path / "rehearsal-auth-token").read_text().strip()
+        form = {"AccountSid": ACCOUNT, "CallSid": new_sid("CA")}
+        headers = {"X-Twilio-Signature": sign(f"{BASE_URL}/incoming-call", form, made)}
+        assert (await service.ask("POST", "/incoming-call", data=form, headers=headers))[0] == 200
+
+
+async def test_an_unknown_address_is_a_short_404(service):
+    status, body = await service.ask("GET", "/wp-login.php")
+    assert (status, "Traceback" in body) == (404, False)
