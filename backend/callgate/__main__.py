@@ -12,7 +12,7 @@ from . import __version__
 from .config import Config
 from .errors import ConfigError
 from .logs import set_up_logging
-from .phone import cli as phone_cli
+from .phone.cli import add_parser as add_phone_parser
 from .server import serve
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve_parser = commands.add_parser("serve", help="answer calls (settings from the environment and .env)")
     serve_parser.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
     serve_parser.set_defaults(run=_serve)
-    phone_cli.add_parser(commands)
+    add_phone_parser(commands)
     args = parser.parse_args(argv)
     try:
         code: int = args.run(args)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
 
-from quart import Quart, Response, request
+from quart import Quart, Response, has_request_context, request
 from twilio.http import HttpClient
 from werkzeug.exceptions import HTTPException
 
@@ -82,6 +82,9 @@ async def _http_error(exc: HTTPException) -> Response:
 
 async def _unexpected(exc: Exception) -> Response:
     """A fault of ours. A caller must not hear Twilio's "application error": they are told, and put through."""
+    if not has_request_context():  # in a stream, which is closed for it; then TwiML goes on
+        log.error("Unexpected error in a media stream", exc_info=exc)
+        return Response(status=500)
     log.error("Unexpected error at %s %s", request.method, request.path, exc_info=exc)
     if request.path in ("/incoming-call", twiml.INTERRUPTED):
         return Response(twiml.apologise(None), content_type="text/xml; charset=utf-8")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
+import quart.wrappers
 from quart import Websocket
 
 from .session import StreamClosed
+
+# Quart 0.23 raises it when the peer is gone, and cancels the route; an older one only cancels.
+_Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", StreamClosed)
 
 
 class AsgiStream:
@@ -29,19 +34,23 @@ class AsgiStream:
             if frame.done():
                 return frame.result()
             raise StreamClosed
+        except _Disconnected:
+            raise StreamClosed from None
         finally:
             frame.cancel()
 
     async def send(self, frame: str) -> None:
         """Send a frame; to a closed socket it does nothing."""
         if not self._closed and not self._gone.done():
-            await self._websocket.send(frame)
+            with contextlib.suppress(_Disconnected):
+                await self._websocket.send(frame)
 
     async def close(self, code: int, reason: str) -> None:
         """Close it; a closed one stays as it is."""
         if not self._closed and not self._gone.done():
             self._closed = True
-            await self._websocket.close(code, reason)
+            with contextlib.suppress(_Disconnected):
+                await self._websocket.close(code, reason)
 
     def peer_gone(self) -> None:
         """The peer closed the socket, or it was lost."""

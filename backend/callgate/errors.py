@@ -8,7 +8,9 @@ CallgateError                   str() is one line an operator can act on
 │   └── RealtimeError           the model's side of a Realtime session
 ├── UpstreamError               no model session to be had, or it is lost
 │   └── UpstreamRefused         the model's server answered no; trying again changes nothing
+├── TestCallRefused             the test call is not placed (outbound)
 └── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
+Beside it, in callgate.phone: RecordingError, PictureError, NotSimulated.
 """
 
 from __future__ import annotations

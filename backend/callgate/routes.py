@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from quart import Blueprint, Quart, Response, Websocket, current_app, request, websocket
+from quart import Blueprint, Quart, Response, current_app, request, websocket
 from werkzeug.exceptions import BadRequest
 
 from .asgi_stream import AsgiStream
@@ -89,7 +89,7 @@ async def media_stream(token: str | None = None) -> Response | None:
         return Response("Forbidden\n", 403, content_type="text/plain")
     await websocket.accept()
     log.info("Media Stream WebSocket connection ACCEPTED from Twilio")
-    stream = AsgiStream(cast(Websocket, websocket._get_current_object()))  # type: ignore[attr-defined]
+    stream = AsgiStream(cast(Any, websocket)._get_current_object())
     await _serve(stream, asyncio.ensure_future(services.switchboard.serve_stream(stream, claim)))
     return None
 

@@ -51,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def hypercorn_config(listener: socket.socket) -> HypercornConfig:
-    """Hypercorn's settings, every limit among them, for a socket that already listens, which is Hypercorn's from now."""
+    """Hypercorn's settings, every limit among them, for a listening socket, which is Hypercorn's from now on."""
     config = HypercornConfig()
     config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -59,8 +59,8 @@ def hypercorn_config(listener: socket.socket) -> HypercornConfig:
     config.accesslog = None
     config.include_server_header = False
     config.websocket_max_message_size = FRAME_LIMIT
-    # No pings: Twilio sends fifty messages a second and is missed within seconds, while Hypercorn's ping task would hold
-    # each finished connection for the rest of its interval.
+    # No pings: Twilio sends fifty messages a second and is missed within seconds, while Hypercorn's ping task would
+    # hold each finished connection for the rest of its interval.
     config.websocket_ping_interval = None
     config.h11_max_incomplete_size = HEADER_LIMIT
     config.graceful_timeout = GRACE

@@ -372,5 +372,5 @@ async def meets_the_safety_net(service, log, call) -> None:
 async def until(condition) -> None:
     """Wait until a condition holds that nothing else tells of."""
     async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)

@@ -1,0 +1,45 @@
+"""Status callbacks: told in order, beside the call, and never holding it up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from callgate.errors import PhoneError
+
+from .http import Web
+
+
+class Callbacks:
+    """The status callbacks of one call. As a context manager it waits, on leaving, until all are told.
+
+    ``failed`` is called with Twilio's code and a reason for each that was not answered with success. `Web` bounds every
+    wait, and a call has at most a few of them for each stream.
+    """
+
+    def __init__(self, web: Web, failed: Callable[[int, str], None]) -> None:
+        self._web = web
+        self._failed = failed
+        self._last: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Callbacks:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._last is None:
+            return
+        if kind is not None:
+            self._last.cancel()
+        await asyncio.wait({self._last})
+
+    def tell(self, method: str, url: str, form: Mapping[str, str]) -> None:
+        """Ask ``url`` when all told before it have been."""
+        self._last = asyncio.create_task(self._tell(self._last, method, url, form))
+
+    async def _tell(self, before: asyncio.Task[None] | None, method: str, url: str, form: Mapping[str, str]) -> None:
+        if before is not None:
+            await before
+        try:
+            await self._web.ask(method, url, form)
+        except PhoneError as exc:
+            self._failed(exc.code, f"status callback: {exc.reason}")

@@ -1,0 +1,62 @@
+"""What a call is to be. Values; the only settings of the phone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .faults import NO_FAULTS, Faults
+from .script import Step
+from .timeline import Event
+
+SECONDS: Final = 1.0
+
+NO_ACCOUNT: Final = "AC" + 32 * "0"
+FROM_NUMBER: Final = "+15550001111"  # the 555 numbers are nobody's
+TO_NUMBER: Final = "+15550002222"
+
+
+class Address(NamedTuple):
+    """Where a TCP connection goes."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long Twilio waits. Source: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides."""
+
+    connect: float = 5 * SECONDS  # TCP and TLS, of a webhook and of a stream
+    read: float = 15 * SECONDS  # from the request to the end of the answer
+    upgrade: float = 10 * SECONDS  # TLS and the WebSocket upgrade of a stream
+    send: float = 10 * SECONDS  # one frame to an app that does not read
+    close: float = 5 * SECONDS  # the closing handshake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneOptions:
+    """One call. ``to``: the voice webhook (``https://``), or a stream's URL, as if TwiML had named it."""
+
+    to: str
+    auth_token: str = field(repr=False)
+    script: tuple[Step, ...] = ()
+    method: str = "POST"  # of the webhook
+    account_sid: str = NO_ACCOUNT
+    from_number: str = field(default=FROM_NUMBER, repr=False)
+    to_number: str = field(default=TO_NUMBER, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)  # of a stream that ``to`` names
+    status_callback: str | None = None  # told when the call is over
+    connect_to: Address | None = None  # where all TCP connections go; names and signatures stay those of the URLs
+    ca: Path | None = None  # trusted instead of the system's store
+
+    greeting: bool = True  # the agent is expected to speak first
+    echo: bool = False  # each reply is expected to be the caller's own words
+    reply_within: float = 10 * SECONDS
+    max_seconds: float = 120 * SECONDS
+    quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for so long has finished
+    limits: Limits = Limits()
+    faults: Faults = NO_FAULTS
+    on_event: Callable[[Event], None] | None = field(default=None, repr=False)

@@ -1,0 +1,44 @@
+"""What a caller does, step by step. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak when the agent has finished. ``audio``: µ-law, 8,000 bytes a second."""
+
+    audio: bytes
+    name: str = "words"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Speak over the agent, ``after`` seconds into its speech."""
+
+    audio: bytes
+    name: str = "words"
+    after: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """Press keys (``0-9 * # A-D``) when the agent has finished."""
+
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Listen for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Listen until the far end closes."""
+
+
+Step = Say | Interrupt | Digits | Wait | Hold

@@ -1,0 +1,120 @@
+"""The verbs of voice TwiML that the phone acts out, as values. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .timeline import mask_number, mask_url
+
+_CHARACTERS_A_SECOND: Final = 15  # of text, spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Read a text to the caller."""
+
+    text: str
+
+    @property
+    def seconds(self) -> float:
+        """About how long that takes."""
+        return len(self.text) / _CHARACTERS_A_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play a recording, or keys."""
+
+    url: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Be silent for some seconds."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Go on with another document. An empty ``url`` is the present one's."""
+
+    url: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """End the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refuse the call."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Ring somebody else. ``number`` may be a SIP address or a client's name."""
+
+    number: str
+    action: str | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Take a message."""
+
+    action: str | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Where the Media Stream goes."""
+
+    url: str
+    name: str
+    parameters: tuple[tuple[str, str], ...]
+    status_callback: str | None
+    status_callback_method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Hold the call on a bidirectional stream until the app closes it."""
+
+    stream: Stream
+    action: str | None
+    method: str
+
+
+Verb = Say | Play | Pause | Redirect | Hangup | Reject | Dial | Record | Connect
+
+
+def describe(verb: Verb) -> str:
+    """The verb as the timeline shows it: no token, no number, no parameter's value."""
+    match verb:
+        case Connect(stream=stream):
+            secrets = [value for _, value in stream.parameters]
+            names = ", ".join(name for name, _ in stream.parameters)
+            return f"<Connect><Stream> to {mask_url(stream.url, secrets)}" + (f" with {names}" if names else "")
+        case Say():
+            return f"<Say> {verb.text!r}, about {verb.seconds:.1f} s"
+        case Play():
+            return f"<Play> {'keys' if verb.digits else mask_url(verb.url)}"
+        case Pause():
+            return f"<Pause> {verb.seconds} s"
+        case Redirect():
+            return f"<Redirect> to {mask_url(verb.url) or 'the same document'}"
+        case Reject():
+            return f"<Reject> {verb.reason}"
+        case Dial():
+            return f"<Dial> {mask_number(verb.number)}"
+        case Record() | Hangup():
+            return f"<{type(verb).__name__}>"

@@ -1,0 +1,37 @@
+"""A voice of its own for each of several callers, so that no two say the same samples. Pure.
+
+No caller speaks more slowly than the recording: a pause between two words that grew longer would end its turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from .options import PhoneOptions
+from .script import Interrupt, Say, Step
+from .wav import at_speed
+
+FASTEST: Final = 1.5
+
+
+def speeds(count: int) -> tuple[float, ...]:
+    """So many speeds, evenly spread in pitch from 1.0 on; one caller alone speaks as recorded."""
+    if count == 1:
+        return (1.0,)
+    return tuple(FASTEST ** (number / (count - 1)) for number in range(count))
+
+
+def each_its_own(options: PhoneOptions, count: int) -> tuple[PhoneOptions, ...]:
+    """The same call ``count`` times, each with another voice."""
+    return tuple(
+        dataclasses.replace(options, script=tuple(_revoiced(step, speed) for step in options.script))
+        for speed in speeds(count)
+    )
+
+
+def _revoiced(step: Step, speed: float) -> Step:
+    match step:
+        case Say() | Interrupt():
+            return dataclasses.replace(step, audio=at_speed(step.audio, speed))
+    return step
