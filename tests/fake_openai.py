@@ -242,7 +242,7 @@ class FakeOpenAI:
         script: Script | None = None,
         faults: Faults | Sequence[Faults] = (),
         *,
-        api_key: str = "the-key-of-the-fake",
+        api_key: str | None = "the-key-of-the-fake",  # None: it wants none, as some other GA Realtime servers
     ) -> None:
         self.script = script or Script()
         self.api_key = api_key
@@ -351,7 +351,7 @@ class FakeOpenAI:
             return _refusal(connection, HTTPStatus(faults.refuse), code, _MESSAGES.get(code, code))
         if urlsplit(request.path).path != PATH:
             return _refusal(connection, HTTPStatus.NOT_FOUND, "unknown_url", f"Unknown request URL: {request.path}.")
-        if request.headers.get("Authorization") != f"Bearer {self.api_key}":
+        if self.api_key is not None and request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return _refusal(connection, HTTPStatus.UNAUTHORIZED, "invalid_api_key", "Incorrect API key provided.")
         return None
 

@@ -61,11 +61,12 @@ class Stream:
 class Service:
     """A running backend, and the requests that Twilio makes of it."""
 
-    def __init__(self, app: Quart, address: str, http: aiohttp.ClientSession) -> None:
+    def __init__(self, app: Quart | None, address: str, http: aiohttp.ClientSession) -> None:
         self.app, self.address, self.http = app, address, http
 
     @property
     def services(self) -> Services:
+        assert self.app is not None, "it is another process"
         services: Services = self.app.extensions["callgate"]
         return services
 

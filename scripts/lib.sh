@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# What the scripts share: source it. It sets strict mode, changes to the project's root, and defines the functions below.
+#
+#   say TEXT…                    a line about what happens now
+#   die TEXT…                    one line about what is wrong and what to do, then exit 1
+#   need_packages PACKAGE…       the Debian packages are installed; exit 3, with the command to run, where root must do it
+#   need_venv                    .venv is there, with everything in requirements-dev.txt, and Callgate itself
+
+set -euo pipefail
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$project"
+
+EXIT_NOT_ROOT=3
+PYTHON_WANTED=3.11
+LOCK_TIMEOUT=900 # seconds; a first set-up on a slow line
+
+say() {
+  printf '==> %s\n' "$*"
+}
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# --- Debian packages --------------------------------------------------------------------------------------------------
+
+need_packages() {
+  local missing=() package
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  command -v apt-get >/dev/null || die "not installed: ${missing[*]} (on Debian and Ubuntu they are packages of that name)"
+
+  if [ "$(id -u)" -ne 0 ]; then
+    printf '%s: %s must be installed first. Run:\n' "${0##*/}" "${missing[*]}" >&2
+    printf '  sudo apt-get update && sudo apt-get install -y --no-install-recommends %s\n' "${missing[*]}" >&2
+    exit "$EXIT_NOT_ROOT"
+  fi
+  say "installing ${missing[*]}"
+  install_packages "${missing[@]}"
+}
+
+is_installed() {
+  [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# In a subshell: its traps end with it.
+install_packages() (
+  export DEBIAN_FRONTEND=noninteractive
+  keep_services_stopped
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" "$@" >/dev/null
+  # policy-rc.d keeps a service from being started now, not from being started at the next boot.
+  case " $* " in *" nginx "*) disable_service nginx ;; esac
+)
+
+# Packages start their services when installed, unless this program says no. Callgate starts its own nginx; a second one
+# would hold port 80. See invoke-rc.d(8).
+keep_services_stopped() {
+  local policy=/usr/sbin/policy-rc.d
+  [ ! -e "$policy" ] || return 0
+  # shellcheck disable=SC2064 # now, while the variable is there
+  trap "rm -f '$policy'" EXIT
+  trap 'exit 130' HUP INT TERM
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+}
+
+disable_service() {
+  if command -v systemctl >/dev/null; then
+    systemctl disable --quiet "$1"
+  else
+    update-rc.d "$1" disable
+  fi
+}
+
+# --- Python -----------------------------------------------------------------------------------------------------------
+
+need_venv() {
+  local python stamp=.venv/.set-up-from wanted
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && ! can_make_venv python3; then
+    need_packages python3 python3-venv
+  fi
+  python=$(find_python)
+  # Where it is counts too: scripts in .venv name it, and so does the link to Callgate's source.
+  wanted=$(
+    "$python" --version
+    pwd
+    sha256sum requirements-dev.txt pyproject.toml
+  )
+  if is_set_up "$stamp" "$wanted"; then return 0; fi
+
+  # Two scripts may start at once: the second one waits, and then finds all done.
+  exec {lock}<.
+  flock --timeout "$LOCK_TIMEOUT" "$lock" || die "another script has been setting up .venv for $LOCK_TIMEOUT s: end it"
+  if ! is_set_up "$stamp" "$wanted"; then
+    say "setting up .venv"
+    set_up_venv "$python"
+    printf '%s\n' "$wanted" >"$stamp"
+    rm .venv/.incomplete
+  fi
+  exec {lock}<&-
+}
+
+is_set_up() { # is_set_up STAMP WANTED
+  [ ! -e .venv/.incomplete ] && [ "$(cat "$1" 2>/dev/null)" = "$2" ]
+}
+
+find_python() {
+  local candidate found=none
+  for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+    command -v "$candidate" >/dev/null || continue
+    if is_new_enough "$candidate"; then
+      can_make_venv "$candidate" || die "$candidate lacks venv: sudo apt-get install -y $candidate-venv"
+      echo "$candidate"
+      return
+    fi
+    [ "$found" != none ] || found=$("$candidate" --version 2>&1)
+  done
+  die "found $found, wanted Python $PYTHON_WANTED or later: install it, for example python3 and python3-venv of Debian 12"
+}
+
+is_new_enough() {
+  "$1" -c "import sys; sys.exit(sys.version_info < (${PYTHON_WANTED/./, }))"
+}
+
+can_make_venv() {
+  "$1" -c 'import ensurepip, venv' 2>/dev/null
+}
+
+set_up_venv() {
+  # What is there and works is kept, and only brought up to date. Not after an interruption: pip takes a package for
+  # installed before all of it is there.
+  if [ -e .venv/.incomplete ] || ! venv_works_here; then "$1" -m venv --clear .venv; fi
+  touch .venv/.incomplete
+  pip_install --require-hashes -r requirements-dev.txt
+  pip_install --no-deps --no-build-isolation --editable .
+}
+
+# Programs in .venv/bin name the place they were made for: in a copy of the project they are somebody else's.
+venv_works_here() {
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || return 1
+  case $(head -n 1 .venv/bin/pip) in "#!$PWD/.venv/bin/python"*) return 0 ;; *) return 1 ;; esac
+}
+
+pip_install() {
+  .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check "$@" || die "pip can't install into .venv"
+}

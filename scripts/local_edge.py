@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""The whole edge on one machine: an ACME server (Pebble), nginx and certbot, on free ports of the loopback address.
+
+`LocalEdge` starts and ends the programs, for the demo and the tests. What nginx and certbot do stands in deploy/, in
+the files that a server runs; here they are only given other ports, other folders and another ACME server. Root is not
+needed; as root, nginx's workers run as another user, as they would on a server.
+
+    python scripts/local_edge.py --backend-port 8765 --domain callgate.example [--state DIR]
+
+starts it, shows each step, writes DIR/edge.json when all is ready, and stays until SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import grp
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, NoReturn, Self
+
+from cryptography import x509
+from local_program import (
+    LOOPBACK,
+    SECONDS,
+    START_TIMEOUT,
+    EdgeError,
+    Program,
+    clean_environ,
+    find_program,
+    free_ports,
+    last_lines,
+    port_answers,
+)
+
+__all__ = ["LOOPBACK", "EdgeError", "LocalEdge", "Program", "find_program", "free_ports", "last_lines"]
+
+CERTBOT_TIMEOUT: Final = 120 * SECONDS
+DEPLOY: Final = Path(__file__).resolve().parent.parent / "deploy"
+
+
+class LocalEdge:
+    """nginx, and when asked for an ACME server and certbot. A context manager: leaving it ends them all.
+
+    ``state`` is where everything is kept; without it a temporary folder, removed in the end. ``published`` are another
+    edge's certificates, to be served here too. ``environ`` is added to what deploy/nginx/entrypoint gets.
+    """
+
+    def __init__(
+        self,
+        domain: str = "callgate.example",
+        *,
+        state: Path | None = None,
+        published: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.domain: Final = domain
+        # Our names in it come from an earlier run and are removed; anything else is left alone.
+        self.state: Final = Path(tempfile.mkdtemp(prefix="callgate-edge-")) if state is None else state.resolve()
+        self._state_is_ours: Final = state is None
+        self.logs: Final = self.state / "logs"
+        self.webroot: Final = self.state / "webroot"
+        self.published: Final = published or self.state / "published"
+        self.ca_file: Final = self.state / "ca.pem"
+        self.http_port = 0
+        self.https_port = 0
+        self.nginx: Program | None = None
+        self.acme_directory: str | None = None
+        self._environ = dict(environ or {})
+        self._acme: list[Program] = []
+        self._worker_user = _worker_user()
+
+    def __enter__(self) -> Self:
+        try:
+            self._prepare_state()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _prepare_state(self) -> None:
+        for name in ("acme", "certbot", "logs", "nginx", "published", "webroot"):
+            shutil.rmtree(self.state / name, ignore_errors=True)
+        for file in (self.ca_file, self.state / "edge.json"):
+            file.unlink(missing_ok=True)
+        for folder in (self.logs, self.webroot, self.state / "acme"):
+            folder.mkdir(parents=True)
+        if self._state_is_ours:
+            self.state.chmod(0o755)
+        if self._worker_user:
+            closed = [folder for folder in (self.state, *self.state.parents) if not folder.stat().st_mode & 0o001]
+            if closed:
+                user = self._worker_user.pw_name
+                raise EdgeError(f"nginx's workers (user {user}) can't enter {closed[-1]}: choose another state folder")
+
+    # nginx.
+
+    def start_nginx(self, backend_port: int) -> None:
+        """Start nginx; it needs no certificate yet. ``http_port`` and ``https_port`` are known afterwards."""
+        for attempt in ("first", "last"):
+            self.http_port, self.https_port = free_ports(2)
+            self.nginx = self._start_nginx(backend_port)
+            try:
+                self.nginx.wait_until(self._nginx_is_ready)
+                return
+            except EdgeError as error:
+                self.nginx.stop()
+                if attempt == "last" or " in use" not in str(error):
+                    raise
+
+    def _start_nginx(self, backend_port: int) -> Program:
+        environ = {
+            **clean_environ(),
+            "DOMAIN": self.domain,
+            "EDGE_BACKEND": f"{LOOPBACK}:{backend_port}",
+            "EDGE_LISTEN": LOOPBACK,
+            "EDGE_HTTP_PORT": str(self.http_port),
+            "EDGE_HTTPS_PORT": str(self.https_port),
+            # The same configuration can be tried with another nginx.
+            "EDGE_NGINX": os.environ.get("EDGE_NGINX") or find_program("nginx"),
+            "EDGE_STATE": str(self.state / "nginx"),
+            "CERT_PUBLISHED": str(self.published),
+            "ACME_WEBROOT": str(self.webroot),
+            **({"EDGE_USER": self._worker_user.pw_name} if self._worker_user else {}),
+            **self._environ,
+        }
+        return Program(
+            "nginx",
+            [str(DEPLOY / "nginx" / "entrypoint")],
+            environ=environ,
+            stdout=self.access_log,
+            stderr=self.error_log,
+        )
+
+    @property
+    def access_log(self) -> Path:
+        return self.logs / "nginx-access.log"
+
+    @property
+    def error_log(self) -> Path:
+        return self.logs / "nginx-error.log"
+
+    def _nginx_is_ready(self) -> bool:
+        # The master writes its process id when it has bound its ports. `nginx -t` before that leaves the file empty.
+        pid_file = self.state / "nginx" / "nginx.pid"
+        return self.nginx is not None and pid_file.exists() and pid_file.read_text().strip() == str(self.nginx.pid)
+
+    # The ACME server, and the DNS server that it asks.
+
+    def start_acme(self) -> None:
+        """Start Pebble. It asks for challenges at nginx's HTTP port, so nginx comes first."""
+        if not self.http_port:
+            raise EdgeError("start nginx before the ACME server, which asks for challenges at nginx's port")
+        for attempt in ("first", "last"):
+            try:
+                self._start_acme()
+                return
+            except EdgeError as error:
+                self._stop_acme()
+                if attempt == "last" or " in use" not in str(error):
+                    raise
+
+    def _start_acme(self) -> None:
+        folder = self.state / "acme"
+        dns_port, dns_management_port, acme_port, management_port = free_ports(4)
+
+        _make_self_signed(folder / "cert.pem", folder / "key.pem")
+        config = {
+            "listenAddress": f"{LOOPBACK}:{acme_port}",
+            "managementListenAddress": f"{LOOPBACK}:{management_port}",
+            "certificate": str(folder / "cert.pem"),
+            "privateKey": str(folder / "key.pem"),
+            "httpPort": self.http_port,
+            "tlsPort": self.https_port,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+        }
+        (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
+
+        dns = ["-dns01", f"{LOOPBACK}:{dns_port}", "-management", f"{LOOPBACK}:{dns_management_port}"]
+        dns += ["-defaultIPv4", LOOPBACK, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]
+        self._start_acme_program("pebble-challtestsrv", dns).wait_until(
+            lambda: port_answers(dns_port) and port_answers(dns_management_port)
+        )
+        pebble = ["-config", str(folder / "pebble.json"), "-dnsserver", f"{LOOPBACK}:{dns_port}"]
+        self._start_acme_program("pebble", pebble).wait_until(
+            lambda: port_answers(acme_port) and port_answers(management_port)
+        )
+
+        self.acme_directory = f"https://{LOOPBACK}:{acme_port}/dir"
+        trust = ssl.create_default_context(cafile=folder / "cert.pem")
+        # The root is made anew at each start; clients of the edge verify with it.
+        with urllib.request.urlopen(
+            f"https://{LOOPBACK}:{management_port}/roots/0", timeout=START_TIMEOUT, context=trust
+        ) as answer:
+            self.ca_file.write_bytes(answer.read())
+
+    def _start_acme_program(self, name: str, options: Sequence[str]) -> Program:
+        log = self.logs / f"{name}.log"
+        # By default it also refuses some good nonces at random; certbot tries once more, and fails at the second.
+        environ = {**clean_environ(), "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+        program = Program(name, [find_program(name), *options], environ=environ, stdout=log, stderr=log)
+        self._acme.append(program)
+        return program
+
+    # Certificates.
+
+    def issue(self, *certbot_options: str) -> None:
+        """Get and publish the certificate, by deploy/certbot/issue."""
+        self._run_certbot([str(DEPLOY / "certbot" / "issue"), *certbot_options])
+
+    def renew(self, *certbot_options: str) -> None:
+        """Have certbot renew what is due, by what it remembers of ``issue``."""
+        folder = self.state / "certbot"
+        folders = [f"--{name}-dir={folder / name}" for name in ("config", "work", "logs")]
+        self._run_certbot([find_program("certbot"), "renew", "--no-random-sleep-on-renew", *folders, *certbot_options])
+
+    def _run_certbot(self, argv: Sequence[str]) -> None:
+        if self.acme_directory is None:
+            raise EdgeError("start the ACME server before asking it for a certificate")
+        log = self.logs / "certbot.log"
+        environ = {
+            **clean_environ(),
+            "DOMAIN": self.domain,
+            "ACME_SERVER": self.acme_directory,
+            "ACME_WEBROOT": str(self.webroot),
+            "CERTBOT": find_program("certbot"),
+            "CERTBOT_STATE": str(self.state / "certbot"),
+            "REQUESTS_CA_BUNDLE": str(self.state / "acme" / "cert.pem"),
+            **self.publish_environ,
+        }
+        certbot = Program("certbot", argv, environ=environ, stdout=log, stderr=log)
+        try:
+            certbot.wait_done(CERTBOT_TIMEOUT)
+        finally:
+            certbot.stop()
+
+    @property
+    def publish_environ(self) -> dict[str, str]:
+        """What deploy/certbot/hooks/publish is told: where, and for whom."""
+        group = {"CERT_GROUP": grp.getgrgid(self._worker_user.pw_gid).gr_name} if self._worker_user else {}
+        return {"CERT_PUBLISHED": str(self.published), **group}
+
+    def connect(self, *, timeout: float = 10 * SECONDS) -> ssl.SSLSocket:
+        """Open a TLS connection as a client of ``domain`` does, verified with ``ca_file`` alone."""
+        trust = ssl.create_default_context(cafile=self.ca_file)
+        return trust.wrap_socket(
+            socket.create_connection((LOOPBACK, self.https_port), timeout=timeout), server_hostname=self.domain
+        )
+
+    def served_certificate(self) -> x509.Certificate:
+        """Return the certificate of a new, verified handshake."""
+        with self.connect() as client:
+            der = client.getpeercert(binary_form=True)
+        if der is None:
+            raise EdgeError(f"the handshake with {self.domain} ended without a certificate")
+        return x509.load_der_x509_certificate(der)
+
+    @property
+    def issuer(self) -> str:
+        """Who issued the certificate that is served, as RFC 4514 writes it."""
+        return self.served_certificate().issuer.rfc4514_string()
+
+    # The end.
+
+    @property
+    def programs(self) -> list[Program]:
+        return [program for program in (self.nginx, *self._acme) if program is not None]
+
+    def _stop_acme(self) -> None:
+        while self._acme:
+            self._acme.pop().stop()
+
+    def stop(self) -> None:
+        """End all programs, and remove the state folder if it was a temporary one. May be called again."""
+        with contextlib.ExitStack() as each:  # whatever one of them raises, the next one is stopped
+            if self._state_is_ours:
+                each.callback(shutil.rmtree, self.state, ignore_errors=True)
+            for program in self.programs:
+                each.callback(program.stop)
+
+
+def _make_self_signed(cert: Path, key: Path) -> None:
+    """Make a certificate for the loopback address that is its own issuer, and its key."""
+    options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    options += ["-subj", f"/CN={LOOPBACK}", "-addext", f"subjectAltName=IP:{LOOPBACK}"]
+    options += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+    argv = [find_program("openssl"), "req", *options, "-out", str(cert), "-keyout", str(key)]
+    done = subprocess.run(argv, env=clean_environ(), capture_output=True, text=True, timeout=START_TIMEOUT)
+    if done.returncode:
+        raise EdgeError(f"openssl can't make a certificate: {done.stderr.strip()}")
+
+
+def _worker_user() -> pwd.struct_passwd | None:
+    if os.geteuid() != 0:
+        return None
+    for name in ("nginx", "www-data", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise EdgeError("there is no user nginx, www-data or nobody that nginx's workers could run as")
+
+
+# The command line.
+
+
+@contextlib.contextmanager
+def _step(text: str) -> Iterator[None]:
+    print(f"{text} ... ", end="", flush=True)
+    start = time.monotonic()
+    yield
+    print(f"{time.monotonic() - start:.1f} s", flush=True)
+
+
+def _start_all(edge: LocalEdge, backend_port: int) -> None:
+    with _step("nginx, still without a certificate"):
+        edge.start_nginx(backend_port)
+    print(f"  http  {LOOPBACK}:{edge.http_port}\n  https {LOOPBACK}:{edge.https_port}")
+    with _step("ACME server (Pebble) and its DNS"):
+        edge.start_acme()
+    print(f"  {edge.acme_directory}")
+    with _step(f"certbot, for {edge.domain}, by http-01"):
+        edge.issue()
+    with _step("handshake, verified with the ACME server's root"):
+        certificate = edge.served_certificate()
+    issuer = certificate.issuer.rfc4514_string()
+    print(f"  issuer {issuer}, serial {certificate.serial_number:x}\n  root   {edge.ca_file}")
+    ready = {
+        "domain": edge.domain,
+        "http_port": edge.http_port,
+        "https_port": edge.https_port,
+        "ca_file": str(edge.ca_file),
+        "issuer": issuer,
+        "logs": str(edge.logs),
+    }
+    new = edge.state / "edge.json.new"
+    new.write_text(json.dumps(ready, indent=2) + "\n")
+    new.replace(edge.state / "edge.json")
+
+
+def _stay(edge: LocalEdge) -> NoReturn:
+    while all(program.running for program in edge.programs):
+        time.sleep(0.2 * SECONDS)
+    ended = next(program for program in edge.programs if not program.running)
+    raise EdgeError(f"{ended.name} ended by itself:\n{last_lines(ended.log)}")
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; see the module's docstring. 0 after a signal, 1 after a failure."""
+    parser = argparse.ArgumentParser(description="nginx, an ACME server and certbot, on free ports of this machine")
+    parser.add_argument("--backend-port", type=int, default=8765, help="the backend's port on this machine (8765)")
+    parser.add_argument("--domain", default="callgate.example", help="the host name served (callgate.example)")
+    parser.add_argument("--state", type=Path, help="the folder for everything that is written (a temporary one)")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with LocalEdge(options.domain, state=options.state) as edge:
+            _start_all(edge, options.backend_port)
+            print("ready; Ctrl-C ends it", flush=True)
+            _stay(edge)
+    except KeyboardInterrupt:
+        print("\nended; nothing is left running")
+        return 0
+    except (EdgeError, OSError) as error:
+        print(f"\nlocal_edge: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""Child processes with a log, free ports, and waiting for both: what local_edge.py and the demo stand on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from callgate.errors import CallgateError
+
+SECONDS: Final = 1.0
+
+START_TIMEOUT: Final = 15 * SECONDS
+STOP_TIMEOUT: Final = 5 * SECONDS
+POLL_INTERVAL: Final = 0.02 * SECONDS
+
+LOOPBACK: Final = "127.0.0.1"
+SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+PACKAGES: Final = {"nginx": "nginx", "openssl": "openssl", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
+
+
+class EdgeError(CallgateError):
+    """A part of the edge that does not start, or ended, or did not do what it was asked."""
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program. Beside this Python comes first (certbot); the sbin folders are looked into too."""
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), SBIN]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if found is None:
+        package = PACKAGES.get(name)
+        how = f"apt-get install --no-install-recommends {package}" if package else "pip install -r requirements-dev.txt"
+        raise EdgeError(f"the program {name} is not installed: {how}")
+    return found
+
+
+def clean_environ() -> dict[str, str]:
+    """Return an environment without the settings of a real installation, and without a proxy."""
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": f"{path}:{SBIN}", "LANG": "C.UTF-8", "TMPDIR": tempfile.gettempdir()}
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback address that nobody used a moment ago, for TCP and for UDP."""
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            tcp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            tcp.bind((LOOPBACK, 0))
+            port = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):  # somebody's UDP port: the next one
+                udp.bind((LOOPBACK, port))
+                ports.append(port)
+        return ports
+
+
+def port_answers(port: int) -> bool:
+    """Whether somebody accepts connections at a port of the loopback address."""
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1 * SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+class Program:
+    """A child process whose output goes to a file. It ends when ``stop`` returns."""
+
+    def __init__(self, name: str, argv: Sequence[str], *, environ: Mapping[str, str], stdout: Path, stderr: Path):
+        self.name: Final = name
+        self.log: Final = stderr
+        # A session of its own: a Ctrl-C at the terminal is for us, who then stop everything in order.
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            self._process = subprocess.Popen(
+                argv, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until the program is ready; raise `EdgeError`, with the end of its log, if it ends or takes too long."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not ready() or not self.running:
+            if not self.running:
+                raise self._error(f"ended with status {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise self._error(f"is not ready after {START_TIMEOUT:.0f} s")
+            time.sleep(POLL_INTERVAL)
+
+    def wait_done(self, timeout: float) -> None:
+        """Wait until the program is done; raise `EdgeError`, with the end of its log, if it fails or takes too long."""
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise self._error(f"is not done after {timeout:.0f} s") from error
+        if status:
+            raise self._error(f"ended with status {status}")
+
+    def _error(self, what: str) -> EdgeError:
+        return EdgeError(f"{self.name} {what}:\n{last_lines(self.log)}")
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send the program a signal; not its children."""
+        self._process.send_signal(signum)
+
+    def stop(self) -> None:
+        """End the program and its children; what does not end when asked is killed. May be called again."""
+        if self._process.returncode is not None:
+            return
+        os.killpg(self.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_TIMEOUT)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(STOP_TIMEOUT)
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """Return the end of a log file."""
+    return "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-count:])

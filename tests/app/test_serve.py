@@ -1,0 +1,137 @@
+"""``callgate serve`` as its own process: how it starts, how it stops, and how little it needs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+from fake_openai import Script, say, tone
+from service import AUTH_TOKEN, BASE_URL, Service
+
+GREETING = tone(0.4)
+
+
+class Backend:
+    """A process that serves; ``log`` is what it has written so far."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = ""
+
+    async def reads(self, pattern: str) -> re.Match[str]:
+        """Wait until a line of the log matches."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while not (found := re.search(pattern, self.log)):
+                line = await self.process.stderr.readline()
+                assert line, f"it ended without {pattern!r}:\n{self.log}"
+                self.log += line.decode()
+        return found
+
+    async def ends(self) -> int:
+        """Wait for its end; returns the exit code."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            self.log += (await self.process.stderr.read()).decode()
+            return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def backend(folder: Path, **settings: str) -> AsyncIterator[Backend]:
+    """Run ``callgate serve`` in an empty folder with these settings and nothing else."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "callgate", "serve",
+        cwd=folder, env={"PATH": os.environ["PATH"], **settings},
+        stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield Backend(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def asked(backend: Backend) -> AsyncIterator[Service]:
+    found = await backend.reads(r"listening on http://(\S+)")
+    async with aiohttp.ClientSession() as http:
+        yield Service(None, found[1], http)
+
+
+async def test_bad_settings_are_all_told_at_once_and_nothing_starts(tmp_path):
+    async with backend(tmp_path, BASE_URL="http://voice.example.com", PORT="eighty") as process:
+        assert await process.ends() == 2
+    lines = process.log.splitlines()
+    assert [line.split(":")[:2] for line in lines] == [["callgate", " BASE_URL"], ["callgate", " PORT"]]
+    assert "wss://" in lines[0]
+
+
+async def test_a_port_in_use_is_said_to_be_that(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with backend(tmp_path, PORT=port) as process:
+            assert await process.ends() == 2
+    assert f"127.0.0.1:{port} can't be listened on" in process.log
+    assert "Traceback" not in process.log
+
+
+async def test_three_settings_are_enough_to_serve_calls(tmp_path, fake):
+    """As behind a tunnel: no nginx, no certbot, no configuration file, some GA Realtime server as the model."""
+    fake.script = Script((say(GREETING),))
+    fake.api_key = None
+    settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
+    async with backend(tmp_path, **settings) as process, asked(process) as service, service.stream() as line:
+        await line.hear(GREETING)
+    assert not list(tmp_path.iterdir())
+
+
+async def test_with_no_settings_at_all_the_line_check_answers_rehearsals(tmp_path):
+    async with backend(tmp_path, PORT="0") as process, asked(process) as service:
+        status, _ = await service.webhook("/incoming-call")
+        assert status == 403
+        assert (await service.ask("GET", "/readyz"))[0] == 200
+        for warning in ("real calls will be refused", "the line check answers", "Twilio can't reach"):
+            assert warning in process.log
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["rehearsal-auth-token"]
+    assert (tmp_path / "data" / "rehearsal-auth-token").read_text().strip() not in process.log
+
+
+async def test_it_lets_the_call_end_when_it_is_stopped_and_then_ends_without_a_word_of_complaint(tmp_path, fake):
+    fake.script = Script((say(GREETING),))
+    settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_API_KEY": "sk-test"}
+    settings |= {"OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
+    async with backend(tmp_path, **settings) as process, asked(process) as service:
+        async with service.stream() as line:
+            await line.hear(GREETING)
+            process.process.send_signal(signal.SIGTERM)
+            await process.reads("Stopping: 1 calls on the line")
+            await line.say(b"\xff" * 1600)  # it is still served
+            await line.hang_up()
+            assert await line.closed() == 1000
+        assert await process.ends() == 0
+    assert "Stopped" in process.log
+    for word in ("Traceback", " ERROR - ", AUTH_TOKEN, "sk-test"):
+        assert word not in process.log
+
+
+async def test_a_second_signal_ends_the_calls_at_once(tmp_path, fake):
+    fake.script = Script((say(GREETING),))
+    settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_API_KEY": "sk-test"}
+    settings |= {"OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
+    async with backend(tmp_path, **settings) as process, asked(process) as service, service.stream() as line:
+        await line.hear(GREETING)
+        process.process.send_signal(signal.SIGTERM)
+        await process.reads("Stopping: 1 calls on the line")
+        process.process.send_signal(signal.SIGTERM)
+        assert await line.closed() == 1001
+        assert await process.ends() == 0
+    assert "Traceback" not in process.log

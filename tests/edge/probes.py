@@ -1,0 +1,104 @@
+"""What the tests ask of the edge, and see of it. Who is named in a handshake and who in a request are separate here."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_edge import LOOPBACK, LocalEdge
+from websockets.sync.client import ClientConnection, connect
+
+TIMEOUT = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """What the edge did before it had a certificate."""
+
+    edge: LocalEdge
+    workers: frozenset[int]
+    challenge: Answer
+    handshake: str
+
+
+def ask(
+    edge: LocalEdge,
+    method: str,
+    path: str,
+    *,
+    tls: bool = True,
+    host: str | None = None,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Send one request and return its answer; ``host`` is for the Host header, never for the handshake."""
+    client = http.client.HTTPConnection(host or edge.domain, timeout=TIMEOUT)
+    client.sock = edge.connect(timeout=TIMEOUT) if tls else plain(edge.http_port)
+    try:
+        client.request(method, path, body=body, headers=dict(headers or {}))
+        response = client.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    finally:
+        client.close()
+
+
+def plain(port: int) -> socket.socket:
+    return socket.create_connection((LOOPBACK, port), timeout=TIMEOUT)
+
+
+def handshake(edge: LocalEdge, name: str | None, version: ssl.TLSVersion | None = None) -> ssl.SSLSocket:
+    """Shake hands naming any host, or none, without judging the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context.wrap_socket(plain(edge.https_port), server_hostname=name)
+
+
+def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token") -> ClientConnection:
+    """Open a WebSocket through the edge, at its public URL."""
+    context = ssl.create_default_context(cafile=edge.ca_file)
+    return connect(
+        f"wss://{edge.domain}{path}",
+        sock=plain(edge.https_port),
+        ssl=context,
+        server_hostname=edge.domain,
+        open_timeout=TIMEOUT,
+        close_timeout=TIMEOUT,
+        proxy=None,
+    )
+
+
+def assert_echoes(stream: ClientConnection, text: str) -> None:
+    stream.send(text)
+    assert stream.recv(timeout=TIMEOUT) == text
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    """Wait until something is so; fail when it is not in time."""
+    deadline = time.monotonic() + TIMEOUT
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def workers(edge: LocalEdge) -> frozenset[int]:
+    """Return the process ids of nginx's workers. A reload makes new ones."""
+    assert edge.nginx is not None
+    pid = edge.nginx.pid
+    return frozenset(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

@@ -1,0 +1,149 @@
+"""deploy/nginx/entrypoint: it refuses what can't work, and renders what each nginx understands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from local_edge import DEPLOY, LocalEdge, find_program, free_ports
+
+TREE = DEPLOY / "nginx"
+DOMAIN = "callgate.example"
+
+
+def check(state: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    http_port, https_port = free_ports(2)
+    environ = {
+        "PATH": f"{os.environ['PATH']}:/usr/sbin",
+        "DOMAIN": DOMAIN,
+        "EDGE_STATE": str(state),
+        "EDGE_HTTP_PORT": str(http_port),
+        "EDGE_HTTPS_PORT": str(https_port),
+        **environ,
+    }
+    return subprocess.run([str(TREE / "entrypoint"), "check"], env=environ, capture_output=True, text=True, timeout=20)
+
+
+def stand_in(folder: Path, version: str, openssl: str) -> str:
+    """Write a program that says it is some nginx, and finds every configuration good."""
+    program = folder / "nginx"
+    program.write_text(
+        f"#!/bin/sh\necho 'nginx version: nginx/{version}' >&2\n"
+        f"echo 'built with OpenSSL 3.0.2 15 Mar 2022 (running with OpenSSL {openssl} 1 Apr 2026)' >&2\n"
+    )
+    program.chmod(0o755)
+    return str(program)
+
+
+def rendered(state: Path) -> str:
+    return "".join(path.read_text() for path in sorted((state / "etc" / "generated").iterdir()))
+
+
+def test_configuration_is_good_without_a_word(tmp_path: Path) -> None:
+    done = check(tmp_path / "state")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_configuration_has_no_known_weakness(tmp_path: Path) -> None:
+    assert check(tmp_path / "state").returncode == 0
+    gixy = [find_program("gixy"), str(tmp_path / "state" / "etc" / "nginx.conf")]
+    done = subprocess.run(gixy, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "No issues found" in done.stdout
+
+
+def test_check_may_be_run_again_and_keeps_nothing_of_before(tmp_path: Path) -> None:
+    check(tmp_path / "state", FALLBACK_DIAL="+15551230000")
+    assert "+15551230000" in rendered(tmp_path / "state")
+    assert check(tmp_path / "state").returncode == 0
+    assert "+15551230000" not in rendered(tmp_path / "state")
+
+
+def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
+    def tree() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (TREE, *TREE.rglob("*"))}
+
+    before = tree()
+    assert check(tmp_path / "state").returncode == 0
+    assert tree() == before
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"DOMAIN": ""}, "DOMAIN is not set"),
+        ({"DOMAIN": "https://callgate.example"}, "wanted a host name"),
+        ({"DOMAIN": "callgate.example/path"}, "wanted a host name"),
+        ({"DOMAIN": "callgate.example; return 200"}, "wanted a host name"),
+        ({"DOMAIN": "callgate.example\nevil.example"}, "wanted a host name"),
+        ({"DOMAIN": "-callgate.example"}, "wanted a host name"),
+        ({"FALLBACK_DIAL": "555-1234"}, "as in +15551230000"),
+        ({"FALLBACK_DIAL": "+15551230000</Dial>"}, "as in +15551230000"),
+        ({"EDGE_BACKEND": "127.0.0.1"}, "wanted HOST:PORT"),
+        ({"EDGE_BACKEND": "backend:99999"}, "wanted a port from 1 to 65535"),
+        ({"EDGE_BACKEND": "backend:8765; }"}, "wanted HOST:PORT"),
+        ({"EDGE_RESOLVER": "1.1.1.1 evil"}, "wanted the address of a DNS server"),
+        ({"EDGE_LISTEN": "everywhere"}, "wanted addresses"),
+        ({"EDGE_HTTP_PORT": "http"}, "wanted a port"),
+        ({"EDGE_HTTPS_PORT": "0"}, "wanted a port"),
+        ({"EDGE_HTTP_PORT": "8080", "EDGE_HTTPS_PORT": "8080"}, "wanted two ports"),
+        ({"EDGE_REQUIRE_SNI": "yes"}, "wanted on or off"),
+        ({"CERT_PUBLISHED": "relative/path"}, "wanted an absolute path"),
+        ({"ACME_WEBROOT": '/a"; return 200; "'}, "wanted an absolute path"),
+        ({"EDGE_USER": "no-such-user"}, "there is no such user"),
+        ({"EDGE_NGINX": "/no/such/nginx"}, "does not run"),
+    ],
+)
+def test_bad_value_is_refused_in_one_line(tmp_path: Path, environ: dict[str, str], message: str) -> None:
+    done = check(tmp_path / "state", **environ)
+    assert done.returncode == 2
+    assert done.stderr.startswith("edge: ")
+    assert message in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_fallback_dial_is_not_repeated_in_a_message(tmp_path: Path) -> None:
+    assert "5551234" not in check(tmp_path / "state", FALLBACK_DIAL="5551234").stderr
+
+
+def test_old_nginx_is_refused(tmp_path: Path) -> None:
+    done = check(tmp_path / "state", EDGE_NGINX=stand_in(tmp_path, "1.18.0", "1.1.1"))
+    assert done.returncode == 2
+    assert "found nginx version: nginx/1.18.0: wanted 1.22 or later" in done.stderr
+
+
+def test_debians_nginx_gets_what_it_understands(tmp_path: Path) -> None:
+    nginx = stand_in(tmp_path, "1.22.1", "3.0.19")
+    assert check(tmp_path / "state", EDGE_NGINX=nginx, EDGE_BACKEND="backend:8765").returncode == 0
+    conf = rendered(tmp_path / "state")
+    assert " ssl http2;" in conf
+    assert "server backend:8765;" in conf
+    assert "ssl_ecdh_curve X25519:prime256v1:secp384r1;" in conf
+    for newer in ("http2 on", "resolve", "ssl_certificate_cache"):
+        assert newer not in conf
+
+
+def test_the_images_nginx_gets_what_it_understands(tmp_path: Path) -> None:
+    nginx = stand_in(tmp_path, "1.30.1", "3.5.4")
+    environ = {"EDGE_NGINX": nginx, "EDGE_BACKEND": "backend:8765", "EDGE_RESOLVER": "127.0.0.11"}
+    assert check(tmp_path / "state", **environ).returncode == 0
+    conf = rendered(tmp_path / "state")
+    assert "http2 on;" in conf
+    assert " ssl http2;" not in conf
+    assert "server backend:8765 resolve;" in conf
+    assert "resolver 127.0.0.11 valid=10s;" in conf
+    assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in conf
+    assert "ssl_certificate_cache" in conf
+
+
+def test_state_folder_may_have_a_space_in_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folders = {"CERT_PUBLISHED": str(folder / "published"), "ACME_WEBROOT": str(folder / "webroot")}
+    done = check(folder, **folders)
+    assert done.returncode == 0, done.stderr
+
+
+def test_phone_number_is_not_for_everybody_on_the_machine(edge: LocalEdge) -> None:
+    assert (edge.state / "nginx" / "etc" / "generated").stat().st_mode & 0o077 == 0

@@ -1,0 +1,184 @@
+"""What reaches the backend, what does not, and what the caller hears when the backend is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+from callgate import twiml
+from edge.backends import BROKEN, Backend, failing
+from edge.probes import Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
+from local_edge import LOOPBACK, LocalEdge, free_ports
+from websockets.exceptions import InvalidStatus
+
+TOKEN = "Q0FURV9TRUNSRVRfVE9LRU4"
+HUMAN = "+15551230000"
+
+Beside = Callable[..., AbstractContextManager[LocalEdge]]
+
+
+def log_lines(edge: LocalEdge) -> list[dict[str, object]]:
+    return [json.loads(line) for line in edge.access_log.read_text().splitlines()]
+
+
+def assert_is_twiml(answer: Answer, expected: str) -> None:
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/xml"
+    assert list(ET.fromstring(answer.body).itertext()) == list(ET.fromstring(expected).itertext())
+    assert [verb.tag for verb in ET.fromstring(answer.body)] == [verb.tag for verb in ET.fromstring(expected)]
+
+
+@pytest.fixture
+def nobody() -> int:
+    """A port where nobody answers."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a backend that accepts a connection and never says a word."""
+    with socket.create_server((LOOPBACK, 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_backend_is_told_who_asks_whatever_the_client_claims(edge: LocalEdge) -> None:
+    claims = {"X-Forwarded-For": "10.1.2.3", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "other.example"}
+    claims |= {"Forwarded": "for=10.1.2.3", "X-Request-ID": "forged"}
+    told = json.loads(ask(edge, "POST", "/incoming-call?a=1", body=b"CallSid=CA00", headers=claims).body)
+
+    assert (told["method"], told["path"], told["body"]) == ("POST", "/incoming-call?a=1", "CallSid=CA00")
+    headers = told["headers"]
+    assert headers["Host"] == edge.domain
+    assert headers["X-Forwarded-For"] == LOOPBACK
+    assert headers["X-Forwarded-Proto"] == "https"
+    assert "X-Forwarded-Host" not in headers
+    assert "Forwarded" not in headers
+    assert re.fullmatch("[0-9a-f]{32}", headers["X-Request-ID"])
+    wait_for(lambda: any(line["request_id"] == headers["X-Request-ID"] for line in log_lines(edge)))
+
+
+def test_websocket_goes_through_without_extensions(edge: LocalEdge) -> None:
+    with open_stream(edge) as stream:
+        headers = json.loads(stream.recv())
+        assert headers["Upgrade"] == "websocket"
+        assert headers["Connection"] == "upgrade"
+        assert "Sec-WebSocket-Extensions" not in headers
+        assert_echoes(stream, "x" * 60_000)
+
+
+def test_no_other_upgrade_reaches_the_backend(edge: LocalEdge) -> None:
+    asked = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    headers = json.loads(ask(edge, "GET", "/", headers=asked).body)["headers"]
+    assert "Upgrade" not in headers
+    assert "Connection" not in headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/readyz", "/metrics/", "/readyz?x", "//metrics", "/%6detrics", "/a/../readyz"]
+)
+def test_what_is_for_the_operator_is_not_public(edge: LocalEdge, path: str) -> None:
+    assert ask(edge, "GET", path).status == 404
+
+
+def test_liveness_is_public(edge: LocalEdge) -> None:
+    assert ask(edge, "GET", "/healthz").status == 200
+
+
+def test_large_body_is_refused(edge: LocalEdge) -> None:
+    assert ask(edge, "POST", "/incoming-call", body=b"x" * 64 * 1024).status == 200
+    assert ask(edge, "POST", "/incoming-call", body=b"x" * (64 * 1024 + 1)).status == 413
+
+
+def test_large_headers_are_refused(edge: LocalEdge) -> None:
+    answer = ask(edge, "GET", "/", headers={"X-Large": "x" * 9000})
+    assert 400 <= answer.status < 500
+
+
+def test_answers_carry_the_security_headers_and_no_version(edge: LocalEdge) -> None:
+    for path in ("/", "/metrics"):
+        headers = ask(edge, "GET", path).headers
+        assert headers["strict-transport-security"] == "max-age=63072000"
+        assert headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"[0-9]", ask(edge, "GET", "/metrics").headers["server"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted"])
+def test_caller_hears_an_apology_when_the_backend_is_down(beside: Beside, nobody: int, method: str, path: str) -> None:
+    with beside(nobody) as edge:
+        assert_is_twiml(ask(edge, method, path), twiml.apologise(None))
+
+
+def test_caller_is_put_through_when_the_backend_is_down(beside: Beside, nobody: int) -> None:
+    with beside(nobody, FALLBACK_DIAL="+1 (555) 123-0000") as edge:
+        answer = ask(edge, "POST", "/incoming-call")
+    assert_is_twiml(answer, twiml.apologise(HUMAN))
+    assert HUMAN.encode() in answer.body
+
+
+def test_caller_hears_an_apology_when_the_backend_fails(beside: Beside) -> None:
+    with contextlib.closing(Backend(failing)) as backend, beside(backend.port) as edge:
+        assert_is_twiml(ask(edge, "POST", "/incoming-call"), twiml.apologise(None))
+
+
+def test_caller_hears_an_apology_before_twilio_gives_up_on_a_silent_backend(beside: Beside, silent: int) -> None:
+    with beside(silent) as edge:
+        assert_is_twiml(ask(edge, "POST", "/incoming-call"), twiml.apologise(None))
+        wait_for(lambda: len(log_lines(edge)) == 1)
+        [line] = log_lines(edge)
+    assert (line["status"], line["upstream_status"]) == (200, "504")
+    assert float(str(line["seconds"])) < 15  # Twilio's limit; see snippets/proxy.conf
+
+
+def test_other_paths_say_that_the_backend_is_down(beside: Beside, nobody: int) -> None:
+    with beside(nobody) as edge:
+        assert ask(edge, "POST", "/call-status").status == 502
+        with pytest.raises(InvalidStatus, match="502"):
+            open_stream(edge)
+
+
+def test_failure_of_other_paths_is_the_backends_own(edge: LocalEdge) -> None:
+    answer = ask(edge, "POST", BROKEN)
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/json; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/media-stream/{TOKEN}",
+        f"//media-stream/{TOKEN}",
+        f"/%6dedia-stream/{TOKEN}",
+        f"/Media-Stream/{TOKEN}",
+        f"/some/path/media-stream/{TOKEN}",
+        f"/media-stream/one/{TOKEN}/two",
+        f"/incoming-call?token={TOKEN}",
+    ],
+)
+@pytest.mark.parametrize("tls", [True, False])
+def test_no_token_reaches_a_log(beside: Beside, backend: Backend, nobody: int, path: str, tls: bool) -> None:
+    for port in (backend.port, nobody):
+        with beside(port) as edge:
+            for method, body in (("GET", None), ("POST", b"x" * 100_000)):
+                headers = {"Referer": f"https://{edge.domain}/media-stream/{TOKEN}", "Cookie": TOKEN}
+                ask(edge, method, path, tls=tls, body=body, headers=headers)
+            wait_for(lambda edge=edge: len(log_lines(edge)) == 2)  # type: ignore[misc]
+            assert TOKEN not in edge.access_log.read_text()
+            assert TOKEN not in edge.error_log.read_text()
+
+
+def test_missing_certificate_is_in_the_error_log(first_start: FirstStart) -> None:
+    assert "cannot load certificate" in first_start.edge.error_log.read_text()
+
+
+def test_lost_backend_is_seen_in_the_access_log(beside: Beside, nobody: int) -> None:
+    with beside(nobody) as edge:
+        ask(edge, "GET", f"/media-stream/{TOKEN}")
+        wait_for(lambda: len(log_lines(edge)) == 1)
+        [line] = log_lines(edge)
+    assert (line["path"], line["upstream_status"]) == ("/media-stream/***", "502")
