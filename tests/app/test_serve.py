@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import re
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import aiohttp
 from fake_openai import Script, say, tone
+from serve_process import Backend, backend
 from service import AUTH_TOKEN, BASE_URL, Service
 
 GREETING = tone(0.4)
-
-
-class Backend:
-    """A process that serves; ``log`` is what it has written so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.log = ""
-
-    async def reads(self, pattern: str) -> re.Match[str]:
-        """Wait until a line of the log matches."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):
-            while not (found := re.search(pattern, self.log)):
-                line = await self.process.stderr.readline()
-                assert line, f"it ended without {pattern!r}:\n{self.log}"
-                self.log += line.decode()
-        return found
-
-    async def ends(self) -> int:
-        """Wait for its end; returns the exit code."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):
-            self.log += (await self.process.stderr.read()).decode()
-            return await self.process.wait()
-
-
-@contextlib.asynccontextmanager
-async def backend(folder: Path, **settings: str) -> AsyncIterator[Backend]:
-    """Run ``callgate serve`` in an empty folder with these settings and nothing else."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callgate", "serve",
-        cwd=folder, env={"PATH": os.environ["PATH"], **settings},
-        stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield Backend(process)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
 
 
 @contextlib.asynccontextmanager

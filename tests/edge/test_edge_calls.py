@@ -1,0 +1,129 @@
+"""Calls through everything a real one passes: TLS, nginx, the backend as its own process, a model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from callgate.phone.call import place_call, place_calls
+from callgate.phone.faults import Faults
+from callgate.phone.options import Address, PhoneOptions
+from callgate.phone.script import Hold, Interrupt, Say
+from callgate.phone.signing import sign_as_https, sign_nothing, sign_wrongly
+from callgate.phone.timeline import Event
+from callgate.phone.voices import each_its_own
+from callgate.phone.wav import read_ulaw
+from local_edge import LOOPBACK, LocalEdge
+from serve_process import Backend, backend
+
+ROOT = Path(__file__).parents[2]
+WORDS = read_ulaw(Path("/usr/share/sounds/alsa/Front_Center.wav"))
+OTHER_WORDS = read_ulaw(Path("/usr/share/sounds/alsa/Rear_Left.wav"))
+AUTH_TOKEN = "the-auth-token-of-this-account"
+
+Beside = Callable[..., AbstractContextManager[LocalEdge]]
+
+
+class Place:
+    """A backend behind an edge, and calls to it."""
+
+    def __init__(self, edge: LocalEdge, backend: Backend) -> None:
+        self.edge, self.backend = edge, backend
+
+    def call(self, *script: object, **options: object) -> PhoneOptions:
+        values = {
+            "to": f"https://{self.edge.domain}/incoming-call",
+            "auth_token": AUTH_TOKEN,
+            "script": script,
+            "connect_to": Address(LOOPBACK, self.edge.https_port),
+            "ca": self.edge.ca_file,
+            **options,
+        }
+        return PhoneOptions(**values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def place(beside: Beside, edge: LocalEdge, tmp_path: Path) -> AsyncIterator[Place]:
+    settings = {"DOMAIN": edge.domain, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "PORT": "0", "LOG_LEVEL": "INFO"}
+    async with backend(tmp_path, **settings) as process:
+        port = int((await process.reads(r"listening on http://\S+:(\d+)"))[1])
+        reading = asyncio.create_task(process.ends())
+        try:
+            with beside(port) as other:
+                yield Place(other, process)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_twenty_callers_at_once_each_hear_their_own_words_and_no_others(place):
+    calls = await place_calls(each_its_own(place.call(Say(WORDS, "words"), echo=True), 20))
+    assert [promise.as_line() for report in calls.reports for promise in report.promises if not promise.kept] == []
+    assert calls.echo.own >= 0.95
+    assert calls.echo.anothers < 0.5
+
+
+async def test_a_caller_who_speaks_over_the_agent_silences_it(place):
+    report = await place_call(place.call(Say(WORDS, "words"), Interrupt(OTHER_WORDS, "over", 0.4), echo=True))
+    assert report.kept, report.promises
+    assert report.clears == 1
+
+
+@pytest.mark.parametrize("sign", [sign_wrongly, sign_nothing, sign_as_https])
+async def test_an_upgrade_that_is_not_twilios_is_refused_through_the_edge_as_twilio_names_it(place, sign):
+    report = await place_call(place.call(Hold(), faults=Faults(sign_upgrade=sign)))
+    assert 31920 in report.codes
+    assert any("403" in error.reason for error in report.errors)
+    assert "Attempting to connect" not in place.backend.log
+
+
+async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
+    def reload(event: Event) -> None:
+        if event.kind == "says":
+            place.edge.nginx.send(signal.SIGHUP)
+
+    report = await place_call(place.call(Say(WORDS, "words"), Say(OTHER_WORDS, "more"), echo=True, on_event=reload))
+    assert report.kept, report.promises
+
+
+async def test_a_backend_that_is_killed_in_mid_call_leaves_the_caller_with_an_apology_not_with_silence(place):
+    def kill(event: Event) -> None:
+        if event.kind == "first audio":
+            place.backend.process.kill()
+
+    report = await place_call(place.call(Hold(), on_event=kill))
+    assert report.verbs == ("Connect", "Redirect", "Say", "Hangup")
+
+
+def state_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("callgate-edge-*"))
+
+
+def test_the_demo_succeeds_shows_what_it_found_and_leaves_nothing_running(tmp_path):
+    out, before = tmp_path / "out", state_folders()
+    done = subprocess.run(
+        [ROOT / "scripts/demo.sh", "--json", "--out", out], capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.rstrip().endswith("SUCCESS")
+    found = json.loads(done.stdout)
+    assert found["success"]
+    assert found["call"]["correlation"] >= 0.95
+    assert "Pebble" in found["certificate"]["issuer"]
+    assert sorted(path.name for path in out.iterdir()) == ["call.wav", "timeline.json", "timeline.png"]
+    assert state_folders() == before
+
+
+def test_the_demo_says_which_recording_it_can_not_find(tmp_path):
+    done = subprocess.run(
+        [ROOT / "scripts/demo.sh", "--say", "nothing.wav"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "nothing.wav: name a WAV file with --say" in done.stderr
