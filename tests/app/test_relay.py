@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from callgate.linecheck.response import Speech
 from fake_openai import At, Close, Delay, FakeOpenAI, Faults, Reset, Script, Send, say, tone, tool, wrong_format
-from service import config_for, new_sid, running, start_frame
+from service import WSS_URL, config_for, new_sid, running, sign, start_frame
 
 GREETING = tone(0.6, 440)
 ANSWER = tone(0.4, 660)
@@ -374,3 +374,27 @@ async def until(condition) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("sent", [30, None])
+async def test_a_call_that_ends_during_the_handshake_leaves_nothing(service, fake, log, sent):
+    """``sent``: how many bytes of the upgrade are sent before the socket is reset; None: all."""
+    call = await service.call()
+    host, port = service.address.split(":")
+    request = (
+        f"GET {call.path} HTTP/1.1\r\nHost: voice.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        f"X-Twilio-Signature: {sign(WSS_URL + call.path)}\r\n\r\n"
+    )
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request.encode()[:sent])
+    await writer.drain()
+    if sent is None:
+        await until(lambda: "ACCEPTED from Twilio" in log.getvalue())
+    writer.transport.abort()
+    if sent is None:
+        await until(lambda: "closed before it started" in log.getvalue())
+    assert await service.ask("GET", "/healthz") == (200, "ok\n")
+    assert service.services.switchboard.registry.live == 0
+    assert "Traceback" not in log.getvalue()
+    assert fake.upgrades == 0
