@@ -11,6 +11,7 @@ import uvloop
 from . import __version__
 from .config import Config
 from .errors import ConfigError
+from .health import readiness_problems
 from .logs import set_up_logging
 from .phone.cli import add_parser as add_phone_parser
 from .server import serve
@@ -24,6 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     serve_parser = commands.add_parser("serve", help="answer calls (settings from the environment and .env)")
     serve_parser.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
     serve_parser.set_defaults(run=_serve)
+    ready_parser = commands.add_parser(
+        "ready", help="ask the backend here whether it would answer a call (a healthcheck)"
+    )
+    ready_parser.add_argument("--env-file", default=".env", help=argparse.SUPPRESS)
+    ready_parser.set_defaults(run=_ready)
     add_phone_parser(commands)
     args = parser.parse_args(argv)
     try:
@@ -40,6 +46,13 @@ def _serve(args: argparse.Namespace) -> int:
     set_up_logging(config)
     uvloop.run(serve(config))
     return 0
+
+
+def _ready(args: argparse.Namespace) -> int:
+    problems = readiness_problems(Config.load(env_file=args.env_file))
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

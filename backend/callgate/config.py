@@ -227,15 +227,16 @@ class Config:
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> Config:
-        """Make the settings from texts by their environment names. An empty text counts as not set."""
+        """Make the settings from texts by their environment names. An empty text counts as not set.
+
+        A secret may also be in a file, which ``NAME_FILE`` names. Raises `ConfigError` with every problem found.
+        """
         found: dict[str, Any] = {}
         problems = []
         for field in settings():
-            text = values.get(field.metadata["env"], "").strip()
-            if not text:
-                continue
             try:
-                found[field.name] = field.metadata["read"](text)
+                if text := _text_of(field, values):
+                    found[field.name] = field.metadata["read"](text)
             except ValueError as exc:
                 problems.append(f"{field.metadata['env']}: {exc}")
         if problems:
@@ -285,6 +286,19 @@ class Config:
 def settings() -> list[dataclasses.Field[Any]]:
     """The fields of `Config` that are read from the environment."""
     return [field for field in dataclasses.fields(Config) if "env" in field.metadata]
+
+
+def _text_of(field: dataclasses.Field[Any], values: Mapping[str, str]) -> str:
+    name = field.metadata["env"]
+    text, path = values.get(name, "").strip(), values.get(f"{name}_FILE", "").strip()
+    if not path or not field.metadata["secret"]:
+        return text
+    if text:
+        raise ValueError(f"{name}_FILE is set too: keep one of them")
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ValueError(f"{name}_FILE is {path}, which can't be read: {getattr(exc, 'strerror', exc)}") from exc
 
 
 def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> dict[str, str]:

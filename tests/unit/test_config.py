@@ -109,3 +109,13 @@ def test_a_data_directory_that_cannot_be_written_is_a_problem_of_its_own(tmp_pat
 def test_a_model_that_will_be_shut_down_is_warned_of():
     warnings = Config(openai_model="gpt-realtime", openai_api_key="k").warnings()
     assert any("2027-01-20" in warning for warning in warnings)
+
+
+def test_a_secret_may_be_in_a_file_that_is_named(tmp_path: Path):
+    (tmp_path / "key").write_text("sk-from-file\n")
+    assert Config.parse({"OPENAI_API_KEY_FILE": str(tmp_path / "key")}).openai_api_key == "sk-from-file"
+
+
+def test_a_secret_given_twice_or_in_a_file_that_is_not_there_is_refused(tmp_path: Path):
+    assert "OPENAI_API_KEY_FILE" in problems(OPENAI_API_KEY="a", OPENAI_API_KEY_FILE=str(tmp_path))[0]
+    assert "can't be read" in problems(TWILIO_AUTH_TOKEN_FILE=str(tmp_path / "none"))[0]

@@ -7,11 +7,12 @@ from callgate.config import Config, settings
 
 ROOT = Path(__file__).parents[2]
 NAMES = {field.metadata["env"] for field in settings()}
+OF_THE_BUNDLE = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.prod.yml").read_text())) - NAMES
 
 
 def test_env_example_lists_every_setting_and_no_other():
     text = (ROOT / ".env.example").read_text()
-    assert set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)) == NAMES
+    assert set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)) == NAMES | OF_THE_BUNDLE
 
 
 def test_env_example_is_a_configuration_that_starts():
@@ -22,7 +23,7 @@ def test_env_example_is_a_configuration_that_starts():
 
 def test_configuration_page_lists_every_setting_with_its_default_and_no_other():
     rows = re.findall(r"^\| `([A-Z_0-9]+)` \| ([^|]*) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
-    assert {name for name, _ in rows} == NAMES
+    assert {name for name, _ in rows} == NAMES | OF_THE_BUNDLE
     shown = {name: default.strip().strip("`") for name, default in rows}
     for field in settings():
         default = field.default

@@ -18,9 +18,10 @@ _DESCRIPTION = """\
 A simulated Twilio: it asks the voice webhook with Twilio's signature, executes the
 TwiML, opens the media stream, speaks and listens, and ends with a timeline.
 What the caller does is given in order: --say, --interrupt, --digits, --wait, --listen,
---hold. At the end of them the caller hears out the last reply and hangs up. The auth
-token comes from --auth-token, TWILIO_AUTH_TOKEN, .env, or the one the backend made for
-rehearsals. Exit code: 0 all promises kept, 1 a promise was not, 2 it can't be done so."""
+--hold; told nothing, the caller asks "Can you hear me?". At the end of them the caller
+hears out the last reply and hangs up. The auth token comes from --auth-token,
+TWILIO_AUTH_TOKEN, .env, or the one the backend made for rehearsals.
+Exit code: 0 all promises kept, 1 a promise was not, 2 it can't be done so."""
 
 _NO_EFFECT = argparse.SUPPRESS
 
@@ -104,8 +105,13 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
                       "(default: /incoming-call of BASE_URL, or of https://DOMAIN)")  # fmt: skip
     call.add_argument("--method", choices=("POST", "GET"), default="POST", help="how the webhook is asked")
     call.add_argument("--connect-to", metavar="HOST:PORT", help="where all connections go instead; names, certificate "
-                      "checks and signatures stay those of the URL")  # fmt: skip
-    call.add_argument("--ca", metavar="FILE", type=Path, help="the CA to trust, instead of the system's")
+                      "checks and signatures stay those of the URL (default: PHONE_CONNECT_TO)")  # fmt: skip
+    call.add_argument(
+        "--ca",
+        metavar="FILE",
+        type=Path,
+        help="the CA to trust, instead of the system's (default: PHONE_CA, where that file exists)",
+    )
     call.add_argument("--status-callback", metavar="URL", help="told when the call is over")
     call.add_argument("--parameter", metavar="NAME=VALUE", action="append", default=[],
                       help="a <Parameter> of the stream, where --to is a stream's URL")  # fmt: skip

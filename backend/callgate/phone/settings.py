@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from callgate.config import read_settings, rehearsal_token
+from callgate.config import Config, read_settings, rehearsal_token
 from callgate.errors import ConfigError
 
 from .options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Address, PhoneOptions
@@ -18,26 +18,29 @@ from .script import Digits, Hold, Interrupt, Say, Step, Wait
 from .timeline import Event
 from .wav import read_ulaw
 
+# What a caller says who is told nothing: "Hello. Can you hear me?", made with flite's voice rms, µ-law at 8 kHz.
+REHEARSAL = Path(__file__).with_name("rehearsal.wav")
 DEFAULT_AFTER = 0.8  # seconds into the agent's speech
 
 
 def options_from(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> PhoneOptions:
     """Read all that a call needs. Raises `ConfigError` or `RecordingError` with what is wrong."""
     settings = read_settings(environ)
+    connect_to = args.connect_to or settings.get("PHONE_CONNECT_TO", "").strip()
     for path in (args.record, args.timeline, args.picture):
         _check_directory(path)
     return PhoneOptions(
         to=_check_target(args.to or _default_target(settings)),
         auth_token=_auth_token(args.auth_token, settings),
-        script=_script(args.steps or []),
+        script=_script(args.steps or [("say", REHEARSAL)]),
         method=args.method,
         account_sid=_account_sid(args.account_sid or settings.get("TWILIO_ACCOUNT_SID", "").strip() or NO_ACCOUNT),
         from_number=args.from_number or FROM_NUMBER,
         to_number=args.called or settings.get("TWILIO_PHONE_NUMBER", "").strip() or TO_NUMBER,
         parameters=_parameters(args.parameter),
         status_callback=None if args.status_callback is None else _check_target(args.status_callback),
-        connect_to=None if args.connect_to is None else _address(args.connect_to),
-        ca=args.ca,
+        connect_to=_address(connect_to) if connect_to else None,
+        ca=args.ca or _default_ca(settings),
         greeting=not args.no_greeting,
         echo=args.expect_echo,
         reply_within=args.reply_within,
@@ -71,6 +74,12 @@ def _script(steps: list[tuple[str, Any]]) -> tuple[Step, ...]:
     return tuple(script)
 
 
+def _default_ca(settings: Mapping[str, str]) -> Path | None:
+    """``PHONE_CA``, where that file exists: the rehearsal's own CA goes when a real certificate comes."""
+    path = Path(settings.get("PHONE_CA", "").strip() or "/nonexistent")
+    return path if path.is_file() else None
+
+
 def _default_target(settings: Mapping[str, str]) -> str:
     base = settings.get("BASE_URL", "").strip().rstrip("/")
     return f"{base or 'https://' + (settings.get('DOMAIN', '').strip() or 'localhost')}/incoming-call"
@@ -88,8 +97,8 @@ def _check_target(url: str) -> str:
 
 
 def _auth_token(given: str | None, settings: Mapping[str, str]) -> str:
-    for text in (given, settings.get("TWILIO_AUTH_TOKEN")):
-        token = (text or "").split(",")[0].strip()
+    secret = {name: text for name, text in settings.items() if name in ("TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN_FILE")}
+    for token in ((given or "").strip(), *Config.parse(secret).twilio_auth_tokens):
         if token:
             return token
     kept = rehearsal_token(Path(settings.get("DATA_DIR", "").strip() or "data"))

@@ -1,0 +1,32 @@
+"""``callgate ready``: what the backend on this machine says of itself."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+from .config import Config
+
+DEADLINE = 4.0  # seconds
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def readiness_problems(config: Config) -> list[str]:
+    """Why the backend would not answer a call now, one sentence each; none when it would."""
+    host = ANY_ADDRESS.get(config.host, config.host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{config.port}/readyz"
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=DEADLINE):
+            return []
+    except urllib.error.HTTPError as exc:
+        return _problems(exc.read())
+    except OSError as exc:
+        return [f"The backend does not answer at {url}: {exc}"]
+
+
+def _problems(body: bytes) -> list[str]:
+    try:
+        return [str(problem) for problem in json.loads(body)["problems"]]
+    except (ValueError, KeyError, TypeError):
+        return ["Something else than the backend answers at its port."]
