@@ -18,6 +18,7 @@ from pythonjsonlogger.json import JsonFormatter
 from .config import Config, as_log_level
 
 call_sid: ContextVar[str] = ContextVar("call_sid", default="")
+request_id: ContextVar[str] = ContextVar("request_id", default="")  # the edge's, where the request came through it
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}\b")
 
@@ -46,7 +47,7 @@ class Masking(logging.Filter):
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
             record.exc_text, record.exc_info = self.mask(record.exc_text), None  # no formatter makes it anew, unmasked
-        record.call_sid = call_sid.get()
+        record.call_sid, record.request_id = call_sid.get(), request_id.get()
         return True
 
     def mask(self, text: str) -> str:
@@ -56,15 +57,17 @@ class Masking(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-23 10:00:00,000 INFO - message [CA…]``."""
+    """``2026-11-23 10:00:00,000 INFO - message [CA…]``; without a call, ``[request …]``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s - %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
-        sid = getattr(record, "call_sid", "")
-        return f"{line} [{sid}]" if sid and sid not in line else line
+        sid, request = getattr(record, "call_sid", ""), getattr(record, "request_id", "")
+        if not sid:
+            return f"{line} [request {request}]" if request else line
+        return line if sid in line else f"{line} [{sid}]"
 
 
 def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
@@ -74,7 +77,7 @@ def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
     if config.log_format == "json":
         handler.setFormatter(
             JsonFormatter(
-                "%(asctime)s %(levelname)s %(name)s %(message)s %(call_sid)s",
+                "%(asctime)s %(levelname)s %(name)s %(message)s %(call_sid)s %(request_id)s",
                 rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             )
         )

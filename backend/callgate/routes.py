@@ -8,12 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from quart import Blueprint, Quart, Response, current_app, request, websocket
+from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 from werkzeug.exceptions import BadRequest
 
 from .asgi_stream import AsgiStream
 from .errors import RequestRefused
 from .logs import call_sid as call_in_log
+from .logs import request_id as request_in_log
 from .page import status_page
 
 if TYPE_CHECKING:
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 routes = Blueprint("callgate", __name__)
+
+
+@routes.before_app_request
+@routes.before_app_websocket
+async def _note_request_id() -> None:
+    """Have the edge's id of the request in the log; a text that can't be one is not taken."""
+    headers = request.headers if has_request_context() else websocket.headers
+    given = headers.get("X-Request-ID", "")
+    request_in_log.set(given if re.fullmatch("[0-9A-Za-z-]{1,64}", given) else "")
 
 
 def _services(app: Quart | None = None) -> Services:

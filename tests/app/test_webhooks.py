@@ -132,3 +132,10 @@ async def test_a_service_without_an_auth_token_answers_rehearsals_only(fake, tmp
 async def test_an_unknown_address_is_a_short_404(service):
     status, body = await service.ask("GET", "/wp-login.php")
     assert (status, "Traceback" in body) == (404, False)
+
+
+@pytest.mark.parametrize(("given", "shown"), [("0a1b-2c", "[request 0a1b-2c]"), ("x\ty z", None)])
+async def test_a_refusal_names_the_request_as_nginx_does(service, log, given, shown):
+    await service.ask("POST", "/incoming-call", headers={"X-Request-ID": given})
+    assert ("[request " in log.getvalue()) == (shown is not None)
+    assert (shown or "") in log.getvalue()
