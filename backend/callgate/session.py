@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 SECONDS = 1.0
 START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
 WRITE_DEADLINE = 10 * SECONDS  # for one frame to be taken by a socket
-TO_MODEL_LIMIT = 250 * 280  # characters: about five seconds of the caller's audio
+TO_MODEL_LIMIT = 4 * 1024 * 1024  # characters: far more than the longest instructions
+CALLER_AUDIO_LIMIT = 250 * 280  # characters: about five seconds of the caller's audio, for a model that stalls
 TO_TWILIO_LIMIT = media_stream.PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes that Twilio would buffer
 
 
@@ -74,7 +75,7 @@ class Session:
         self._twilio = twilio
         self._upstream = upstream
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
-        self._to_model = Outbox(TO_MODEL_LIMIT)
+        self._to_model = Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
         self._ended: asyncio.Future[End] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
 

@@ -28,14 +28,14 @@ async def test_frames_are_written_in_order():
 
 
 async def test_beyond_the_limit_the_oldest_droppable_frame_is_dropped_and_counted():
-    outbox = Outbox(3)
-    outbox.put("k")
+    outbox = Outbox(100, 2)
+    outbox.put("a long one that stays")
     outbox.put("1", droppable=True)
     outbox.put("2", droppable=True)
     outbox.put("3", droppable=True)
     assert outbox.dropped == 1
     assert not outbox.full
-    assert await written(outbox, 3) == ["k", "2", "3"]
+    assert await written(outbox, 3) == ["a long one that stays", "2", "3"]
 
 
 async def test_without_droppable_frames_it_is_full_and_drops_nothing():
@@ -63,3 +63,11 @@ async def test_a_socket_that_takes_nothing_is_noticed():
 
     with pytest.raises(TimeoutError):
         await outbox.write(stuck, 0.01)
+
+
+async def test_what_was_written_no_longer_counts():
+    outbox = Outbox(2, 1)
+    for frame in "abcdef":
+        outbox.put(frame, droppable=True)
+        assert await written(outbox, 1) == [frame]
+    assert (outbox.full, outbox.dropped) == (False, 0)
