@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# test.sh [fast|edge|all]: sets up what the tests need, and runs them.
-#   fast  formatting, lint and types of everything; the unit and application tests. Under a minute.
-#   edge  what needs the real nginx, certbot and an ACME server: the edge's tests, and the demo.
-#   all   both, in this order. The default, and what CI runs.
+# test.sh [fast|edge|engine|all]: sets up what the tests need, and runs them. Says how long each part took.
+#   fast    formatting, lint and types of everything; the unit and application tests. Under a minute.
+#   edge    what needs the real nginx, certbot and an ACME server: the edge's tests, and the demo.
+#   engine  the production bundle on a Docker engine: the one that is here, or one of the tests' own (tests/engine/up.sh).
+#   all     all three, in this order. The default, and what CI runs.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 part=${1:-all}
-[ $# -le 1 ] || die "it takes one word at most: fast, edge or all"
+[ $# -le 1 ] || die "it takes one word at most: fast, edge, engine or all"
 
 fast() {
   need_venv
@@ -23,20 +24,39 @@ fast() {
 }
 
 edge() {
-  need_packages ca-certificates nginx openssl pebble alsa-utils
+  need_packages ca-certificates curl nginx openssl pebble alsa-utils
   need_venv
   say "edge tests: nginx, certbot, ACME server"
   .venv/bin/python -m pytest -q tests/edge
 }
 
-shell_scripts=(scripts/*.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/*)
+engine() {
+  need_venv
+  say "a Docker engine, and the images that the bundle starts from"
+  local client
+  client=$(tests/engine/up.sh)
+  # What ran before goes on running.
+  case $client in *CALLGATE_ENGINE_STARTED=*) trap tests/engine/down.sh EXIT ;; esac
+  say "engine tests: the production bundle"
+  .venv/bin/python -m pytest -q --durations=20 --durations-min=3 tests/engine
+}
+
+timed() { # timed PART
+  local began=$SECONDS
+  "$1"
+  say "$1: passed in $((SECONDS - began)) s"
+}
+
+shell_scripts=(scripts/*.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
+  tests/engine/bin/*)
 
 case $part in
-fast) fast ;;
-edge) edge ;;
+fast | edge | engine) timed "$part" ;;
 all)
-  fast
-  edge
+  timed fast
+  timed edge
+  timed engine
+  say "all: passed in $SECONDS s"
   ;;
-*) die "there is no part '$part': fast, edge or all" ;;
+*) die "there is no part '$part': fast, edge, engine or all" ;;
 esac

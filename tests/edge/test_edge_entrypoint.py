@@ -11,6 +11,7 @@ from local_edge import DEPLOY, LocalEdge, find_program, free_ports
 
 TREE = DEPLOY / "nginx"
 DOMAIN = "callgate.example"
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make nginx's workers run as somebody else")
 
 
 def check(state: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +48,9 @@ def test_configuration_is_good_without_a_word(tmp_path: Path) -> None:
 
 
 def test_configuration_has_no_known_weakness(tmp_path: Path) -> None:
-    assert check(tmp_path / "state").returncode == 0
+    # gixy takes every port with these digits for one of TLS.
+    http_port = next(port for port in free_ports(20) if "443" not in str(port))
+    assert check(tmp_path / "state", EDGE_HTTP_PORT=str(http_port)).returncode == 0
     gixy = [find_program("gixy"), str(tmp_path / "state" / "etc" / "nginx.conf")]
     done = subprocess.run(gixy, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
@@ -92,7 +95,7 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"EDGE_REQUIRE_SNI": "yes"}, "wanted on or off"),
         ({"CERT_PUBLISHED": "relative/path"}, "wanted an absolute path"),
         ({"ACME_WEBROOT": '/a"; return 200; "'}, "wanted an absolute path"),
-        ({"EDGE_USER": "no-such-user"}, "there is no such user"),
+        pytest.param({"EDGE_USER": "no-such-user"}, "there is no such user", marks=AS_ROOT),
         ({"EDGE_NGINX": "/no/such/nginx"}, "does not run"),
     ],
 )
@@ -132,8 +135,8 @@ def test_the_images_nginx_gets_what_it_understands(tmp_path: Path) -> None:
     conf = rendered(tmp_path / "state")
     assert "http2 on;" in conf
     assert " ssl http2;" not in conf
-    assert "server backend:8765 resolve;" in conf
-    assert "resolver 127.0.0.11 valid=10s;" in conf
+    assert "server backend:8765 resolve " in conf
+    assert "resolver 127.0.0.11 valid=2s;" in conf
     assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in conf
     assert "ssl_certificate_cache" in conf
 
