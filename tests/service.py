@@ -14,9 +14,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import aiohttp
-from callgate.app import Services, create_app
+from callgate.app import create_app
 from callgate.config import Config
 from callgate.server import hypercorn_config, listen
+from callgate.services import Services
 from hypercorn.asyncio import serve
 from quart import Quart
 from twilio.request_validator import RequestValidator

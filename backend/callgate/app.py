@@ -15,33 +15,15 @@ from . import twiml
 from .config import Config
 from .errors import RequestRefused
 from .linecheck import LineCheck
-from .outbound import TestCallRefused, TestCalls
+from .outbound import TestCallRefused
 from .routes import routes
-from .switchboard import Switchboard
+from .services import Services
 from .upstream import Endpoint, Upstream
 
 log = logging.getLogger(__name__)
 
 FORM_LIMIT = 64 * 1024  # bytes; Twilio's webhooks are some two kB
 FORM_DEADLINE = 5  # seconds for a request's body to come
-
-
-class Services:
-    """What the routes use: one of each, for the life of the application."""
-
-    def __init__(self, config: Config, upstream: Upstream, http_client: HttpClient | None) -> None:
-        self.switchboard = Switchboard(config, upstream)
-        self.test_calls = TestCalls(config, http_client)
-
-    def readiness(self) -> dict[str, Any]:
-        """Whether a call would be answered now. ``problems``: one sentence each."""
-        registry = self.switchboard.registry
-        problems = []
-        if registry.draining:
-            problems.append("The service is stopping: it takes no more calls.")
-        if failure := self.switchboard.upstream.failure:
-            problems.append(f"The last model session could not be opened: {failure}")
-        return {"ready": not problems, "live_calls": registry.live, "problems": problems}
 
 
 def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quart:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 from werkzeug.exceptions import BadRequest
@@ -16,9 +16,7 @@ from .errors import RequestRefused
 from .logs import call_sid as call_in_log
 from .logs import request_id as request_in_log
 from .page import status_page
-
-if TYPE_CHECKING:
-    from .app import Services
+from .services import Services
 
 log = logging.getLogger(__name__)
 routes = Blueprint("callgate", __name__)
@@ -34,7 +32,7 @@ async def _note_request_id() -> None:
 
 
 def _services(app: Quart | None = None) -> Services:
-    return cast("Services", (app or current_app).extensions["callgate"])
+    return cast(Services, (app or current_app).extensions["callgate"])
 
 
 def _target(scope: Mapping[str, Any]) -> str:

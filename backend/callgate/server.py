@@ -12,9 +12,10 @@ from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
 from . import __version__
-from .app import Services, create_app
+from .app import create_app
 from .config import Config
 from .errors import ConfigError
+from .services import Services
 
 log = logging.getLogger(__name__)
 
