@@ -56,7 +56,8 @@ class LocalEdge:
     """nginx, and when asked for an ACME server and certbot. A context manager: leaving it ends them all.
 
     ``state`` is where everything is kept; without it a temporary folder, removed in the end. ``published`` are another
-    edge's certificates, to be served here too. ``environ`` is added to what deploy/nginx/entrypoint gets.
+    edge's certificates, to be served here too. ``environ`` is added to what deploy/nginx/entrypoint gets,
+    ``acme_environ`` to what Pebble gets.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class LocalEdge:
         state: Path | None = None,
         published: Path | None = None,
         environ: Mapping[str, str] | None = None,
+        acme_environ: Mapping[str, str] | None = None,
     ) -> None:
         self.domain: Final = domain
         # Our names in it come from an earlier run and are removed; anything else is left alone.
@@ -79,7 +81,10 @@ class LocalEdge:
         self.https_port = 0
         self.nginx: Program | None = None
         self.acme_directory: str | None = None
+        self.dns: str | None = None
+        self.dns_management: str | None = None
         self._environ = dict(environ or {})
+        self._acme_environ = dict(acme_environ or {})
         self._acme: list[Program] = []
         self._worker_user = _worker_user()
 
@@ -195,6 +200,7 @@ class LocalEdge:
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
 
+        self.dns, self.dns_management = f"{LOOPBACK}:{dns_port}", f"http://{LOOPBACK}:{dns_management_port}"
         dns = ["-dns01", f"{LOOPBACK}:{dns_port}", "-management", f"{LOOPBACK}:{dns_management_port}"]
         dns += ["-defaultIPv4", LOOPBACK, "-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]
         self._start_acme_program("pebble-challtestsrv", dns).wait_until(
@@ -216,7 +222,7 @@ class LocalEdge:
     def _start_acme_program(self, name: str, options: Sequence[str]) -> Program:
         log = self.logs / f"{name}.log"
         # By default it also refuses some good nonces at random; certbot tries once more, and fails at the second.
-        environ = {**clean_environ(), "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+        environ = {**clean_environ(), "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **self._acme_environ}
         program = Program(name, [find_program(name), *options], environ=environ, stdout=log, stderr=log)
         self._acme.append(program)
         return program

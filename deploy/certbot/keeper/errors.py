@@ -1,0 +1,53 @@
+"""Every error the keeper raises on purpose; str() is one line that an operator can act on.
+
+KeeperError
+├── UsageError          settings or options that can't work; nothing was tried
+├── PreflightError      something found wrong before the certificate authority was asked for anything
+├── LimitError          a limit of the certificate authority that is not to be spent, or is spent
+├── IssueError          certbot failed; carries the diagnosis
+├── PublishError        the pair was refused by its checks, or can't be written
+├── UnservedError       published, but nginx serves something else
+└── BusyError           another keeper is at work on this certificate
+"""
+
+from __future__ import annotations
+
+
+class KeeperError(Exception):
+    """The base of all errors raised on purpose."""
+
+
+class UsageError(KeeperError):
+    """Settings or options that can't work."""
+
+
+class PreflightError(KeeperError):
+    """What was found wrong before anything was asked for."""
+
+
+class LimitError(KeeperError):
+    """A limit of the certificate authority. ``retry_at`` is Unix time, or None where it is not known."""
+
+    def __init__(self, reason: str, retry_at: float | None = None) -> None:
+        self.retry_at = retry_at
+        super().__init__(reason)
+
+
+class IssueError(KeeperError):
+    """certbot did not get a certificate. ``retry_at`` is what the authority asked for (Unix time), or None."""
+
+    def __init__(self, reason: str, retry_at: float | None = None) -> None:
+        self.retry_at = retry_at
+        super().__init__(reason)
+
+
+class PublishError(KeeperError):
+    """The pair was not published; what was published before still is."""
+
+
+class UnservedError(KeeperError):
+    """What nginx serves is not what was published."""
+
+
+class BusyError(KeeperError):
+    """Another keeper is at work on this certificate."""

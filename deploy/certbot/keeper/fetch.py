@@ -1,0 +1,68 @@
+"""One HTTP GET, to an address of choice: what preflight needs of HTTP, bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+TIMEOUT: Final = 5.0
+LONGEST_ANSWER: Final = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response."""
+
+    status: int
+    date: str
+    body: bytes
+
+
+class _Received:
+    """Stands in for the socket that http.client reads an answer from."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, mode: str) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+async def get(
+    url: str, *, connect_to: str | None = None, trust: ssl.SSLContext | None = None, timeout: float = TIMEOUT
+) -> Answer:
+    """Ask for a URL; ``connect_to`` is the address instead of the name's own.
+
+    Raises OSError (TimeoutError among them), and ValueError for what is not HTTP. Redirects are not followed.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_tls = parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
+    tls = {"ssl": trust or ssl.create_default_context(), "server_hostname": host} if is_tls else {}
+    async with asyncio.timeout(timeout):
+        reader, writer = await asyncio.open_connection(connect_to or host, port, **tls)  # type: ignore[arg-type]
+        try:
+            request = [f"GET {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}", "User-Agent: callgate-keeper"]
+            writer.write("\r\n".join([*request, "Accept: */*", "Connection: close", "", ""]).encode())
+            received = b""
+            while len(received) < LONGEST_ANSWER and (more := await reader.read(LONGEST_ANSWER)):
+                received += more
+        finally:
+            writer.transport.abort()
+    return _parse(received)
+
+
+def _parse(received: bytes) -> Answer:
+    response = http.client.HTTPResponse(cast("socket.socket", _Received(received)))
+    try:
+        response.begin()
+        return Answer(response.status, response.getheader("Date", ""), response.read(LONGEST_ANSWER))
+    except http.client.HTTPException as error:
+        raise ValueError(f"the answer is not HTTP ({type(error).__name__})") from error

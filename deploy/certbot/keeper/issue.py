@@ -1,0 +1,179 @@
+"""`keeper issue` and `keeper rollback`: one step by hand, with everything that happens shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from keeper.certbot import Certbot
+from keeper.certificate import Certificate, is_address
+from keeper.errors import IssueError, LimitError, UsageError
+from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, when
+from keeper.settings import LETS_ENCRYPT, REHEARSAL_DOMAIN, Settings, host_name
+
+LOCK_TIMEOUT: Final = 300.0
+SHORT_LIVED: Final = "shortlived"
+
+log = logging.getLogger("keeper")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked for, checked."""
+
+    names: tuple[str, ...]
+    email: str
+    profile: str
+    server: str
+    staging: bool = False
+    dry_run: bool = False
+    force: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        domains: Sequence[str] = (),
+        email: str | None = None,
+        profile: str | None = None,
+        ip: bool = False,
+        staging: bool = False,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Request:
+        """Check options against the settings; raise `UsageError`."""
+        if settings.is_rehearsal:
+            example = domains[0] if domains else "voice.example.com"
+            raise UsageError(f"DOMAIN is not set, so nginx serves no domain yet: write DOMAIN={example} into .env")
+        names = tuple(dict.fromkeys(host_name("--domain", domain) for domain in domains)) or (settings.domain,)
+        if settings.domain not in names:
+            raise UsageError(
+                f"nginx serves DOMAIN={settings.domain}, which is not among the --domain given: add it, or change .env"
+            )
+        names = (settings.domain, *(name for name in names if name != settings.domain))
+        if REHEARSAL_DOMAIN in names:
+            raise UsageError("--domain localhost: no authority issues a certificate for that")
+        _check_ip(names, ip)
+        if (staging or dry_run) and not settings.staging_server and staging:
+            raise UsageError(
+                f"--staging: {settings.server} has no staging server that is known; ACME_STAGING_SERVER names it"
+            )
+        chosen = settings.profile if profile is None else profile
+        return cls(
+            names=names,
+            email=settings.email if email is None else email,
+            profile=chosen or (SHORT_LIVED if ip and settings.server == LETS_ENCRYPT else ""),
+            server=settings.staging_server if staging else settings.server,
+            staging=staging,
+            dry_run=dry_run,
+            force=force,
+        )
+
+
+def _check_ip(names: Sequence[str], ip: bool) -> None:
+    addresses = [name for name in names if is_address(name)]
+    if ip and not addresses:
+        raise UsageError(f"--ip is for an IPv4 address, and {names[0]} is a host name: leave --ip out")
+    if addresses and not ip:
+        raise UsageError(
+            f"{addresses[0]} is an IP address: if that is meant, add --ip (the certificate lives for days only, and "
+            "nginx needs EDGE_REQUIRE_SNI=off)"
+        )
+    if addresses and len(names) > 1:
+        raise UsageError("--ip: a certificate for an IP address is for that address alone here")
+
+
+async def issue(keeper: Keeper, request: Request) -> None:
+    """Do what is asked for; raises a KeeperError."""
+    async with keeper.store.lock(LOCK_TIMEOUT):
+        state = keeper.settings.state / "staging" if request.staging else None
+        certbot = Certbot(keeper.settings, request.names, state=state, staging=request.staging or keeper.is_staging)
+        if request.dry_run:
+            await _rehearse_only(keeper, request)
+        elif not request.force and (good := _good(keeper, certbot, request)):
+            await _publish(keeper, certbot, request)
+            log.info("the certificate is good, and nothing was asked for: %s", describe(good))
+        else:
+            await _issue(keeper, certbot, request)
+
+
+def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | None:
+    kept, now = certbot.certificate(), keeper.clock()
+    if kept is None or certbot.server() != request.server or kept.names != frozenset(request.names):
+        return None
+    return kept if kept.valid_at(now) and not kept.is_due_at(now) else None
+
+
+async def _rehearse_only(keeper: Keeper, request: Request) -> None:
+    server = keeper.settings.staging_server or request.server
+    log.info("looking at what would keep it from being issued; nothing is changed")
+    await keeper.look(request.names, server=server, profile=request.profile)
+    log.info("rehearsing at %s; the certificate is thrown away", server)
+    await keeper.rehearse(request.names, server=server, email=request.email, profile=request.profile)
+    log.info("the rehearsal went well; nothing that is served or kept was changed")
+
+
+async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
+    log.info("looking at what would keep it from being issued; nothing is changed")
+    await keeper.look(request.names, server=request.server, profile=request.profile)
+    before = keeper.recall()
+    now = keeper.clock()
+    if before.ladder.forbidden(now) and not request.force:
+        until = when(before.ladder.not_before)
+        raise LimitError(
+            f"the authority asked to be left alone until {until}: wait until then (--force asks nevertheless)"
+        )
+    keeper.spare_the_limit(certbot, server=request.server, by_force=request.force)
+    # Noted as a failure until it is a success: whatever ends this process, nobody asks again at once.
+    keeper.remember(replace(before, ladder=before.ladder.failed(now), failure="issuing by hand was interrupted"))
+    try:
+        if keeper.settings.staging_server and not request.staging:
+            log.info("rehearsing at %s", keeper.settings.staging_server)
+            server = keeper.settings.staging_server
+            await keeper.rehearse(request.names, server=server, email=request.email, profile=request.profile)
+        for path in certbot.set_aside_half_written():
+            log.warning("set aside what a certbot that was killed left half-written: %s", path)
+        log.info("asking %s for the certificate", request.server)
+        force = request.force or certbot.server() not in ("", request.server)
+        await certbot.issue(server=request.server, email=request.email, profile=request.profile, force=force)
+    except IssueError as error:
+        ladder = before.ladder.failed(now, retry_at=error.retry_at)
+        keeper.remember(replace(before, ladder=ladder, failure=str(error)))
+        raise
+    await _publish(keeper, certbot, request)
+    got = certbot.certificate()
+    if got:
+        lifetime = got.lifetime.total_seconds()
+        ladder = before.ladder.succeeded(now, lifetime=lifetime, chance=keeper.chance())
+        keeper.remember(replace(keeper.recall(), ladder=ladder, failure=""))
+        log.info("served now, by the handshake: %s", describe(got))
+    if request.staging:
+        log.warning("THIS IS A STAGING CERTIFICATE, AND NOBODY TRUSTS IT. %s.", REFUSED_BY_TWILIO)
+        log.warning("A real one takes its place at the keeper's next check, or now without --staging.")
+
+
+async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> None:
+    is_staging = request.staging or keeper.is_staging
+    await keeper.published.publish(certbot.lineage, names=request.names, staging=is_staging)
+    # With --staging, the real certificate that is kept (if there is one) must not be published over it at once.
+    real = Certbot(keeper.settings, request.names).certificate() if request.staging else None
+    keeper.remember(replace(keeper.recall(), held_back=real.serial_hex if real else ""))
+    await keeper.confirm()
+
+
+async def rollback(keeper: Keeper) -> None:
+    """Make the pair that was published before the current one again; raises a KeeperError."""
+    async with keeper.store.lock(LOCK_TIMEOUT):
+        left = keeper.published.certificate()
+        back = keeper.published.swap(keeper.clock())
+        newest = Certbot(keeper.settings, [keeper.settings.domain]).certificate()
+        is_newest = newest is not None and newest.serial == back.serial
+        held_back = "" if is_newest or newest is None else newest.serial_hex
+        keeper.remember(replace(keeper.recall(), held_back=held_back))
+        await keeper.confirm()
+        log.info("served now, by the handshake: %s", describe(back))
+        undo = f"serial {left.serial_hex}" if left else "the one before"
+        log.info("to undo it (back to %s), run --rollback again; the next renewal is published as ever", undo)

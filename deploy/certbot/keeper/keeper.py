@@ -1,0 +1,152 @@
+"""What `issue` and `run` have in common: getting a certificate, publishing it, proving that it is served."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import random
+import tempfile
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from keeper import served
+from keeper.certbot import BACKDATED, WEEK, WEEKLY_LIMIT, Certbot
+from keeper.certificate import Certificate
+from keeper.errors import LimitError, PreflightError, UnservedError
+from keeper.preflight import Verdict, preflight
+from keeper.published import Published
+from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
+from keeper.state import State, Store
+
+#: Of the five that Let's Encrypt issues for the same names in a week, the last one is for emergencies (`--force`).
+SPARED: Final = 1
+EDGE_TIMEOUT: Final = 30.0
+REFUSED_BY_TWILIO: Final = "Twilio refuses it: errors 11237 (webhook) and 31910 (stream)"
+
+log = logging.getLogger("keeper")
+
+
+class Keeper:
+    """One domain's certificate. ``clock`` gives Unix time, ``chance`` a number from 0 up to 1.
+
+    ``patience`` is how many seconds nginx may take to serve what was published.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+        patience: float = served.TIMEOUT,
+    ) -> None:
+        self.settings: Final = settings
+        self.clock: Final = clock
+        self.chance: Final = chance
+        self._patience: Final = patience
+        self.store: Final = Store(settings.state / "keeper", domain=settings.domain, server=settings.server)
+        self.published: Final = Published(settings.published, settings.domain, settings.passed_on)
+        # What could not be written, on a full disk, counts nevertheless while this process lives.
+        self._unwritten: State | None = None
+
+    @property
+    def is_staging(self) -> bool:
+        """Whether the authority is one that nobody trusts, by the settings."""
+        return self.settings.server == LETS_ENCRYPT_STAGING
+
+    # What is remembered.
+
+    def recall(self) -> State:
+        return self._unwritten or self.store.read()
+
+    def remember(self, state: State) -> bool:
+        """Remember; False, with a line in the log, where that can't be written."""
+        try:
+            self.store.write(state)
+        except OSError as error:
+            if self._unwritten is None:
+                log.error(
+                    "what the keeper must remember can't be written (%s): make room in CERTBOT_STATE", error.strerror
+                )
+            self._unwritten = state
+            return False
+        self._unwritten = None
+        return True
+
+    # Steps. Each raises a KeeperError that says what to do.
+
+    async def look(
+        self, names: Sequence[str], *, server: str, profile: str, shown: Collection[Verdict] = tuple(Verdict)
+    ) -> None:
+        """Look for what is wrong beforehand; raise `PreflightError` if something is. ``shown`` findings are logged."""
+        if not await served.accepts_connections(self.settings.edge, EDGE_TIMEOUT):
+            raise PreflightError(f"nothing listens at {self.settings.edge}: start nginx, and look at its log")
+        findings = await preflight(self.settings, names, server=server, profile=profile, now=self.clock())
+        for finding in findings:
+            if finding.verdict in shown:
+                log.log(logging.INFO if finding.verdict is Verdict.GOOD else logging.WARNING, "  %s", finding)
+        wrong = [finding.says for finding in findings if finding.verdict is Verdict.WRONG]
+        if wrong:
+            raise PreflightError("nothing was asked of the certificate authority: " + "; and ".join(wrong))
+
+    def spare_the_limit(self, certbot: Certbot, *, server: str, by_force: bool) -> None:
+        """Raise `LimitError` when another certificate of these names would be too many for this week."""
+        if server == LETS_ENCRYPT:
+            check_weekly_limit(certbot.issued_lately(self.clock()), by_force=by_force)
+
+    async def rehearse(self, names: Sequence[str], *, server: str, email: str, profile: str) -> None:
+        """Get a certificate that is thrown away, with the account that it takes; nothing served or kept is touched."""
+        with tempfile.TemporaryDirectory(prefix="callgate-rehearsal-") as folder:
+            elsewhere = replace(self.settings, published=Path(folder) / "published")
+            certbot = Certbot(elsewhere, names, state=Path(folder) / "certbot", staging=True)
+            await certbot.issue(server=server, email=email, profile=profile, force=False)
+
+    async def confirm(self) -> Certificate:
+        """Prove by a handshake that what is published is served, and return it. Raises `UnservedError`."""
+        published = self.published.certificate()
+        name, edge = self.settings.domain, self.settings.edge
+        try:
+            if published is None:
+                raise UnservedError(f"no certificate is published for {name}")
+            if not await served.accepts_connections(edge, EDGE_TIMEOUT):
+                raise UnservedError(f"nothing listens at {edge}: start nginx, and look at its log")
+            await served.confirm(edge, name, published, timeout=self._patience)
+        except UnservedError as error:
+            self.remember(replace(self.recall(), unserved=str(error)))
+            raise
+        state = self.recall()
+        if state.unserved:
+            self.remember(replace(state, unserved=""))
+        return published
+
+
+def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
+    """Raise `LimitError` when the week's certificates are used up; ``issued`` are the times, oldest first."""
+    allowed = WEEKLY_LIMIT if by_force else WEEKLY_LIMIT - SPARED
+    if len(issued) < allowed:
+        return
+    free_at = issued[len(issued) - allowed] + WEEK + BACKDATED
+    last = "" if by_force else "; the last one of the week is kept for an emergency, and --force takes it"
+    raise LimitError(
+        f"{len(issued)} certificates of exactly these names were issued within 7 days, and Let's Encrypt allows "
+        f"{WEEKLY_LIMIT}: the next one is due after {when(free_at)}{last}",
+        free_at,
+    )
+
+
+def when(at: float | datetime.datetime) -> str:
+    """Write a time for people."""
+    moment = at if isinstance(at, datetime.datetime) else datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def describe(certificate: Certificate) -> str:
+    """Say what a certificate is, until when, and about when it is renewed."""
+    names = ", ".join(sorted(certificate.names))
+    return (
+        f"{names}: serial {certificate.serial_hex}, issued by {certificate.issuer}, valid until "
+        f"{when(certificate.not_after)}, renewed about {when(certificate.renewal)}"
+    )

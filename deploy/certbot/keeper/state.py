@@ -1,0 +1,103 @@
+"""What the keeper remembers over restarts, and the lock that lets only one of its processes act.
+
+Below CERTBOT_STATE/keeper: `<domain>.json`, `lock`, `heartbeat`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from keeper.errors import BusyError
+from keeper.ladder import Ladder
+
+LOCK_POLL_INTERVAL: Final = 0.5
+
+log = logging.getLogger("keeper")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that is remembered."""
+
+    #: The authority that the rest is about: of another one it says nothing.
+    server: str = ""
+    ladder: Ladder = field(default_factory=Ladder)
+    #: The last failure, in words; empty when the last try went well.
+    failure: str = ""
+    #: Why what is served is not what was published; empty when it is.
+    unserved: str = ""
+    #: The serial number (hex) of a pair that certbot keeps and that is not to be published: after a rollback, or while
+    #: a staging certificate is tried.
+    held_back: str = ""
+
+
+class Store:
+    """The folder."""
+
+    def __init__(self, folder: Path, *, domain: str, server: str) -> None:
+        self._folder = folder
+        self._file = folder / f"{domain}.json"
+        self._server = server
+
+    @property
+    def heartbeat(self) -> Path:
+        return self._folder / "heartbeat"
+
+    def read(self) -> State:
+        """Return what is remembered; a blank state, with a warning, where that can't be read."""
+        try:
+            values = json.loads(self._file.read_text())
+            state = State(**{**values, "ladder": Ladder(**values["ladder"])})
+        except FileNotFoundError:
+            return State(server=self._server)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("the keeper's state can't be read, and starts anew: %s", error)
+            return State(server=self._server)
+        return state if state.server == self._server else State(server=self._server)
+
+    def write(self, state: State) -> None:
+        """Replace what is remembered, in one step. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        new = self._file.with_name(f"{self._file.name}.new")
+        with new.open("w") as file:
+            json.dump(asdict(state), file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._file)
+
+    def beat(self) -> None:
+        """Show that the service is alive. A full disk does not keep it from it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.heartbeat.touch()
+
+    def heartbeat_age(self, now: float) -> float | None:
+        """Return the seconds since the last heartbeat; None where there was none."""
+        try:
+            return now - self.heartbeat.stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    @contextlib.asynccontextmanager
+    async def lock(self, timeout: float) -> AsyncIterator[None]:
+        """Hold the lock; wait for it up to ``timeout`` seconds, then raise `BusyError`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + timeout
+        with (self._folder / "lock").open("w") as file:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if time.monotonic() > deadline:
+                    raise BusyError("another keeper is at work on this certificate: try again when it is done")
+                await asyncio.sleep(LOCK_POLL_INTERVAL)
+            yield

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# issue-cert.sh [OPTION…]: gets the certificate for DOMAIN now, and shows every step. Safe to run again: a good one is kept.
+#
+# It starts nginx, which answers the authority's challenge on port 80, and hands its options to the keeper, in a container
+# of the certbot service. Exit status: 0 the certificate is good, 1 it failed, 2 it can't work as things stand.
+#
+# Environment:
+#   CALLGATE_COMPOSE_OVERRIDE    one more compose file
+
+set -euo pipefail
+
+UNUSABLE=2
+SPACE_WANTED=1000000 # kB, for the images; what the keeper needs, it looks at itself
+
+usage() {
+  cat <<'TEXT'
+issue-cert.sh [OPTION…]: gets the certificate for DOMAIN (in .env) now, and shows every step; a good one is kept.
+
+  --domain NAME    a host name, once for each; DOMAIN must be among them (DOMAIN)
+  --email ADDRESS  the account's e-mail address (ACME_EMAIL)
+  --staging        a certificate that nobody trusts, from the staging server; Twilio refuses it (11237, 31910)
+  --dry-run        a rehearsal: nothing that is served or kept is changed
+  --ip             DOMAIN is an IPv4 address
+  --profile NAME   the authority's profile: classic, tlsserver, shortlived (ACME_PROFILE)
+  --force          issue although it is not due
+  --rollback       back to the pair that was published before; again, to undo it
+TEXT
+}
+
+die() {
+  printf 'issue-cert.sh: %s\n' "$*" >&2
+  exit "$UNUSABLE"
+}
+
+compose() {
+  docker compose -f docker-compose.prod.yml ${CALLGATE_COMPOSE_OVERRIDE:+-f "$CALLGATE_COMPOSE_OVERRIDE"} "$@"
+}
+
+check_docker() {
+  command -v docker >/dev/null || die "there is no docker: install Docker Engine with its compose plugin (docs.docker.com/engine/install)"
+  docker compose version >/dev/null 2>&1 || die "docker has no compose: install the package docker-compose-plugin"
+  docker info >/dev/null 2>&1 || die "the docker engine does not answer: start it (systemctl start docker), or run this with sudo"
+}
+
+check_disk() {
+  local root free
+  root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
+  [ -d "$root" ] || root=.
+  free=$(df -Pk "$root" | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge "$SPACE_WANTED" ] ||
+    die "the disk of $root has $((free / 1000)) MB free, wanted $((SPACE_WANTED / 1000)): make room (docker system df)"
+}
+
+keeper() { # keeper VERB [OPTION…]
+  # A container of its own, also when the service runs: that one has the .env of when it was started. They wait for each
+  # other by a lock in the volume. -T: no terminal, so that it runs from cron and CI too.
+  compose run -T --rm --no-deps --entrypoint python3 certbot -m keeper "$@"
+}
+
+verb=issue
+options=()
+for option in "$@"; do
+  case $option in
+  -h | --help)
+    usage
+    exit 0
+    ;;
+  --rollback) verb=rollback ;;
+  *) options+=("$option") ;;
+  esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+check_docker
+check_disk
+compose up -d nginx || die "nginx does not start: docker compose -f docker-compose.prod.yml logs nginx"
+keeper "$verb" ${options[@]+"${options[@]}"}

@@ -1,0 +1,308 @@
+"""Whatever keeps a certificate from being issued: nginx serves what it served, and the message names the cause."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from edge.keepers import environ, files_below, keeper, read_state, running
+from edge.pairs import Authority
+from edge.probes import wait_for
+from local_edge import DEPLOY, LOOPBACK, LocalEdge
+
+FAILED = 1
+UNUSABLE = 2
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[LocalEdge]:
+    """An edge of these tests' own, with a certificate that the keeper got."""
+    # Each certificate takes a challenge of its own: Pebble would skip every other one.
+    with LocalEdge(acme_environ={"PEBBLE_AUTHZREUSE": "0"}) as edge:
+        edge.start_nginx(1)
+        edge.start_acme()
+        done = keeper(edge, "issue")
+        assert done.returncode == 0, done.stderr
+        yield edge
+
+
+@pytest.fixture
+def unchanged(kept: LocalEdge) -> Iterator[LocalEdge]:
+    """Check afterwards that nothing that is served or published has changed."""
+    before, published = kept.served_certificate(), files_below(kept.published)
+    yield kept
+    assert kept.served_certificate() == before
+    assert files_below(kept.published) == published
+
+
+def tell_dns(edge: LocalEdge, call: str, host: str, **values: object) -> None:
+    """Ask pebble-challtestsrv's management API for other answers."""
+    body = str({"host": host, **values}).replace("'", '"').encode()
+    with urllib.request.urlopen(f"{edge.dns_management}/{call}", data=body, timeout=5.0) as answer:
+        answer.read()
+
+
+def refusal(done: subprocess.CompletedProcess[str], status: int) -> str:
+    """Return the one line of a failed run."""
+    assert done.returncode == status, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+# Found before the authority is asked for anything.
+
+
+def test_domain_that_does_not_resolve(unchanged: LocalEdge) -> None:
+    tell_dns(unchanged, "set-default-ipv4", unchanged.domain, ip="")
+    try:
+        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
+    finally:
+        tell_dns(unchanged, "set-default-ipv4", unchanged.domain, ip=LOOPBACK)
+    assert f"{unchanged.domain} does not resolve" in line
+    assert "set its A record" in line
+
+
+def test_dns_servers_that_fail(unchanged: LocalEdge) -> None:
+    tell_dns(unchanged, "set-servfail", unchanged.domain)
+    try:
+        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
+    finally:
+        tell_dns(unchanged, "clear-servfail", unchanged.domain)
+    assert "SERVFAIL" in line
+    assert "CAA" in line
+
+
+def test_caa_record_that_forbids_the_authority(unchanged: LocalEdge) -> None:
+    tell_dns(unchanged, "add-caa", unchanged.domain, policies=[{"tag": "issue", "value": "other-ca.example"}])
+    try:
+        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
+    finally:
+        tell_dns(unchanged, "clear-caa", unchanged.domain)
+    assert "CAA records of callgate.example forbid" in line
+
+
+def test_dead_aaaa_record(unchanged: LocalEdge) -> None:
+    tell_dns(unchanged, "add-aaaa", unchanged.domain, addresses=["::1"])
+    try:
+        done = keeper(unchanged, "issue", "--force", "--dry-run")
+    finally:
+        tell_dns(unchanged, "clear-aaaa", unchanged.domain)
+    if "can't tell: whether port" in done.stdout:
+        pytest.skip("this machine has no IPv6")
+    line = refusal(done, UNUSABLE)
+    assert "of ::1 can't be reached" in line
+    assert "remove the AAAA record" in line
+
+
+def test_authority_that_is_down(unchanged: LocalEdge) -> None:
+    line = refusal(keeper(unchanged, "issue", "--force", ACME_SERVER=f"https://{LOOPBACK}:1/dir"), UNUSABLE)
+    assert f"the ACME server https://{LOOPBACK}:1/dir can't be reached" in line
+
+
+def test_profile_that_the_authority_does_not_offer(unchanged: LocalEdge) -> None:
+    line = refusal(keeper(unchanged, "issue", "--force", "--profile", "tlsserver"), UNUSABLE)
+    assert "no profile 'tlsserver'" in line
+
+
+# Told by the authority.
+
+
+def test_port_80_that_is_blocked(unchanged: LocalEdge) -> None:
+    """Another address in DNS, at which nothing listens, is what a closed port 80 looks like to the authority."""
+    tell_dns(unchanged, "add-a", unchanged.domain, addresses=["127.0.0.99"])
+    try:
+        done = keeper(unchanged, "issue", "--force")
+    finally:
+        tell_dns(unchanged, "clear-a", unchanged.domain)
+    assert "suspicious: port" in done.stdout
+    line = refusal(done, FAILED)
+    assert "can't reach it on port 80" in line
+    assert "open port 80" in line
+
+
+@contextlib.contextmanager
+def limited_authority(edge: LocalEdge) -> Iterator[str]:
+    """An ACME server that has had enough: its directory answers, everything else is 429."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            base = f"https://{LOOPBACK}:{server.server_port}"
+            names = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")
+            body = str({name: f"{base}/{name}" for name in names}).replace("'", '"').encode()
+            self._answer(200, body, {})
+
+        def do_HEAD(self) -> None:
+            self._answer(200, b"", {})
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many new orders", "status": 429}'
+            self._answer(429, body, {"Retry-After": "7200", "Content-Type": "application/problem+json"})
+
+        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Replay-Nonce": "bm9uY2U", "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(edge.state / "acme" / "cert.pem", edge.state / "acme" / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"https://{LOOPBACK}:{server.server_port}/dir"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_authority_that_answers_429(unchanged: LocalEdge, tmp_path: Path) -> None:
+    with limited_authority(unchanged) as directory:
+        changes = {"ACME_SERVER": directory, "CERTBOT_STATE": str(tmp_path / "certbot")}
+        line = refusal(keeper(unchanged, "issue", **changes), FAILED)
+        assert "rate limit is reached" in line
+        assert "too many new orders" in line
+
+        ladder = read_state(tmp_path / "certbot", unchanged.domain)["ladder"]
+        assert ladder["not_before"] > ladder["next_try"] - 1
+        line = refusal(keeper(unchanged, "issue", **changes), FAILED)
+        assert "asked to be left alone until" in line
+
+
+# Things that happen to this machine.
+
+
+def test_certbot_killed_in_mid_issue(unchanged: LocalEdge, tmp_path: Path) -> None:
+    """SIGKILL to certbot and all its children, before it asks for the challenge; the next run gets the certificate."""
+    certbot = tmp_path / "certbot-that-waits"
+    waits = f"echo $$ >{tmp_path}/pid; exec sleep 60"
+    certbot.write_text(f"#!/bin/sh\nexec '{environ(unchanged)['CERTBOT']}' \"$@\" --pre-hook '{waits}'\n")
+    certbot.chmod(0o755)
+    with LocalEdge() as fresh:
+        fresh.start_nginx(1)
+        shutil.copy(unchanged.ca_file, fresh.ca_file)
+        settings = {
+            "CERTBOT_STATE": str(fresh.state / "certbot"),
+            "CERT_PUBLISHED": str(fresh.published),
+            "EDGE_HTTPS": f"{LOOPBACK}:{fresh.https_port}",
+        }
+
+        killed = issue_until_killed(unchanged, tmp_path / "pid", CERTBOT=str(certbot), **settings)
+
+        assert "certbot failed" in refusal(killed, FAILED)
+        assert not (fresh.published / fresh.domain).exists()
+        leave_half_written(fresh.state / "certbot/config", fresh.domain)
+        done = keeper(unchanged, "issue", **settings)
+        assert done.returncode == 0, done.stderr
+        assert "set aside what a certbot that was killed left half-written" in done.stdout
+        assert fresh.served_certificate() is not None
+
+
+def issue_until_killed(edge: LocalEdge, pid_file: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "keeper", "issue"]
+    output = subprocess.PIPE
+    with subprocess.Popen(argv, env=environ(edge, **changes), stdout=output, stderr=output, text=True) as process:
+        wait_for(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
+        os.killpg(os.getpgid(int(pid_file.read_text())), signal.SIGKILL)
+        out, errors = process.communicate(timeout=30.0)
+    return subprocess.CompletedProcess(argv, process.returncode, out, errors)
+
+
+def leave_half_written(config: Path, name: str) -> None:
+    """Leave what a certbot that is killed leaves: the file that it fills last, empty, and one archived key."""
+    (config / "renewal").mkdir(parents=True, exist_ok=True)
+    (config / "renewal" / f"{name}.conf").touch()
+    (config / "archive" / name).mkdir(parents=True)
+    (config / "archive" / name / "privkey1.pem").touch()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that has no room."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        (folder / "ballast").write_bytes(b"\0" * 250_000)
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_disk_of_certbot_full(unchanged: LocalEdge, full_disk: Path) -> None:
+    line = refusal(keeper(unchanged, "issue", CERTBOT_STATE=str(full_disk / "certbot")), UNUSABLE)
+    assert "is full" in line
+    assert "make room" in line
+
+
+def test_disk_of_the_published_pairs_full(unchanged: LocalEdge, full_disk: Path) -> None:
+    """The keeper looks before it asks; and should it fill afterwards, certbot's hook keeps what is there."""
+    shutil.copytree(unchanged.published / unchanged.domain, full_disk / unchanged.domain, symlinks=True)
+    fill(full_disk)
+    before = files_below(full_disk / unchanged.domain)
+
+    line = refusal(keeper(unchanged, "issue", "--force", CERT_PUBLISHED=str(full_disk)), UNUSABLE)
+    assert f"the disk of {full_disk} is full" in line
+
+    lineage = full_disk.parent / "live"
+    Authority().issue(unchanged.domain).write(lineage)
+    told = {"RENEWED_LINEAGE": str(lineage), "RENEWED_DOMAINS": unchanged.domain, "CERT_PUBLISHED": str(full_disk)}
+    hook = [str(DEPLOY / "certbot" / "hooks" / "publish")]
+    done = subprocess.run(hook, env={**environ(unchanged), **told}, capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+    assert "ot published" in done.stderr
+    assert files_below(full_disk / unchanged.domain) == before
+
+
+def fill(folder: Path) -> None:
+    with contextlib.suppress(OSError), (folder / "ballast").open("ab", buffering=0) as ballast:
+        while True:
+            ballast.write(b"\0" * 4096)
+
+
+def test_service_on_a_full_disk_serves_on_and_says_so(unchanged: LocalEdge, full_disk: Path) -> None:
+    with running(unchanged, CERTBOT_STATE=str(full_disk / "certbot")) as service:
+        wait_for(lambda: "make room" in service.said())
+        assert service.process.poll() is None
+
+
+def test_half_of_the_nonces_rejected(kept: LocalEdge) -> None:
+    """Either it gets through or it says why not: never anything between."""
+    with LocalEdge(published=kept.published, acme_environ={"PEBBLE_WFE_NONCEREJECT": "50"}) as edge:
+        edge.start_nginx(1)
+        edge.start_acme()
+        shutil.copy(kept.ca_file, edge.ca_file)
+        before = kept.published.joinpath(kept.domain, "current").readlink()
+        done = keeper(edge, "issue", "--force")
+        after = kept.published.joinpath(kept.domain, "current").readlink()
+        if done.returncode == 0:
+            assert after != before
+        else:
+            assert "nonces" in refusal(done, FAILED)
+            assert after == before
