@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -102,14 +103,22 @@ async def test_a_backend_that_is_killed_in_mid_call_leaves_the_caller_with_an_ap
     assert report.verbs == ("Connect", "Redirect", "Say", "Hangup")
 
 
-def state_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("callgate-edge-*"))
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files that nginx's workers may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
-def test_the_demo_succeeds_shows_what_it_found_and_leaves_nothing_running(tmp_path):
-    out, before = tmp_path / "out", state_folders()
+def test_the_demo_succeeds_shows_what_it_found_and_leaves_nothing_running(tmp_path, scratch):
+    out = tmp_path / "out"
     done = subprocess.run(
-        [ROOT / "scripts/demo.sh", "--json", "--out", out], capture_output=True, text=True, timeout=150
+        [ROOT / "scripts/demo.sh", "--json", "--out", out],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env={**os.environ, "TMPDIR": str(scratch)},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.rstrip().endswith("SUCCESS")
@@ -118,7 +127,7 @@ def test_the_demo_succeeds_shows_what_it_found_and_leaves_nothing_running(tmp_pa
     assert found["call"]["correlation"] >= 0.95
     assert "Pebble" in found["certificate"]["issuer"]
     assert sorted(path.name for path in out.iterdir()) == ["call.wav", "timeline.json", "timeline.png"]
-    assert state_folders() == before
+    assert list(scratch.glob("callgate-*")) == []
 
 
 def test_the_demo_says_which_recording_it_can_not_find(tmp_path):
