@@ -24,6 +24,7 @@ SECONDS = 1.0
 # good order: Hypercorn, past its own limit, sends 1009 and tells the application nothing.
 FRAME_LIMIT = 4 * 1024 * 1024
 HEADER_LIMIT = 32 * 1024  # bytes
+BACKLOG = 1024  # connections that may wait to be accepted: nginx gives up on one within half a second
 GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
 
 
@@ -46,7 +47,8 @@ async def serve(config: Config) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `ConfigError`."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as exc:
         raise ConfigError([f"HOST, PORT: {host}:{port} can't be listened on: {exc.strerror}"]) from exc
 

@@ -1,0 +1,69 @@
+"""A Docker engine, the bundle's images, and bundles made of them, each under a name of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+import pytest
+from engine import acme
+from engine.bundle import HERE, Bundle, copy_project, notes
+
+NewBundle = Callable[..., AbstractContextManager[Bundle]]
+
+ENGINE_TIMEOUT = 1800.0  # a bare machine downloads a Debian or two
+BUILD_TIMEOUT = 900.0
+
+
+@pytest.fixture(scope="session")
+def engine() -> Mapping[str, str]:
+    """What a client of the engine has in its environment."""
+    done = subprocess.run([HERE / "up.sh"], stdout=subprocess.PIPE, text=True, check=True, timeout=ENGINE_TIMEOUT)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+@pytest.fixture(scope="session")
+def new_bundle(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> NewBundle:
+    """``new_bundle(domain=…)``: a bundle in a new folder, without a .env. It and its volumes are removed afterwards."""
+
+    @contextlib.contextmanager
+    def make(domain: str | None = None) -> Iterator[Bundle]:
+        folder, acme_folder = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("acme")
+        copy_project(folder)
+        acme.prepare(acme_folder)
+        bundle = Bundle(f"callgate-test-{secrets.token_hex(4)}", folder, engine, acme_folder, domain)
+        try:
+            yield bundle
+        finally:
+            bundle.remove()
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images(engine: Mapping[str, str], new_bundle: NewBundle) -> None:
+    """The images of the bundle, and the tests' own."""
+    with new_bundle() as bundle:
+        bundle.compose("build", timeout=BUILD_TIMEOUT)
+        for name in ("pebble", "dclint"):
+            bundle.run("docker", "build", "--tag", f"callgate-test-{name}", HERE / name, timeout=BUILD_TIMEOUT)
+
+
+@pytest.fixture(scope="session")
+def rehearsal(new_bundle: NewBundle, images: None) -> Iterator[Bundle]:
+    """The bundle with no .env at all, up."""
+    with new_bundle() as bundle:
+        assert not (bundle.folder / ".env").exists()
+        bundle.up()
+        yield bundle
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was measured. Nothing here is asserted: how long things take is the machine's."""
+    if notes:
+        terminalreporter.section("measured")
+        for what in notes:
+            terminalreporter.line(what)

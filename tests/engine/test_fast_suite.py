@@ -1,0 +1,36 @@
+"""The unit and application tests, in the backend's image: its Python, its packages, its user."""
+
+from __future__ import annotations
+
+import pytest
+from engine.bundle import HERE, copy_project, note
+
+IMAGE = "callgate-test-fast"
+BUILD_TIMEOUT = 900.0
+RUN_TIMEOUT = 600.0
+
+
+@pytest.fixture
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(folder, "tests", "docs", "*.md", "requirements*.txt")
+    return folder
+
+
+def test_the_fast_suite_passes_in_the_backends_image(rehearsal, project):
+    rehearsal.run(
+        "docker", "build", "--tag", IMAGE, "--file", HERE / "fast" / "Dockerfile", project, timeout=BUILD_TIMEOUT
+    )
+    done = rehearsal.run(
+        "docker", "run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp:exec",
+        "--cap-drop", "ALL", "--env", "HOME=/tmp", "--env", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis",
+        IMAGE,
+        "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "3", "tests/unit", "tests/app",
+        timeout=RUN_TIMEOUT,
+    )  # fmt: skip
+    note(done.stdout.splitlines()[-1])
+
+
+def test_what_it_ran_on_is_the_bundles_python_and_not_this_machines(rehearsal):
+    version = rehearsal.exec("backend", "python3", "-c", "import sys; print(*sys.version_info[:2])").stdout
+    assert version.split() == ["3", "13"]
