@@ -6,19 +6,18 @@ import contextlib
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from edge.keepers import environ, files_below, keeper, read_state, running
 from edge.pairs import Authority
 from edge.probes import wait_for
+from limited_ca import limited_ca
 from local_edge import DEPLOY, LOOPBACK, LocalEdge
 
 FAILED = 1
@@ -133,39 +132,9 @@ def test_port_80_that_is_blocked(unchanged: LocalEdge) -> None:
 
 @contextlib.contextmanager
 def limited_authority(edge: LocalEdge) -> Iterator[str]:
-    """An ACME server that has had enough: its directory answers, everything else is 429."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            base = f"https://{LOOPBACK}:{server.server_port}"
-            names = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")
-            body = str({name: f"{base}/{name}" for name in names}).replace("'", '"').encode()
-            self._answer(200, body, {})
-
-        def do_HEAD(self) -> None:
-            self._answer(200, b"", {})
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            body = b'{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many new orders", "status": 429}'
-            self._answer(429, body, {"Retry-After": "7200", "Content-Type": "application/problem+json"})
-
-        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Replay-Nonce": "bm9uY2U", "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(edge.state / "acme" / "cert.pem", edge.state / "acme" / "key.pem")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    """The directory URL of an ACME server that answers 429."""
+    acme = edge.state / "acme"
+    server = limited_ca(LOOPBACK, 0, str(acme / "cert.pem"), str(acme / "key.pem"))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import shutil
 import ssl
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 DIRECTORY: Final = "https://pebble:14000/dir"
+LIMITED_DIRECTORY: Final = "https://limited:14000/dir"  # of the one that answers 429
+LIMITED: Final = Path(__file__).parent.parent / "limited_ca.py"
 TIMEOUT: Final = 20.0
 
 CONFIGURATION: Final = {
@@ -51,7 +54,9 @@ def prepare(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("pebble"), loopback]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("pebble"), x509.DNSName("limited"), loopback]), critical=False
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -61,6 +66,7 @@ def prepare(folder: Path) -> None:
     )
     for file, content in {"ca.pem": pem, "pebble.pem": pem, "pebble.key": private, "root.pem": pem}.items():
         (folder / file).write_bytes(content)
+    shutil.copy(LIMITED, folder)
     (folder / "pebble.json").write_text(json.dumps({"pebble": CONFIGURATION}))
 
 

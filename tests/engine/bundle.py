@@ -61,6 +61,7 @@ class Bundle:
     engine: Mapping[str, str] = field(repr=False)
     acme_folder: Path
     domain: str | None = None
+    more: Mapping[str, str] = field(default_factory=dict)  # for the override file
 
     @property
     def environ(self) -> dict[str, str]:
@@ -76,6 +77,7 @@ class Bundle:
             "CALLGATE_COMPOSE_OVERRIDE": str(HERE / "override.yml"),
             "TEST_ACME_FOLDER": str(self.acme_folder),
             **({"TEST_ACME_SERVER": acme.DIRECTORY, "TEST_DOMAIN": self.domain} if self.domain else {}),
+            **self.more,
         }
 
     def compose(self, *words: str, check: bool = True, timeout: float = TIMEOUT) -> Done:

@@ -27,14 +27,17 @@ def engine() -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def new_bundle(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> NewBundle:
-    """``new_bundle(domain=…)``: a bundle in a new folder, without a .env. It and its volumes are removed afterwards."""
+    """``new_bundle(domain=…, NAME=…)``: a bundle in a new folder, without a .env, and values for the override file.
+
+    It and its volumes are removed afterwards.
+    """
 
     @contextlib.contextmanager
-    def make(domain: str | None = None) -> Iterator[Bundle]:
+    def make(domain: str | None = None, **more: str) -> Iterator[Bundle]:
         folder, acme_folder = tmp_path_factory.mktemp("bundle"), tmp_path_factory.mktemp("acme")
         copy_project(folder)
         acme.prepare(acme_folder)
-        bundle = Bundle(f"callgate-test-{secrets.token_hex(4)}", folder, engine, acme_folder, domain)
+        bundle = Bundle(f"callgate-test-{secrets.token_hex(4)}", folder, engine, acme_folder, domain, more)
         try:
             yield bundle
         finally:
