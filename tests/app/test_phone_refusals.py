@@ -81,7 +81,7 @@ async def raw_server(behave, tls: ssl.SSLContext | None = None) -> AsyncIterator
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(30)
+    await reader.read()  # until the phone gives up
 
 
 async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -266,7 +266,7 @@ async def test_an_upgrade_is_not_redirected(certificates: Certificates) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(f"HTTP/1.1 307 Go\r\nLocation: {STREAM}/x\r\nContent-Length: 0\r\n\r\n".encode())
         await writer.drain()
-        await asyncio.sleep(1)
+        await reader.read()  # until the phone has gone
 
     async with raw_server(redirect, certificates.server()) as port:
         assert_broken(await place_call(call_to(port, certificates.ca, to=STREAM)), 31920, "status 307")
