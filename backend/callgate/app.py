@@ -11,7 +11,7 @@ from quart import Quart, Response, has_request_context, request
 from twilio.http import HttpClient
 from werkzeug.exceptions import HTTPException
 
-from . import twiml
+from . import takeover, twiml
 from .config import Config
 from .errors import RequestRefused
 from .linecheck import LineCheck
@@ -29,6 +29,7 @@ FORM_DEADLINE = 5  # seconds for a request's body to come
 def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quart:
     """The application for these settings. ``http_client``: how Twilio's REST API is reached, its own by default."""
     config = config.with_rehearsal_token()
+    (takeover.install if config.fast_lane else takeover.uninstall)()
     app = Quart(__name__)
     app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
     app.register_blueprint(routes)
@@ -42,8 +43,10 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
         async with AsyncExitStack() as stack:
             url = (await stack.enter_async_context(LineCheck())).url if config.uses_line_check else None
             upstream = Upstream(Endpoint.from_config(config, url))
-            app.extensions["callgate"] = Services(config, upstream, http_client)
+            services = Services(config, upstream, http_client)
+            app.extensions["callgate"] = services
             yield
+            await services.switchboard.parking.close()
 
     return app
 

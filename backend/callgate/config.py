@@ -127,6 +127,12 @@ def _is_private(host: str) -> bool:
     return address.is_loopback or address.is_private
 
 
+def _switch(value: str) -> bool:
+    if value.lower() not in ("on", "off"):
+        raise ValueError(f"{value!r} is neither on nor off")
+    return value.lower() == "on"
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def read(value: str) -> str:
         for choice in choices:
@@ -200,6 +206,9 @@ class Config:
     fallback_dial: str | None = _setting("FALLBACK_DIAL", _phone_number, "The human who is rung when no model answers")
     drain_seconds: float = _setting(
         "DRAIN_SECONDS", _seconds, "How long a stopping backend lets live calls go on, in s", default=30 * SECONDS
+    )
+    fast_lane: bool = _setting(
+        "FAST_LANE", _switch, "off: media streams on the web framework's own path, several times dearer", default=True
     )
     data_dir: Path = _setting(  # noqa: RUF009 (a Path is never changed)
         "DATA_DIR", _directory, "Where the backend keeps what must outlive it", default=Path("data")

@@ -5,6 +5,9 @@ call is told to it, with the time; it answers with the commands to carry out, in
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
+What comes a hundred times a second has a short way beside it, which makes no values: `caller_audio` and `agent_audio`
+are told of a piece of audio, and say whether it goes to the other side.
+
 The order of things, for the usual call:
 
     model_connected    -> session.update                                      OPENING
@@ -127,6 +130,11 @@ class Agent:
     greeting: str
 
 
+def opening(agent: Agent) -> UpdateSession:
+    """What makes a new session of the model's this agent."""
+    return UpdateSession(agent.instructions, agent.voice, (HANG_UP,))
+
+
 class Conversation:
     """The state of one call, from Twilio's ``start`` to the end."""
 
@@ -150,10 +158,30 @@ class Conversation:
 
     # What happens to the call. Each returns what to do.
 
-    def model_connected(self, now: float) -> list[Command]:
-        """The socket to the model is open."""
+    def model_connected(self, now: float, *, configured: bool = False) -> list[Command]:
+        """The socket to the model is open. ``configured``: the agent's `opening` was sent on it before."""
         self._opening_until = now + OPENING_DEADLINE
-        return [UpdateSession(self._agent.instructions, self._agent.voice, (HANG_UP,))]
+        return [] if configured else [opening(self._agent)]
+
+    def caller_audio(self, now: float) -> bool:
+        """A piece of the caller's audio came. True: it goes to the model as it is. False: `twilio_sent` decides."""
+        if self.phase is not Phase.TALKING and self.phase is not Phase.LEAVING:
+            return False
+        self._last_from_twilio = now
+        return True
+
+    def agent_audio(self, response_id: str, item_id: str, size: int, now: float) -> str | None:
+        """``size`` bytes of the agent's audio came. None: the caller must not hear them. Else they go to Twilio as they
+        are, and behind them, where one is due, the mark of the name that is returned.
+        """
+        if self.phase is Phase.ENDED:
+            return None
+        if self._answer_until is not None:
+            self._answer_until = now + MODEL_DEADLINE
+        if response_id == self._cut_off or self.phase is Phase.OPENING:
+            return None
+        self._retried = False
+        return self._heard.sent(item_id, size, now)
 
     def twilio_sent(self, message: FromTwilio, now: float) -> list[Command]:
         """Twilio sent a message. Raises `MediaStreamError` for one that can't come now or is another stream's."""
@@ -188,7 +216,7 @@ class Conversation:
                 return self._agent_audio(event, now)
             case AudioDone():
                 self._heard.item_complete(event.item_id)
-                return self._mark(at_end=True)
+                return self._last_mark()
             case SpeechStarted():
                 return self._caller_speaks(now)
             case SpeechStopped():
@@ -298,21 +326,19 @@ class Conversation:
         return commands
 
     def _agent_audio(self, event: AudioDelta, now: float) -> list[Command]:
-        if event.response_id == self._cut_off or self.phase is Phase.OPENING:
-            return []
         try:
             size = payload_bytes(event.delta)
         except MediaStreamError:
             return self._fail("the model sent audio that is not base64")
-        if not size:
+        if not size or (mark := self.agent_audio(event.response_id, event.item_id, size, now)) is None:
             return []
-        self._retried = False
-        self._heard.sent(event.item_id, size, now)
-        return [Media(self._stream_sid, event.delta), *self._mark()]
+        media = Media(self._stream_sid, event.delta)
+        return [media, Mark(self._stream_sid, mark)] if mark else [media]
 
-    def _mark(self, *, at_end: bool = False) -> list[Command]:
-        name = self._heard.next_mark(at_end=at_end)
-        return [] if name is None else [Mark(self._stream_sid, name)]
+    def _last_mark(self) -> list[Command]:
+        """A mark behind all that was sent, if there is none yet."""
+        name = self._heard.mark()
+        return [Mark(self._stream_sid, name)] if name else []
 
     def _want_response(self, now: float) -> list[Command]:
         if self._response is not None:
@@ -365,7 +391,7 @@ class Conversation:
     def _leave(self, now: float) -> list[Command]:
         self.phase = Phase.LEAVING
         self._leave_until = self._heard.silent_at(now) + PLAYED_DEADLINE
-        return [*self._mark(at_end=True), *self._leave_if_heard(now)]
+        return [*self._last_mark(), *self._leave_if_heard(now)]
 
     def _leave_if_heard(self, now: float) -> list[Command]:
         if self.phase is not Phase.LEAVING or not self._heard.all_returned:

@@ -53,14 +53,16 @@ class HeardClock:
 
     # What was sent and came back.
 
-    def sent(self, item_id: str, size: int, now: float) -> None:
-        """``size`` bytes of an item's audio are on their way to Twilio."""
-        if self.position(now) >= self._sent:  # the line was idle: these begin to play now
-            self._confirmed, self._confirmed_at = self._sent, now
-        if not self._spans or self._spans[-1].item_id != item_id:
-            self._spans.append(_Span(item_id, self._sent, self._sent))
+    def sent(self, item_id: str, size: int, now: float) -> str:
+        """``size`` bytes of an item's audio go to Twilio. Returns the name of the mark to send behind them, or ""."""
+        if self._confirmed_at + (self._sent - self._confirmed) / SAMPLE_RATE <= now:
+            self._confirmed, self._confirmed_at = self._sent, now  # the line was idle: these begin to play now
+        spans = self._spans
+        if not spans or spans[-1].item_id != item_id:
+            spans.append(_Span(item_id, self._sent, self._sent))
         self._sent += size
-        self._spans[-1].end = self._sent
+        spans[-1].end = self._sent
+        return self.mark() if self._sent - self._marked >= MARK_SPACING else ""
 
     def item_complete(self, item_id: str) -> None:
         """The model has sent all audio of an item."""
@@ -68,11 +70,10 @@ class HeardClock:
             if span.item_id == item_id:
                 span.complete = True
 
-    def next_mark(self, *, at_end: bool = False) -> str | None:
-        """The name of the mark to send now, if one is due. ``at_end``: one is due for any audio not yet marked."""
-        unmarked = self._sent - self._marked
-        if unmarked < (1 if at_end else MARK_SPACING):
-            return None
+    def mark(self) -> str:
+        """The name of a mark behind all that was sent; "" if there is one already."""
+        if self._marked == self._sent:
+            return ""
         self._marked = self._sent
         return f"{self._epoch}:{self._sent}"
 

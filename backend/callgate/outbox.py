@@ -1,29 +1,29 @@
-"""What waits to be written to one socket: bounded, in order, written by one task."""
+"""What waits to be written to one socket: nothing as long as the peer takes what it is sent, else it is bounded."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-Send = Callable[[str], Awaitable[None]]
+Send = Callable[[bytes], None]
 
 
 class Outbox:
-    """A queue of text frames between a call's events, which never wait, and a socket, which may.
+    """Between a call's events and a socket that may be full, or not there yet. It starts paused.
 
-    ``most``: characters that may wait; beyond it the outbox is `full`, and whoever put the last frame has to end the
-    call. ``most_droppable``: characters of frames put as ``droppable`` that may wait; beyond it the oldest of these are
-    dropped, and counted.
+    ``most``: bytes that may wait; beyond it the outbox is `full`, and whoever put the last frame has to end the call.
+    ``most_droppable``: bytes of frames put as ``droppable`` that may wait; beyond it the oldest of these are dropped,
+    and counted.
     """
 
     def __init__(self, most: int, most_droppable: int = 0) -> None:
         self._most = most
         self._most_droppable = most_droppable
-        self._waiting: deque[tuple[str, bool]] = deque()
+        self._send: Send | None = None
+        self._paused = False
+        self._waiting: deque[tuple[bytes, bool]] = deque()
         self._size = 0
         self._droppable_size = 0
-        self._ready = asyncio.Event()
         self.dropped = 0  # frames
 
     @property
@@ -31,29 +31,40 @@ class Outbox:
         """Whether more waits than may."""
         return self._size > self._most
 
-    def put(self, frame: str, *, droppable: bool = False) -> None:
-        """Add a frame at the end."""
+    def put(self, frame: bytes, *, droppable: bool = False) -> None:
+        """Send a frame, behind those that wait."""
+        if self._send is not None and not self._paused and not self._waiting:
+            self._send(frame)
+            return
         self._waiting.append((frame, droppable))
         self._count(frame, droppable, 1)
         while droppable and self._droppable_size > self._most_droppable:
             self._drop_oldest()
-        self._ready.set()
+
+    def open(self, send: Send) -> None:
+        """The socket is there: send what waits, and from now on what comes."""
+        self._send = send
+        self._flush()
+
+    def pause(self) -> None:
+        """The socket is full."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The socket takes frames again."""
+        self._paused = False
+        self._flush()
 
     def clear(self) -> None:
         """Forget all that waits."""
         self._waiting.clear()
         self._size = self._droppable_size = 0
 
-    async def write(self, send: Send, seconds: float) -> None:
-        """Write what comes, for ever. Raises `TimeoutError` when one frame takes longer than ``seconds``."""
-        while True:
-            await self._ready.wait()
-            self._ready.clear()
-            while self._waiting:
-                frame, droppable = self._waiting.popleft()
-                self._count(frame, droppable, -1)
-                async with asyncio.timeout(seconds):
-                    await send(frame)
+    def _flush(self) -> None:
+        while self._waiting and self._send is not None and not self._paused:  # sending may pause it
+            frame, droppable = self._waiting.popleft()
+            self._count(frame, droppable, -1)
+            self._send(frame)
 
     def _drop_oldest(self) -> None:
         at = next(at for at, (_, droppable) in enumerate(self._waiting) if droppable)
@@ -61,7 +72,7 @@ class Outbox:
         del self._waiting[at]
         self.dropped += 1
 
-    def _count(self, frame: str, droppable: bool, sign: int) -> None:
+    def _count(self, frame: bytes, droppable: bool, sign: int) -> None:
         self._size += sign * len(frame)
         if droppable:
             self._droppable_size += sign * len(frame)

@@ -11,11 +11,13 @@ base64, never decoded here.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from .errors import RealtimeError
+from .media_stream import is_base64
 
 PCMU: Final = {"type": "audio/pcmu"}
 
@@ -207,10 +209,13 @@ ServerEvent = (
 )
 
 
+def append_frame(audio: bytes) -> bytes:
+    """The frame that appends base64 µ-law audio: fifty a second for each call, so written by template."""
+    return b'{"type":"input_audio_buffer.append","audio":"%b"}' % audio
+
+
 def encode(event: ClientEvent) -> str:
     """The text frame of a client event."""
-    if type(event) is AppendAudio:  # fifty a second for each call; base64 needs no escaping
-        return f'{{"type":"input_audio_buffer.append","audio":"{event.audio}"}}'
     return json.dumps(_to_dict(event), separators=(",", ":"))
 
 
@@ -265,6 +270,25 @@ def _session(event: UpdateSession) -> dict[str, Any]:
         ],
         "tool_choice": "auto",
     }
+
+
+def cut_audio_delta(frame: bytes) -> tuple[str, str, bytes] | None:
+    """Response, item and base64 audio of a ``response.output_audio.delta``, without parsing it, where it is as OpenAI
+    writes it. None for any other frame; `parse` says the same of what is cut here.
+    """
+    if (head := _DELTA_HEAD(frame)) is None or not frame.endswith(b'"}'):
+        return None
+    audio = frame[head.end() : -2]
+    if not is_base64(audio):
+        return None
+    response_id, item_id = head.groups()
+    return response_id.decode(), item_id.decode(), audio
+
+
+_DELTA_HEAD = re.compile(
+    rb'\{"type":"response\.output_audio\.delta","event_id":"[A-Za-z0-9_]+","response_id":"([A-Za-z0-9_]+)",'
+    rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
+).match
 
 
 def parse(frame: str | bytes) -> ServerEvent:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 from werkzeug.exceptions import BadRequest
 
+from . import takeover
 from .asgi_stream import AsgiStream
 from .errors import RequestRefused
 from .logs import call_sid as call_in_log
 from .logs import request_id as request_in_log
 from .page import status_page
+from .reception import Reception
 from .services import Services
+from .sockets import MESSAGE_LIMIT
+from .websocket_server import WebSocketServer
 
 log = logging.getLogger(__name__)
 routes = Blueprint("callgate", __name__)
@@ -97,17 +101,25 @@ async def media_stream(token: str | None = None) -> Response | None:
         return Response("Forbidden\n", 403, content_type="text/plain")
     await websocket.accept()
     log.info("Media Stream WebSocket connection ACCEPTED from Twilio")
-    stream = AsgiStream(cast(Any, websocket)._get_current_object())
-    await _serve(stream, asyncio.ensure_future(services.switchboard.serve_stream(stream, claim)))
+    reception = Reception()
+    server = WebSocketServer(reception, message_limit=MESSAGE_LIMIT)
+    if takeover.take(websocket.scope, server):
+        await _uncancelled(services.switchboard.serve_stream(server, reception, claim))
+        return None
+    stream = AsgiStream(cast(Any, websocket)._get_current_object(), reception)
+    stream.start()
+    await _uncancelled(services.switchboard.serve_stream(stream, reception, claim), stream.peer_gone)
+    await stream.stop()
     return None
 
 
-async def _serve(stream: AsgiStream, served: asyncio.Future[None]) -> None:
-    """Wait for a stream to be served to its end, even when this task is cancelled because the peer is gone."""
+async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[], None] = lambda: None) -> None:
+    """Serve a stream to its end, even where Quart cancels this task because the peer is gone."""
+    served = asyncio.ensure_future(serving)
     try:
         await asyncio.shield(served)
     except asyncio.CancelledError:
-        stream.peer_gone()
+        peer_gone()
         await served
         raise
 

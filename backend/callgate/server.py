@@ -16,13 +16,11 @@ from .app import create_app
 from .config import Config
 from .errors import ConfigError
 from .services import Services
+from .sockets import MESSAGE_LIMIT
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
-# Bytes of one WebSocket message. Far above what a call takes (`media_stream.FROM_TWILIO_LIMIT`), which ends the call in
-# good order: Hypercorn, past its own limit, sends 1009 and tells the application nothing.
-FRAME_LIMIT = 4 * 1024 * 1024
 HEADER_LIMIT = 32 * 1024  # bytes
 BACKLOG = 1024  # connections that may wait to be accepted: nginx gives up on one within half a second
 GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
@@ -61,7 +59,7 @@ def hypercorn_config(listener: socket.socket) -> HypercornConfig:
     config.errorlog.setLevel(logging.WARNING)
     config.accesslog = None
     config.include_server_header = False
-    config.websocket_max_message_size = FRAME_LIMIT
+    config.websocket_max_message_size = MESSAGE_LIMIT
     # No pings: Twilio sends fifty messages a second and is missed within seconds, while Hypercorn's ping task would
     # hold each finished connection for the rest of its interval.
     config.websocket_ping_interval = None

@@ -3,157 +3,171 @@
     Twilio's socket ──▶ conversation ──▶ outbox ──▶ the model's socket
     Twilio's socket ◀── outbox ◀── conversation ◀── the model's socket
 
-Reading never waits for writing: what is to be sent waits in a bounded outbox. Whichever side ends first, `run` returns
-how the call ended, with both sockets closed and no task left.
+Both sockets push what they receive, and what it leads to is sent in the same callback. Audio, which is nearly all of
+it, is cut out of one frame and put into the other; every other message is parsed, and handed to the conversation as a
+value. Whichever side ends first, `run` returns how the call ended, with both sockets closed and no task left.
 """
 
 from __future__ import annotations
 
 import asyncio
+import binascii
+import contextlib
+import contextvars
 import logging
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
 
 from . import media_stream, realtime
 from .conversation import Agent, Command, Conversation, End, Note, Outcome
 from .errors import MediaStreamError, RealtimeError, UpstreamError
-from .media_stream import Clear, Connected, Mark, Media, Start
+from .media_stream import Clear, Mark, Media, MediaCutter, Start
 from .outbox import Outbox
 from .realtime import AppendAudio
-from .upstream import ModelSocket, Upstream
+from .sockets import Socket
+from .upstream import ModelSocket
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
-START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
-WRITE_DEADLINE = 10 * SECONDS  # for one frame to be taken by a socket
-TO_MODEL_LIMIT = 4 * 1024 * 1024  # characters: far more than the longest instructions
-CALLER_AUDIO_LIMIT = 250 * 280  # characters: about five seconds of the caller's audio, for a model that stalls
+WRITE_DEADLINE = 10 * SECONDS  # for a socket that is full to take something
+LATE = 0.1 * SECONDS  # a deadline met this late is judged after what lay waiting has been read
+TO_MODEL_LIMIT = 4 * 1024 * 1024  # bytes: far more than the longest instructions
+CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, for a model that stalls
 TO_TWILIO_LIMIT = media_stream.PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes that Twilio would buffer
 
-
-class StreamClosed(Exception):
-    """Twilio's socket was closed by Twilio, or lost."""
-
-
-class TwilioSocket(Protocol):
-    """The Media Stream's socket, whatever serves it."""
-
-    async def receive(self) -> str | bytes:
-        """The next frame. Raises `StreamClosed`."""
-
-    async def send(self, frame: str) -> None:
-        """Send a frame; to a closed socket it does nothing."""
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close it; a closed one stays as it is."""
-
-
-async def read_start(socket: TwilioSocket) -> Start:
-    """The stream's ``start``, with which it tells whose it is. Raises `MediaStreamError`, `StreamClosed`."""
-    try:
-        async with asyncio.timeout(START_DEADLINE):
-            while True:
-                message = media_stream.parse_from_twilio(await socket.receive())
-                if isinstance(message, Start):
-                    return message
-                if not isinstance(message, Connected | media_stream.Unknown):
-                    kind = type(message).__name__.lower()
-                    raise MediaStreamError(media_stream.INVALID_MESSAGE, f"{kind} came before start")
-    except TimeoutError:
-        raise MediaStreamError(
-            media_stream.INVALID_MESSAGE, f"no start came within {START_DEADLINE:.0f} s of the upgrade"
-        ) from None
+# Opens a model session, or finds one. True: the agent's `opening` was sent on it. Raises `UpstreamError`.
+OpenModel = Callable[[], Awaitable[tuple[ModelSocket, bool]]]
 
 
 class Session:
-    """A call between its ``start`` and its end."""
+    """A call between its ``start`` and its end. It receives from both sockets."""
 
-    def __init__(self, start: Start, twilio: TwilioSocket, upstream: Upstream, agent: Agent) -> None:
+    def __init__(self, start: Start, twilio: Socket, open_model: OpenModel, agent: Agent) -> None:
         self._loop = asyncio.get_running_loop()
         self._conversation = Conversation(start, agent, self._loop.time())
+        self._stream_sid = start.stream_sid
         self._twilio = twilio
-        self._upstream = upstream
+        self._open_model = open_model
+        self._model: ModelSocket | None = None
+        self._cutter = MediaCutter(start.stream_sid)
+        self._caller_audio: list[bytes] = []  # base64, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
         self._to_model = Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
+        self._stalls: dict[str, asyncio.TimerHandle] = {}  # until when a full socket must have taken something
         self._ended: asyncio.Future[End] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._context = contextvars.copy_context()  # the one that names the call, which the sockets' callbacks lack
 
     async def run(self) -> End:
         """Serve the call to its end, and say how it ended."""
+        self._to_twilio.open(self._twilio.send_text)
         self._arm()
+        connecting = asyncio.create_task(self._connect())
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(part) for part in (self._read_twilio(), self._write_twilio(), self._model())]
-                end = await self._ended
-                for task in tasks:
-                    task.cancel()
-                # Before waiting for the model's side: until this, the caller hears nothing.
-                await self._twilio.close(_close_code(end.outcome), end.outcome.value)
+            end = await self._ended
+            # Before waiting for the model's side: until this, the caller hears nothing.
+            self._twilio.close(_close_code(end.outcome), end.outcome.value)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._forget_timers()
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await connecting
+            if self._model is not None:
+                await self._model.close()
         if self._to_model.dropped:
             log.warning("%d frames of the caller's audio were dropped: the model stalled", self._to_model.dropped)
         return end
-
-    def stream_lost(self) -> None:
-        """Twilio's socket is gone, and what it sent has been read."""
-        self._do(self._conversation.stream_lost("the media stream's socket was closed without a stop"))
 
     def shut_down(self) -> None:
         """The service is stopping: end the call now."""
         self._do(self._conversation.shut_down())
 
-    # Twilio's side.
+    # Twilio's side (`callgate.sockets.Receiver`).
 
-    async def _read_twilio(self) -> None:
+    def text_received(self, message: bytes) -> None:
+        payload = self._cutter.cut(message)
+        if payload is not None and self._conversation.caller_audio(self._loop.time()):
+            self._caller_audio.append(payload)
+        else:
+            self.batch_received()
+            self._twilio_sent(message.decode())
+
+    def binary_received(self, message: bytes) -> None:
+        self._twilio_sent(message)
+
+    def batch_received(self) -> None:
+        """Send on what came at once as one: what has been waiting is not made to wait longer."""
+        if waiting := self._caller_audio:
+            audio = waiting[0] if len(waiting) == 1 else _joined(waiting)
+            waiting.clear()
+            self._to_model.put(realtime.append_frame(audio), droppable=True)
+
+    def pause_writing(self) -> None:
+        self._to_twilio.pause()
+        why = f"Twilio took no frame for {WRITE_DEADLINE:.0f} s"
+        self._stalled("Twilio", lambda: self._conversation.stream_lost(why))
+
+    def resume_writing(self) -> None:
+        self._taken("Twilio")
+        self._to_twilio.resume()
+
+    def connection_closed(self, code: int, reason: str) -> None:
+        told = f"{code} {reason}".rstrip()
+        self._do(self._conversation.stream_lost(f"the media stream's socket was closed without a stop: {told}"))
+
+    def _twilio_sent(self, message: str | bytes) -> None:
         try:
-            while True:
-                message = media_stream.parse_from_twilio(await self._twilio.receive())
-                self._do(self._conversation.twilio_sent(message, self._loop.time()))
-        except StreamClosed:
-            self.stream_lost()
+            parsed = media_stream.parse_from_twilio(message)
+            self._do(self._conversation.twilio_sent(parsed, self._loop.time()))
         except MediaStreamError as exc:
             self._do(self._conversation.fail(f"Twilio's side of the stream broke the protocol: {exc}"))
 
-    async def _write_twilio(self) -> None:
-        try:
-            await self._to_twilio.write(self._twilio.send, WRITE_DEADLINE)
-        except TimeoutError:
-            self._do(self._conversation.stream_lost(f"Twilio took no frame for {WRITE_DEADLINE:.0f} s"))
+    # The model's side (`callgate.upstream.ModelReceiver`).
 
-    # The model's side.
-
-    async def _model(self) -> None:
+    async def _connect(self) -> None:
         try:
-            model = await self._upstream.open()
+            self._model, configured = await self._open_model()
         except UpstreamError as exc:
             self._do(self._conversation.fail(str(exc)))
             return
-        try:
-            self._do(self._conversation.model_connected(self._loop.time()))
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._write_model(model))
-                await self._read_model(model)
-        finally:
-            await model.close()
+        self._to_model.open(self._model.send)
+        self._do(self._conversation.model_connected(self._loop.time(), configured=configured))
+        self._model.adopt(self)
 
-    async def _read_model(self, model: ModelSocket) -> None:
-        try:
-            while True:
-                event = realtime.parse(await model.receive())
-                self._do(self._conversation.model_sent(event, self._loop.time()))
-        except (UpstreamError, RealtimeError) as exc:
-            self._do(self._conversation.fail(str(exc)))
+    def model_sent(self, frame: bytes) -> None:
+        if (delta := realtime.cut_audio_delta(frame)) is None:
+            self._model_event(frame)
+            return
+        response_id, item_id, audio = delta
+        size = media_stream.decoded_bytes(audio)
+        mark = self._conversation.agent_audio(response_id, item_id, size, self._loop.time())
+        if mark is None:
+            return
+        self._to_twilio.put(media_stream.media_frame(self._stream_sid, audio))
+        if mark:
+            self._to_twilio.put(media_stream.mark_frame(self._stream_sid, mark))
+        if self._to_twilio.full:
+            self._do(())
 
-    async def _write_model(self, model: ModelSocket) -> None:
+    def model_lost(self, reason: str) -> None:
+        self._do(self._conversation.fail(reason))
+
+    def model_is_full(self) -> None:
+        self._to_model.pause()
+        why = f"the model took no frame for {WRITE_DEADLINE:.0f} s"
+        self._stalled("model", lambda: self._conversation.fail(why))
+
+    def model_takes_more(self) -> None:
+        self._taken("model")
+        self._to_model.resume()
+
+    def _model_event(self, frame: bytes) -> None:
         try:
-            await self._to_model.write(model.send, WRITE_DEADLINE)
-        except TimeoutError:
-            self._do(self._conversation.fail(f"the model took no frame for {WRITE_DEADLINE:.0f} s"))
-        except UpstreamError as exc:
+            event = realtime.parse(frame.decode(errors="replace"))
+        except RealtimeError as exc:
             self._do(self._conversation.fail(str(exc)))
+        else:
+            self._do(self._conversation.model_sent(event, self._loop.time()))
 
     # The conversation's side.
 
@@ -162,23 +176,29 @@ class Session:
         for command in commands:
             match command:
                 case Media() | Mark():
-                    self._to_twilio.put(media_stream.encode_to_twilio(command))
+                    self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
                 case Clear():
                     self._to_twilio.clear()  # what has not been sent need not be cleared there
-                    self._to_twilio.put(media_stream.encode_to_twilio(command))
+                    self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
                 case Note():
-                    log.log(command.level, command.text)
+                    self._context.run(log.log, command.level, command.text)
                 case End():
                     if not self._ended.done():
                         self._ended.set_result(command)
+                case AppendAudio():
+                    self._to_model.put(realtime.append_frame(command.audio.encode()), droppable=True)
                 case _:
-                    self._to_model.put(realtime.encode(command), droppable=isinstance(command, AppendAudio))
+                    self._to_model.put(realtime.encode(command).encode())
         if self._to_twilio.full:
+            self._to_twilio.clear()
             self._do(self._conversation.stream_lost("more than ten minutes of audio wait for Twilio"))
         elif self._to_model.full:
+            self._to_model.clear()
             self._do(self._conversation.fail("the model takes no more of what must be sent to it"))
         if not self._ended.done():
             self._arm()
+
+    # Time.
 
     def _arm(self) -> None:
         """Have `_tick` called at the conversation's deadline, unless an earlier call of it is under way."""
@@ -187,11 +207,34 @@ class Session:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._tick)
+        self._timer = self._loop.call_at(at, self._tick, at)
 
-    def _tick(self) -> None:
+    def _tick(self, due: float) -> None:
+        now = self._loop.time()
+        if now - due > LATE:  # the loop was busy: what it has not read yet may be what is waited for
+            self._timer = self._loop.call_at(now + LATE / 2, self._tick, now + LATE / 2)
+            return
         self._timer = None
-        self._do(self._conversation.tick(self._loop.time()))
+        self._do(self._conversation.tick(now))
+
+    def _stalled(self, who: str, then: Callable[[], Iterable[Command]]) -> None:
+        if who not in self._stalls:
+            self._stalls[who] = self._loop.call_later(WRITE_DEADLINE, lambda: self._do(then()))
+
+    def _taken(self, who: str) -> None:
+        if (timer := self._stalls.pop(who, None)) is not None:
+            timer.cancel()
+
+    def _forget_timers(self) -> None:
+        for timer in (self._timer, *self._stalls.values()):
+            if timer is not None:
+                timer.cancel()
+
+
+def _joined(payloads: Iterable[bytes]) -> bytes:
+    """One base64 text of the audio in several."""
+    audio = b"".join(map(binascii.a2b_base64, payloads))
+    return binascii.b2a_base64(audio, newline=False)
 
 
 def _close_code(outcome: Outcome) -> int:

@@ -15,11 +15,14 @@ from .errors import MediaStreamError, RequestRefused
 from .logs import call_sid as call_in_log
 from .logs import mask_number
 from .media_stream import Start
+from .parking import Parking
+from .reception import Reception, StreamClosed
 from .registry import Registry
-from .session import Session, StreamClosed, TwilioSocket, read_start
+from .session import Session
 from .signature import SignatureCheck
+from .sockets import Socket
 from .token import StreamToken, StreamTokens
-from .upstream import Upstream
+from .upstream import ModelSocket, Upstream
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,7 @@ class Switchboard:
         )
         self._tokens = StreamTokens(config.twilio_auth_tokens)
         self._agent = Agent(config.instructions, config.openai_voice, config.greeting)
+        self.parking = Parking(upstream, self._agent, config.max_calls)
 
     # Webhooks. Each gets the parameters of a request that is known to be Twilio's, and returns TwiML.
 
@@ -51,6 +55,7 @@ class Switchboard:
             log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self.config.max_calls)
             return twiml.busy()
         document = twiml.connect_stream(self.config.base_url, self._tokens.issue(call_sid, now))
+        self.parking.open(call_sid)
         log.info("Creating Media Stream with URL: %s%s", self.signature.wss_url, twiml.STREAM)
         return document
 
@@ -74,6 +79,7 @@ class Switchboard:
         log.info("Call status: %s, after %s s", status, params.get("CallDuration", "0"))
         if status in ENDED_STATUSES:
             self.registry.give_up(params["CallSid"])
+            self.parking.drop(params["CallSid"])
 
     def stream_status(self, params: Mapping[str, str]) -> None:
         """Twilio tells how a stream stands, and what it did not like about it."""
@@ -97,26 +103,36 @@ class Switchboard:
         self.registry.redeem(claim, time.time())
         return claim
 
-    async def serve_stream(self, socket: TwilioSocket, claim: StreamToken | None) -> None:
-        """Serve an accepted stream to its end. ``claim``: its path's token; without one, ``start`` must bring it."""
+    async def serve_stream(self, socket: Socket, reception: Reception, claim: StreamToken | None) -> None:
+        """Serve an accepted stream to its end. ``reception``: who receives it as yet. ``claim``: its path's token;
+        without one, ``start`` must bring it."""
         if claim is not None:
             call_in_log.set(claim.call_sid)
         try:
-            start = await read_start(socket)
+            start = await reception.start()
             call_in_log.set(start.call_sid)
             self._check_start(start, claim)
-            session = Session(start, socket, self.upstream, self._agent)
+            session = Session(start, socket, lambda: self._open_model(start.call_sid), self._agent)
             self.registry.begin(start.call_sid, session)
-        except StreamClosed:
-            log.warning("The media stream was closed before it started")
+        except StreamClosed as exc:
+            log.warning("The media stream was closed before it started: %s", exc)
         except MediaStreamError as exc:
             log.warning("The media stream is closed: %s", exc)
-            await socket.close(BAD_MESSAGE, "protocol error")
+            socket.close(BAD_MESSAGE, "protocol error")
         except RequestRefused as exc:
             log.warning("The media stream is refused: %s", exc)
-            await socket.close(REFUSED, "refused")
+            socket.close(REFUSED, "refused")
         else:
+            socket.receiver = session
+            reception.hand_over(session)
             await self._run(start, session)
+        await socket.wait_closed()
+
+    async def _open_model(self, call_sid: str) -> tuple[ModelSocket, bool]:
+        """The session that waits for the call; a new one where none does. True: it has been configured."""
+        if (model := await self.parking.take(call_sid)) is not None:
+            return model, True
+        return await self.upstream.open(), False
 
     def _check_start(self, start: Start, claim: StreamToken | None) -> None:
         self.signature.check_account(start.account_sid)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
+import socket
+import ssl
 import time
+import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+import aiohappyeyeballs
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSInvalidStatusError,
+    WSListener,
+    WSMsgType,
+    WSParsedURL,
+    WSTransport,
+    ws_connect,
+)
 
 from .config import OPENAI_URL, Config
 from .errors import UpstreamError, UpstreamRefused
@@ -21,13 +37,18 @@ log = logging.getLogger(__name__)
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
 CLOSE_DEADLINE = 2 * SECONDS
-PING_INTERVAL = 20 * SECONDS
+PING_AFTER = 20 * SECONDS  # of silence
 PING_DEADLINE = 20 * SECONDS
+LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
+EARLY_LIMIT = 64  # events kept for whoever adopts a session; a session that was only configured sends two
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
 LINE_CHECK: Final = "the line check"
 OPENAI: Final = "OpenAI Realtime API"
+
+_picows_log = logging.getLogger("picows.upstream")
+_picows_log.setLevel(logging.CRITICAL)  # what it has to say, we say
 
 
 @dataclass(frozen=True)
@@ -64,6 +85,7 @@ class Upstream:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._ssl = ssl.create_default_context() if endpoint.url.startswith("wss:") else None  # reading it takes long
         self._failure: tuple[float, str] | None = None  # when and why the last attempt failed; None: it did not
 
     @property
@@ -77,65 +99,214 @@ class Upstream:
         """Open a session. Raises `UpstreamError` after `OPEN_DEADLINE` at the latest."""
         log.info("Attempting to connect to %s...", self.endpoint.name)
         try:
-            socket = ModelSocket(await _connect(self.endpoint), self.endpoint.name)
+            model = await _connect(self.endpoint, self._ssl)
         except UpstreamError as exc:
             self._failure = (time.monotonic(), str(exc))
             raise
         self._failure = None
         log.info("Connected to %s", self.endpoint.name)
-        return socket
+        return model
 
 
-class ModelSocket:
-    """One open session's socket: text frames, as `callgate.realtime` reads and writes them."""
+class ModelReceiver(Protocol):
+    """Who is served by a model's session."""
 
-    def __init__(self, connection: ClientConnection, name: str) -> None:
-        self._connection = connection
+    def model_sent(self, frame: bytes) -> None:
+        """A whole event; its UTF-8 has not been checked."""
+
+    def model_lost(self, reason: str) -> None:
+        """The session is over, by the server or by a fault. Called once."""
+
+    def model_is_full(self) -> None:
+        """The server takes less than it is sent."""
+
+    def model_takes_more(self) -> None:
+        """The server has taken what waited."""
+
+
+class ModelSocket(WSListener):
+    """One open session's socket. Events that come before somebody receives them are kept, up to `EARLY_LIMIT`.
+
+    Silence is asked about with a ping. An answer counts when it was there to be read, however late the loop comes to
+    it: a relay that is busy must not take that for a server that is gone.
+    """
+
+    def __init__(self, name: str) -> None:
         self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._transport: WSTransport
+        self._receiver: ModelReceiver | None = None
+        self._early: list[bytes] = []
+        self._fragments: list[bytes] = []
+        self._lost: str | None = None  # why nothing more comes
+        self._heard = True  # something came since the timer was last set
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def receive(self) -> str | bytes:
-        """The next frame. Raises `UpstreamError` when the server closed the socket or it was lost."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed as exc:
-            raise UpstreamError(f"{self._name} closed the session: {exc}") from exc
+    # What its user calls.
 
-    async def send(self, frame: str) -> None:
-        """Send a frame. Raises `UpstreamError` as `receive` does."""
-        try:
-            await self._connection.send(frame)
-        except ConnectionClosed as exc:
-            raise UpstreamError(f"{self._name} closed the session: {exc}") from exc
+    def adopt(self, receiver: ModelReceiver) -> None:
+        """Give events to ``receiver``, those first that came before."""
+        self._receiver = receiver
+        for frame in self._early:
+            receiver.model_sent(frame)
+        self._early.clear()
+        if self._lost is not None:
+            receiver.model_lost(self._lost)
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing more will come of it, if so."""
+        return self._lost
+
+    def send(self, frame: bytes) -> None:
+        """Send an event; to a closed session it does nothing."""
+        self._transport.send(WSMsgType.TEXT, frame)
 
     async def close(self) -> None:
         """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
-        await self._connection.close()
+        self._receiver = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.send_close(WSCloseCode.OK)
+        gone = asyncio.ensure_future(self._transport.wait_disconnected())
+        await asyncio.wait((gone,), timeout=CLOSE_DEADLINE)
+        if not gone.done():
+            self._transport.disconnect(False)
+            await asyncio.wait((gone,))
+        if gone.exception() is not None:
+            log.debug("The session of %s had ended with %r", self._name, gone.exception())
+
+    # What picows calls.
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._timer = self._loop.call_later(PING_AFTER, self._listen)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._heard = True
+        if frame.msg_type is WSMsgType.TEXT and frame.fin and not self._fragments:
+            self._give(frame.get_payload_as_bytes())
+        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            self._fragments.append(frame.get_payload_as_bytes())
+            if sum(map(len, self._fragments)) > MESSAGE_LIMIT:
+                self._lose(f"{self._name} sent an event of more than {MESSAGE_LIMIT} bytes")
+            elif frame.fin:
+                message = b"".join(self._fragments)
+                self._fragments.clear()
+                self._give(message)
+        elif frame.msg_type is WSMsgType.BINARY:
+            self._lose(f"{self._name} sent a binary frame of {frame.payload_size} bytes where text is expected")
+        elif frame.msg_type is WSMsgType.CLOSE:
+            payload = frame.get_payload_as_bytes()
+            transport.send_close(WSCloseCode.OK)
+            transport.disconnect()
+            code, reason = int.from_bytes(payload[:2], "big") or "no code", payload[2:].decode(errors="replace")
+            self._lose(f"{self._name} closed the session: {code} {reason}".rstrip())
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._lose(f"{self._name} closed the session: the connection was lost without a close frame")
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.model_is_full()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.model_takes_more()
+
+    def _give(self, frame: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.model_sent(frame)
+        elif len(self._early) < EARLY_LIMIT:
+            self._early.append(frame)
+
+    def _lose(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = reason
+            if self._receiver is not None:
+                self._receiver.model_lost(reason)
+
+    def _listen(self) -> None:
+        if self._heard:
+            self._heard = False
+            self._timer = self._loop.call_later(PING_AFTER, self._listen)
+        else:
+            self._transport.send_ping()
+            self._timer = self._loop.call_later(PING_DEADLINE, self._read_once_more)
+
+    def _read_once_more(self) -> None:
+        self._timer = self._loop.call_later(LATE_READ, self._judge_silence)
+
+    def _judge_silence(self) -> None:
+        if self._heard:
+            self._listen()
+        else:
+            self._lose(f"{self._name} answered no ping for {PING_DEADLINE:.0f} s")
+            self._transport.disconnect(False)
 
 
-async def _connect(endpoint: Endpoint) -> ClientConnection:
+async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None) -> ModelSocket:
+    sockets: list[socket.socket] = []
+
+    async def connected(url: WSParsedURL) -> socket.socket:
+        sockets.append(await _connected_socket(url.host, url.port))
+        return sockets[0]
+
     try:
-        return await connect(
-            endpoint.url,
-            additional_headers=endpoint.headers,
-            compression=None,  # base64 audio does not shrink enough to pay for it
-            open_timeout=OPEN_DEADLINE,
-            close_timeout=CLOSE_DEADLINE,
-            ping_interval=PING_INTERVAL,
-            ping_timeout=PING_DEADLINE,
-            max_size=MESSAGE_LIMIT,
-            proxy=None if urlsplit(endpoint.url).scheme == "ws" else True,
-        )
-    except InvalidStatus as exc:
+        async with asyncio.timeout(OPEN_DEADLINE):
+            _, listener = await ws_connect(
+                lambda: ModelSocket(endpoint.name),
+                endpoint.url,
+                ssl_context=ssl_context,
+                websocket_handshake_timeout=OPEN_DEADLINE,
+                extra_headers=endpoint.headers,
+                max_frame_size=MESSAGE_LIMIT,
+                max_redirects=0,
+                proxy=_proxy(endpoint.url),
+                socket_factory=connected,
+                logger_name=_picows_log,
+            )
+    except WSInvalidStatusError as exc:
         raise _refusal(endpoint, exc) from exc
     except TimeoutError as exc:
+        _hang_up(sockets)
         raise UpstreamError(f"{endpoint.name} did not answer within {OPEN_DEADLINE:.0f} s") from exc
-    except (OSError, InvalidHandshake, EOFError) as exc:
+    except (OSError, WSError) as exc:
         raise UpstreamError(f"{endpoint.name} can't be reached: {exc}") from exc
+    except asyncio.CancelledError:
+        _hang_up(sockets)
+        raise
+    if listener is None:  # as picows says it
+        raise UpstreamError(f"{endpoint.name} can't be reached: it closed the connection during the upgrade")
+    return cast(ModelSocket, listener)
 
 
-def _refusal(endpoint: Endpoint, exc: InvalidStatus) -> UpstreamError:
-    status = exc.response.status_code
-    code, message = _error_body(exc.response.body or b"")
+async def _connected_socket(host: str, port: int) -> socket.socket:
+    """A TCP connection, IPv6 and IPv4 tried side by side (RFC 8305)."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
+
+
+def _hang_up(sockets: Iterable[socket.socket]) -> None:
+    """End connections whose upgrade is waited for no longer; picows then closes them."""
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    if parts.scheme == "ws" or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get("https")
+
+
+def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError) -> UpstreamError:
+    status = int(exc.response.status) if exc.response else 0
+    code, message = _error_body(exc.raw_body or b"")
     why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {code}: {message}" if code else "")
     if status in (401, 403):
         return UpstreamRefused(f"{why}. Check OPENAI_API_KEY, and that its project may use OPENAI_MODEL")
@@ -144,7 +315,7 @@ def _refusal(endpoint: Endpoint, exc: InvalidStatus) -> UpstreamError:
     return UpstreamRefused(why) if code in FATAL_ERRORS else UpstreamError(why)
 
 
-def _error_body(body: bytes | bytearray) -> tuple[str, str]:
+def _error_body(body: bytes) -> tuple[str, str]:
     try:
         error = json.loads(body)["error"]
         return str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")

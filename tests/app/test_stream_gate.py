@@ -29,9 +29,12 @@ async def close_code(service: Service, path: str, *frames: str) -> int | None:
 
 
 @pytest.fixture(autouse=True)
-def no_session_is_opened(fake):
+def no_session_is_used(fake, service):
+    """A signed webhook has a session opened for its call; a stream that is refused has none, and gets not that one."""
     yield
-    assert fake.upgrades == 0
+    assert fake.upgrades <= service.services.switchboard.parking.waiting
+    for connection in fake.connections:
+        assert [event["type"] for event in connection.received] in ([], ["session.update"])
 
 
 @pytest.mark.parametrize("path", ["own", "/media-stream"])

@@ -31,6 +31,8 @@ def test_configuration_page_lists_every_setting_with_its_default_and_no_other():
             default = "https://$DOMAIN"
         if isinstance(default, float):
             default = int(default)
+        if isinstance(default, bool):
+            default = "on" if default else "off"
         expected = "" if default in (None, ()) else str(default)
         assert shown[field.metadata["env"]] == expected, field.metadata["env"]
 

@@ -24,8 +24,7 @@ def test_no_more_is_heard_than_was_sent():
 
 def test_a_returned_mark_corrects_the_time():
     clock = HeardClock()
-    clock.sent("item", MARK_SPACING, 10.0)
-    mark = clock.next_mark()
+    mark = clock.sent("item", MARK_SPACING, 10.0)
     clock.sent("item", 2 * SECOND, 10.0)
     clock.mark_returned(mark, 10.5)  # 300 ms late: the line was slow to start
     assert clock.position(10.6) == MARK_SPACING + SECOND // 10
@@ -40,14 +39,12 @@ def test_playing_begins_anew_after_a_pause():
 
 def test_marks_are_spaced_and_the_last_piece_gets_one():
     clock = HeardClock()
-    clock.sent("item", MARK_SPACING - 1, 0.0)
-    assert clock.next_mark() is None
-    clock.sent("item", 1, 0.0)
-    assert clock.next_mark() is not None
-    assert clock.next_mark() is None
-    clock.sent("item", 1, 0.0)
-    assert clock.next_mark(at_end=True) is not None
-    assert clock.next_mark(at_end=True) is None
+    assert not clock.sent("item", MARK_SPACING - 1, 0.0)
+    assert clock.sent("item", 1, 0.0)
+    assert not clock.mark()
+    assert not clock.sent("item", 1, 0.0)
+    assert clock.mark()
+    assert not clock.mark()
 
 
 def test_an_interruption_cuts_the_item_that_is_heard_and_those_behind_it():
@@ -75,8 +72,7 @@ def test_an_item_the_model_still_speaks_is_cut_though_all_that_came_was_heard():
 
 def test_a_mark_that_the_clear_returned_does_not_count_as_heard():
     clock = HeardClock()
-    clock.sent("one", MARK_SPACING, 0.0)
-    old = clock.next_mark()
+    old = clock.sent("one", MARK_SPACING, 0.0)
     clock.interrupt(0.1)
     clock.sent("two", SECOND, 0.2)
     clock.mark_returned(old, 0.2)
@@ -94,8 +90,7 @@ def test_a_mark_that_is_not_ours_changes_nothing():
 
 def test_all_has_been_heard_when_the_last_mark_is_back():
     clock = HeardClock()
-    clock.sent("one", SECOND, 0.0)
-    mark = clock.next_mark()
+    mark = clock.sent("one", SECOND, 0.0)
     assert clock.silent_at(0.25) == 1.0
     assert not clock.all_returned
     clock.mark_returned(mark, 1.1)

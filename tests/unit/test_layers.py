@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = ["media_stream", "realtime", "heard_clock", "conversation", "twiml", "signature", "token"]
 ALLOWED = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "enum", "hashlib", "json", "logging", "math",
-    "secrets", "types", "typing",
+    "re", "secrets", "types", "typing",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
 }  # fmt: skip
 

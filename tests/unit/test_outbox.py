@@ -1,73 +1,96 @@
-import asyncio
+"""What waits for a socket that is full, or not there yet."""
 
 import pytest
 from callgate.outbox import Outbox
 
 
-async def written(outbox: Outbox, frames: int) -> list[str]:
-    """The first frames that the outbox writes."""
-    taken: list[str] = []
-    enough = asyncio.Event()
-
-    async def send(frame: str) -> None:
-        taken.append(frame)
-        if len(taken) >= frames:
-            enough.set()
-
-    writing = asyncio.create_task(outbox.write(send, 5.0))
-    await asyncio.wait_for(enough.wait(), 5.0)
-    writing.cancel()
-    return taken
+@pytest.fixture
+def written():
+    return []
 
 
-async def test_frames_are_written_in_order():
-    outbox = Outbox(100)
-    for frame in ("a", "b", "c"):
+def opened(written, *limits: int) -> Outbox:
+    outbox = Outbox(*limits)
+    outbox.open(written.append)
+    return outbox
+
+
+def test_a_socket_that_takes_what_it_is_sent_gets_it_at_once(written):
+    outbox = opened(written, 1)
+    for frame in (b"a", b"long", b"c"):
         outbox.put(frame)
-    assert await written(outbox, 3) == ["a", "b", "c"]
-
-
-async def test_beyond_the_limit_the_oldest_droppable_frame_is_dropped_and_counted():
-    outbox = Outbox(100, 2)
-    outbox.put("a long one that stays")
-    outbox.put("1", droppable=True)
-    outbox.put("2", droppable=True)
-    outbox.put("3", droppable=True)
-    assert outbox.dropped == 1
+    assert written == [b"a", b"long", b"c"]
     assert not outbox.full
-    assert await written(outbox, 3) == ["a long one that stays", "2", "3"]
 
 
-async def test_without_droppable_frames_it_is_full_and_drops_nothing():
-    outbox = Outbox(1)
-    outbox.put("a")
-    outbox.put("b")
-    assert outbox.full
-    assert await written(outbox, 2) == ["a", "b"]
-
-
-async def test_what_is_cleared_is_not_written():
+def test_what_comes_before_the_socket_is_there_waits_for_it(written):
     outbox = Outbox(10)
-    outbox.put("a")
-    outbox.clear()
-    outbox.put("b")
-    assert await written(outbox, 1) == ["b"]
+    outbox.put(b"a")
+    outbox.put(b"b")
+    outbox.open(written.append)
+    assert written == [b"a", b"b"]
 
 
-async def test_a_socket_that_takes_nothing_is_noticed():
+def test_what_comes_while_the_socket_is_full_waits_in_order(written):
+    outbox = opened(written, 10)
+    outbox.pause()
+    outbox.put(b"a")
+    outbox.put(b"b")
+    assert written == []
+    outbox.resume()
+    outbox.put(b"c")
+    assert written == [b"a", b"b", b"c"]
+
+
+def test_a_socket_that_is_full_again_while_it_takes_what_waited_gets_no_more(written):
     outbox = Outbox(10)
-    outbox.put("a")
+    for frame in (b"a", b"b", b"c"):
+        outbox.put(frame)
 
-    async def stuck(frame: str) -> None:
-        await asyncio.Event().wait()
+    def send(frame: bytes) -> None:
+        written.append(frame)
+        outbox.pause()
 
-    with pytest.raises(TimeoutError):
-        await outbox.write(stuck, 0.01)
+    outbox.open(send)
+    assert written == [b"a"]
+    outbox.resume()
+    assert written == [b"a", b"b"]
 
 
-async def test_what_was_written_no_longer_counts():
-    outbox = Outbox(2, 1)
-    for frame in "abcdef":
+def test_beyond_the_limit_the_oldest_droppable_frame_is_dropped_and_counted(written):
+    outbox = Outbox(100, 2)
+    outbox.put(b"a long one that stays")
+    for frame in (b"1", b"2", b"3"):
         outbox.put(frame, droppable=True)
-        assert await written(outbox, 1) == [frame]
+    assert (outbox.dropped, outbox.full) == (1, False)
+    outbox.open(written.append)
+    assert written == [b"a long one that stays", b"2", b"3"]
+
+
+def test_without_droppable_frames_it_is_full_and_drops_nothing(written):
+    outbox = Outbox(1)
+    outbox.put(b"a")
+    outbox.put(b"b")
+    assert outbox.full
+    outbox.open(written.append)
+    assert written == [b"a", b"b"]
+    assert not outbox.full
+
+
+def test_what_is_cleared_is_not_written(written):
+    outbox = Outbox(10)
+    outbox.put(b"a")
+    outbox.clear()
+    outbox.put(b"b")
+    outbox.open(written.append)
+    assert written == [b"b"]
+
+
+def test_what_was_written_no_longer_counts(written):
+    outbox = opened(written, 2, 1)
+    for frame in (b"a", b"b", b"c"):
+        outbox.pause()
+        outbox.put(frame, droppable=True)
+        outbox.resume()
     assert (outbox.full, outbox.dropped) == (False, 0)
+    assert written == [b"a", b"b", b"c"]

@@ -1,0 +1,99 @@
+"""Model sessions that are opened at the webhook, so that the caller's stream finds one ready.
+
+Between the TwiML and the stream's ``start`` lies the time in which Twilio opens the stream: enough for TCP, TLS, the
+upgrade and ``session.update``. The session waits under its CallSid. A call that does not come is dropped after
+`LIFETIME`; one whose session could not be opened, or is lost by then, opens its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from . import realtime
+from .conversation import Agent, opening
+from .errors import UpstreamError
+from .token import LIFETIME
+from .upstream import ModelSocket, Upstream
+
+log = logging.getLogger(__name__)
+
+
+class Parking:
+    """The model sessions that wait for their calls. ``places``: how many may."""
+
+    def __init__(self, upstream: Upstream, agent: Agent, places: int) -> None:
+        self._upstream = upstream
+        self._opening = realtime.encode(opening(agent)).encode()
+        self._places = places
+        self._waiting: dict[str, asyncio.Task[ModelSocket | None]] = {}  # by CallSid
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions wait, or are being opened."""
+        return len(self._waiting)
+
+    def open(self, call_sid: str) -> None:
+        """Begin to open a session for a call, if it has none and there is room."""
+        if call_sid in self._waiting or len(self._waiting) >= self._places:
+            return
+        self._waiting[call_sid] = asyncio.create_task(self._open())
+        self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
+
+    async def take(self, call_sid: str) -> ModelSocket | None:
+        """The call's session, configured as the agent's; None where there is none that is of use."""
+        opened = self._remove(call_sid)
+        if opened is None:
+            return None
+        try:
+            model = await opened
+        except asyncio.CancelledError:
+            self._end(opened)
+            raise
+        if model is not None and model.lost is not None:
+            log.warning("The model session that was opened for the call is lost: %s", model.lost)
+            self._end(opened)
+            return None
+        return model
+
+    def drop(self, call_sid: str) -> None:
+        """The call ended or did not come: close its session, if it has one."""
+        opened = self._remove(call_sid)
+        if opened is not None:
+            log.info("The model session that was opened for %s is closed: the call did not come", call_sid)
+            self._end(opened)
+
+    async def close(self) -> None:
+        """Close all that wait."""
+        for call_sid in list(self._waiting):
+            self.drop(call_sid)
+        await asyncio.gather(*self._leaving)
+
+    async def _open(self) -> ModelSocket | None:
+        try:
+            model = await self._upstream.open()
+        except UpstreamError as exc:
+            log.warning("No model session could be opened ahead of the call: %s", exc)
+            return None
+        model.send(self._opening)
+        return model
+
+    def _remove(self, call_sid: str) -> asyncio.Task[ModelSocket | None] | None:
+        if (timer := self._timers.pop(call_sid, None)) is not None:
+            timer.cancel()
+        return self._waiting.pop(call_sid, None)
+
+    def _end(self, opened: asyncio.Task[ModelSocket | None]) -> None:
+        ending = asyncio.create_task(_end(opened))
+        self._leaving.add(ending)
+        ending.add_done_callback(self._leaving.discard)
+
+
+async def _end(opened: asyncio.Task[ModelSocket | None]) -> None:
+    opened.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        if (model := await opened) is not None:
+            await model.close()
