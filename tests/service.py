@@ -28,6 +28,7 @@ BASE_URL = "https://voice.example.com"
 WSS_URL = "wss://voice.example.com"
 AUTH_TOKEN = "the-auth-token"
 ACCOUNT = "AC" + "1" * 32
+FAST_LANE = "on"
 
 
 def new_sid(prefix: str) -> str:
@@ -118,6 +119,7 @@ def config_for(model_url: str, data_dir: Path, **settings: str) -> Config:
         "OPENAI_REALTIME_URL": model_url,
         "OPENAI_API_KEY": "sk-test",
         "DATA_DIR": str(data_dir),
+        "FAST_LANE": FAST_LANE,
         **settings,
     }
     return Config.parse(values)

@@ -43,10 +43,9 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
         async with AsyncExitStack() as stack:
             url = (await stack.enter_async_context(LineCheck())).url if config.uses_line_check else None
             upstream = Upstream(Endpoint.from_config(config, url))
-            services = Services(config, upstream, http_client)
-            app.extensions["callgate"] = services
+            services = app.extensions["callgate"] = Services(config, upstream, http_client)
+            await stack.enter_async_context(services.switchboard)
             yield
-            await services.switchboard.parking.close()
 
     return app
 

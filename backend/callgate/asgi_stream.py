@@ -82,23 +82,28 @@ class AsgiStream:
         return self._size
 
     async def _read(self) -> None:
-        with contextlib.suppress(_Disconnected):
-            while (message := await self._receive()) is not None:
-                if self._closing:
-                    continue
-                if isinstance(message, str):
-                    self.receiver.text_received(message.encode())
-                else:
-                    self.receiver.binary_received(message)
-                self.receiver.batch_received()
-        self.receiver.connection_closed(LOST, "the connection was lost")
+        try:
+            with contextlib.suppress(_Disconnected):
+                while (message := await self._receive()) is not None:
+                    if self._closing:
+                        continue
+                    if isinstance(message, str):
+                        self.receiver.text_received(message.encode())
+                    else:
+                        self.receiver.binary_received(message)
+                    self.receiver.batch_received()
+        finally:
+            self.receiver.connection_closed(LOST, "the connection was lost")
 
     async def _receive(self) -> str | bytes | None:
         """The next message; None when all has been read and the peer is gone."""
         message = asyncio.ensure_future(self._websocket.receive())
         try:
             await asyncio.wait((message, self._gone), return_when=asyncio.FIRST_COMPLETED)
-            return message.result() if message.done() else None
+            if not message.done():
+                return None
+            received = message.result()
+            return b"" if received is None else received  # what Quart makes of an empty binary message
         finally:
             message.cancel()
 

@@ -19,7 +19,6 @@ from .logs import request_id as request_in_log
 from .page import status_page
 from .reception import Reception
 from .services import Services
-from .sockets import MESSAGE_LIMIT
 from .websocket_server import WebSocketServer
 
 log = logging.getLogger(__name__)
@@ -102,14 +101,16 @@ async def media_stream(token: str | None = None) -> Response | None:
     await websocket.accept()
     log.info("Media Stream WebSocket connection ACCEPTED from Twilio")
     reception = Reception()
-    server = WebSocketServer(reception, message_limit=MESSAGE_LIMIT)
-    if takeover.take(websocket.scope, server):
+    server = WebSocketServer(reception)
+    if services.switchboard.config.fast_lane and takeover.take(websocket.scope, server):
         await _uncancelled(services.switchboard.serve_stream(server, reception, claim))
         return None
     stream = AsgiStream(cast(Any, websocket)._get_current_object(), reception)
     stream.start()
-    await _uncancelled(services.switchboard.serve_stream(stream, reception, claim), stream.peer_gone)
-    await stream.stop()
+    try:
+        await _uncancelled(services.switchboard.serve_stream(stream, reception, claim), stream.peer_gone)
+    finally:
+        await stream.stop()
     return None
 
 

@@ -25,6 +25,9 @@ class Services:
         problems = []
         if registry.draining:
             problems.append("The service is stopping: it takes no more calls.")
+        if self.switchboard.pulse.is_late:
+            late = self.switchboard.pulse.lateness * 1000
+            problems.append(f"The process is overloaded, its event loop late by up to {late:.0f} ms: give it more cores.")
         if failure := self.switchboard.upstream.failure:
             problems.append(f"The last model session could not be opened: {failure}")
         return {"ready": not problems, "live_calls": registry.live, "problems": problems}

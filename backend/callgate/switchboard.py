@@ -16,6 +16,7 @@ from .logs import call_sid as call_in_log
 from .logs import mask_number
 from .media_stream import Start
 from .parking import Parking
+from .pulse import Pulse
 from .reception import Reception, StreamClosed
 from .registry import Registry
 from .session import Session
@@ -38,6 +39,7 @@ class Switchboard:
         self.config = config
         self.upstream = upstream
         self.registry = Registry(config.max_calls)
+        self.pulse = Pulse()
         self.signature = SignatureCheck(
             config.twilio_auth_tokens, config.base_url, account_sid=config.twilio_account_sid
         )
@@ -45,12 +47,23 @@ class Switchboard:
         self._agent = Agent(config.instructions, config.openai_voice, config.greeting)
         self.parking = Parking(upstream, self._agent, config.max_calls)
 
+    async def __aenter__(self) -> Switchboard:
+        self.pulse.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.pulse.stop()
+        await self.parking.close()
+
     # Webhooks. Each gets the parameters of a request that is known to be Twilio's, and returns TwiML.
 
     def incoming_call(self, params: Mapping[str, str]) -> str:
         """A call comes in, or one that we placed was answered."""
         call_sid, now = params["CallSid"], time.time()
         log.info("Call from %s to %s", mask_number(params.get("From", "")), mask_number(params.get("To", "")))
+        if self.pulse.is_late:
+            log.warning("The caller is told that all lines are busy: this process carries no further call")
+            return twiml.busy()
         if not self.registry.admit(call_sid, now):
             log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self.config.max_calls)
             return twiml.busy()

@@ -54,9 +54,13 @@ class Takeover:
         return await self._task_group.spawn_app(app, config, scope, self._app_send)
 
     def take(self, protocol: WebSocketServer) -> None:
-        """Give the connection to ``protocol``, with the bytes that came right behind the upgrade's answer."""
-        transport = cast(asyncio.Transport, self._server.writer.transport)
-        buffer: bytearray = self._server.reader._buffer  # type: ignore[attr-defined]
+        """Give the connection to ``protocol``, with what came right behind the upgrade's answer: bytes, or its end."""
+        transport, reader = cast(asyncio.Transport, self._server.writer.transport), self._server.reader
+        if transport.is_closing():  # it was lost meanwhile, and Hypercorn has been told
+            protocol.connection_made(transport)
+            protocol.connection_lost(None)
+            return
+        buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
         early = bytes(buffer)
         buffer.clear()
         protocol.on_lost = transport.get_protocol().connection_lost
@@ -66,6 +70,9 @@ class Takeover:
         transport.resume_reading()  # which the reader may have paused
         if early:
             protocol.data_received(early)
+        if reader.at_eof():  # the transport says so only once
+            protocol.eof_received()
+            transport.close()
 
     async def _app_send(self, message: Mapping[str, Any] | None) -> None:
         """What the application sends, which after the takeover is nothing but its end."""

@@ -9,8 +9,8 @@ numbers below are the RFC's.
     CLOSED    both sides have closed, or the connection is lost
 
 A connection never waits for ever: for the closing handshake `close_deadline`, for a sign of life `ping_after` and
-`ping_deadline`. Silence is judged after the bytes that lay waiting have been read, so that a busy loop is not taken for a
-silent peer.
+`ping_deadline`. Silence is judged after the bytes that lay waiting have been read, so that a busy loop is not taken
+for a silent peer.
 """
 
 from __future__ import annotations
@@ -84,8 +84,7 @@ class WebSocketServer(asyncio.Protocol):
         self._told_closed = False  # the receiver knows
         self._tail = bytearray()  # the beginning of a frame whose end has not come
         self._opcode = CONTINUATION  # of the message under way in fragments; CONTINUATION: none is
-        self._fragments: list[bytes] = []
-        self._fragments_size = 0
+        self._fragments = bytearray()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._heard = True  # something came since the timer was last set
         self._timer: asyncio.TimerHandle | None = None
@@ -207,7 +206,7 @@ class WebSocketServer(asyncio.Protocol):
             return
         if (opcode == CONTINUATION) != (self._opcode != CONTINUATION):
             raise _Failed(PROTOCOL_ERROR, "continuation of nothing, or a new message within one")
-        if self._fragments_size + length > self._message_limit:
+        if len(self._fragments) + length > self._message_limit:
             raise _Failed(TOO_BIG, "message too big")
 
     def _take(self, is_final: int, opcode: int, payload: bytes) -> None:
@@ -222,8 +221,7 @@ class WebSocketServer(asyncio.Protocol):
     def _take_fragment(self, is_final: int, opcode: int, payload: bytes) -> None:
         if opcode != CONTINUATION:
             self._opcode = opcode
-        self._fragments.append(payload)
-        self._fragments_size += len(payload)
+        self._fragments += payload
         if self._opcode == TEXT:
             try:
                 self._utf8.decode(payload, bool(is_final))
@@ -233,8 +231,8 @@ class WebSocketServer(asyncio.Protocol):
             self._end_message()
 
     def _end_message(self) -> None:
-        message, opcode = b"".join(self._fragments), self._opcode
-        self._opcode, self._fragments_size = CONTINUATION, 0
+        message, opcode = bytes(self._fragments), self._opcode
+        self._opcode = CONTINUATION
         self._fragments.clear()
         self._utf8.reset()
         if self.state is State.OPEN:

@@ -43,3 +43,9 @@ async def fake() -> AsyncIterator[FakeOpenAI]:
 async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIterator[Service]:
     async with running(config_for(fake.url, tmp_path)) as service:
         yield service
+
+
+@pytest.fixture(params=["on", "off"])
+def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is run with media streams on the fast path, and again with them on the ordinary one."""
+    monkeypatch.setattr("service.FAST_LANE", request.param)

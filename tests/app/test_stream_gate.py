@@ -10,6 +10,8 @@ from callgate.token import LIFETIME, StreamTokens
 from service import BASE_URL, WSS_URL, Service, new_sid, sign, start_frame
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 
 async def status_of_upgrade(service: Service, path: str, signature: str | None = "right") -> int:
     with pytest.raises(InvalidStatus) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
+from callgate.pulse import LATE, MOST_LATE
 from service import ACCOUNT, BASE_URL, config_for, new_sid, running, sign
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
@@ -82,6 +83,17 @@ async def test_the_safety_net_rings_a_human_where_one_is_set(fake, tmp_path, log
     async with running(config_for(fake.url, tmp_path, FALLBACK_DIAL="+15551239999")) as service:
         _, document = await service.webhook("/call-interrupted")
     assert ElementTree.fromstring(document).findtext("./Dial/Number") == "+15551239999"
+
+
+async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log):
+    async with running(config_for(fake.url, tmp_path)) as service:
+        for _ in range(MOST_LATE):
+            service.services.switchboard.pulse._lateness.append(2 * LATE)
+        status, document = await service.webhook("/incoming-call")
+        assert (status, "busy" in document, "Stream" in document) == (200, True, False)
+        status, state = await service.ask("GET", "/readyz")
+        assert (status, "late by up to 80 ms" in state) == (503, True)
+    assert "carries no further call" in log.getvalue()
 
 
 async def test_one_call_more_than_there_are_lines_is_told_so(fake, tmp_path, log):

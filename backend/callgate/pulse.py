@@ -1,0 +1,61 @@
+"""How late the event loop is: what callers would soon hear, seen before they do.
+
+A beat is due every `INTERVAL`. How late it comes is how long everything else waited too, audio included. One late beat
+is a hiccup; several within a second mean that the process has more calls than it can carry, so no further one is
+admitted until it has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+INTERVAL = 0.1 * SECONDS
+LATE = 0.04 * SECONDS  # two frames of the caller's audio
+BEATS = 10  # that are looked back on: about a second
+MOST_LATE = 3  # of them
+
+
+class Pulse:
+    """The beats of the running loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lateness: deque[float] = deque(maxlen=BEATS)
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._was_late = False
+
+    def start(self) -> None:
+        """Begin to beat, until `stop`."""
+        self._due = self._loop.time() + INTERVAL
+        self._timer = self._loop.call_at(self._due, self._beat)
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def lateness(self) -> float:
+        """How late the loop was at worst within the last second, in seconds."""
+        return max(self._lateness, default=0.0)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the loop keeps being late."""
+        return sum(late > LATE for late in self._lateness) >= MOST_LATE
+
+    def _beat(self) -> None:
+        self._lateness.append(self._loop.time() - self._due)
+        if self.is_late != self._was_late:
+            self._was_late = self.is_late
+            if self._was_late:
+                log.warning("The event loop is late by up to %.0f ms: no more calls are taken", self.lateness * 1000)
+            else:
+                log.warning("The event loop has caught up: calls are taken again")
+        self.start()

@@ -1,0 +1,115 @@
+"""What is cut out of a frame is what the full parser finds in it; what can't be cut is left to the parser."""
+
+import base64
+import json
+
+from callgate import media_stream, realtime
+from callgate.media_stream import Media, MediaCutter, decoded_bytes, encode_to_app, is_base64, parse_from_twilio
+from callgate.realtime import AudioDelta, append_frame, cut_audio_delta
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+SID = "MZ" + "0" * 32
+AUDIO = base64.b64encode(bytes(range(160)))
+DELTA = {
+    "type": "response.output_audio.delta",
+    "event_id": "event_1",
+    "response_id": "resp_1",
+    "item_id": "item_1",
+    "output_index": 0,
+    "content_index": 0,
+    "delta": AUDIO.decode(),
+}
+
+
+def compact(event: dict) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def media() -> bytes:
+    return encode_to_app(Media(SID, AUDIO.decode(), "inbound", 2, 20, 3)).encode()
+
+
+@st.composite
+def mutated(draw: st.DrawFn, *frames: bytes) -> bytes:
+    """One of these frames with bytes changed, taken out, put in, or doubled; or none of them."""
+    frame = bytearray(draw(st.sampled_from(frames)))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(frame)))
+        piece = draw(
+            st.one_of(st.binary(max_size=4), st.sampled_from([b'"', b"=", b"\\", b"\\u0041", b" ", b"}", b"AAA"]))
+        )
+        frame[at : at + draw(st.integers(0, 5))] = piece
+    return bytes(frame)
+
+
+def agrees_on_media(frame: bytes) -> bool:
+    """Whether the frame was cut; where it was, the parser must say the same."""
+    payload = MediaCutter(SID).cut(frame)
+    if payload is not None:
+        parsed = parse_from_twilio(frame.decode())
+        assert isinstance(parsed, Media)
+        assert (parsed.stream_sid, parsed.track, parsed.payload) == (SID, "inbound", payload.decode())
+    return payload is not None
+
+
+def agrees_on_delta(frame: bytes) -> bool:
+    cut = cut_audio_delta(frame)
+    if cut is not None:
+        response_id, item_id, audio = cut
+        assert realtime.parse(frame.decode()) == AudioDelta(response_id, item_id, audio.decode())
+        assert decoded_bytes(audio) == media_stream.payload_bytes(audio.decode())
+    return cut is not None
+
+
+def test_what_twilio_writes_is_cut():
+    assert agrees_on_media(media())
+
+
+def test_what_openai_writes_is_cut():
+    assert agrees_on_delta(compact(DELTA))
+
+
+@given(mutated(media(), compact(DELTA), b'{"event":"stop"}'))
+@example(media().replace(b'"inbound"', b'"outbound"'))
+@example(media().replace(b"MZ0", b"MZ1"))
+@example(media().replace(b'"media":{', b'"media": {'))
+@example(media()[:-1] + b',"media":{}}')
+def test_a_media_frame_is_never_cut_to_something_else_than_it_says(frame):
+    agrees_on_media(frame)
+
+
+@given(mutated(compact(DELTA), media(), compact({**DELTA, "type": "response.output_audio.done"})))
+@example(compact({**DELTA, "delta": ""}))
+@example(compact({**DELTA, "delta": "A==="}))
+@example(compact({**DELTA, "delta": "AA=A"}))
+@example(compact(DELTA)[:-1] + b',"delta":"AAAA"}')
+def test_a_delta_is_never_cut_to_something_else_than_it_says(frame):
+    agrees_on_delta(frame)
+
+
+@given(st.one_of(st.binary(max_size=24), st.text("ABab01+/=", max_size=12).map(str.encode)))
+def test_what_is_taken_for_base64_is_base64(text):
+    if is_base64(text):
+        assert decoded_bytes(text) == media_stream.payload_bytes(text.decode()) > 0
+
+
+@given(st.binary(min_size=1, max_size=30))
+def test_base64_is_taken_for_base64(audio):
+    text = base64.b64encode(audio)
+    assert is_base64(text)
+    assert decoded_bytes(text) == len(audio)
+
+
+def test_the_frames_written_by_template_are_what_the_encoders_write():
+    mark = media_stream.Mark(SID, "3:1600")
+    assert media_stream.mark_frame(SID, "3:1600").decode() == media_stream.encode_to_twilio(mark)
+    sent = Media(SID, AUDIO.decode())
+    assert media_stream.media_frame(SID, AUDIO).decode() == media_stream.encode_to_twilio(sent)
+    append = realtime.AppendAudio(AUDIO.decode())
+    assert append_frame(AUDIO).decode() == realtime.encode(append)
+
+
+def test_a_message_beyond_the_limit_is_left_to_the_parser_which_refuses_it():
+    frame = encode_to_app(Media(SID, "AAAA" * media_stream.FROM_TWILIO_LIMIT)).encode()
+    assert MediaCutter(SID).cut(frame) is None
