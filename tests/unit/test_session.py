@@ -1,0 +1,237 @@
+"""A call's session between two sockets that do what a test says: what it does when either can't keep up."""
+
+import asyncio
+import base64
+import json
+import logging
+
+import pytest
+from callgate.conversation import CALLER_DEADLINE, Agent, Outcome
+from callgate.errors import UpstreamError
+from callgate.logs import call_sid
+from callgate.media_stream import Mark, Media, Start, Stop, encode_to_app
+from callgate.session import CALLER_AUDIO_LIMIT, TO_TWILIO_LIMIT, Session
+
+START = Start("MZ1", "AC1", "CA1")
+AGENT = Agent("Be brief.", "marin", "Hello!")
+UPDATED = json.dumps(
+    {
+        "type": "session.updated",
+        "session": {"audio": {side: {"format": {"type": "audio/pcmu"}} for side in ("input", "output")}},
+    }
+).encode()
+
+
+def caller(number: int) -> bytes:
+    """The 20 ms of the caller's with this number."""
+    payload = base64.b64encode(number.to_bytes(2, "big") * 80).decode()
+    return encode_to_app(Media("MZ1", payload, "inbound", number, number * 20, number)).encode()
+
+
+def delta(size: int, item: str = "item_1", response: str = "resp_1") -> bytes:
+    """``size`` bytes of the agent's speech."""
+    audio = base64.b64encode(b"\x7f" * size).decode()
+    head = {"type": "response.output_audio.delta", "event_id": "event_1", "response_id": response, "item_id": item}
+    return json.dumps({**head, "output_index": 0, "content_index": 0, "delta": audio}, separators=(",", ":")).encode()
+
+
+class Peer:
+    """Either socket: keeps what it is sent."""
+
+    lost = None
+
+    def __init__(self) -> None:
+        self.sent: list[dict] = []
+        self.closed: int | None = None
+
+    def send_text(self, message: bytes) -> None:
+        self.sent.append(json.loads(message))
+
+    send = send_text
+
+    def of(self, kind: str) -> list[dict]:
+        return [message for message in self.sent if kind in (message.get("event"), message.get("type"))]
+
+    def adopt(self, receiver) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
+class Twilio(Peer):
+    def close(self, code: int, reason: str) -> None:
+        self.closed = code
+
+
+class Model(Peer):
+    async def close(self) -> None:
+        self.closed = 1000
+
+    @property
+    def audio(self) -> bytes:
+        return b"".join(base64.b64decode(event["audio"]) for event in self.of("input_audio_buffer.append"))
+
+
+class Call:
+    """A session that runs."""
+
+    def __init__(self) -> None:
+        self.twilio, self.model = Twilio(), Model()
+        self.session = Session(START, self.twilio, self.open_model, AGENT)
+        self.running = asyncio.ensure_future(self.session.run())
+
+    async def open_model(self):
+        return self.model, False
+
+    async def talks(self) -> "Call":
+        """Come to where both sides may speak."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert self.model.of("session.update")
+        self.session.model_sent(UPDATED)
+        return self
+
+    def caller_says(self, *frames: bytes) -> None:
+        for frame in frames:
+            self.session.text_received(frame)
+        self.session.batch_received()
+
+    async def end(self) -> Outcome:
+        self.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+        return (await asyncio.wait_for(self.running, 5)).outcome
+
+
+@pytest.fixture
+async def call():
+    call = await Call().talks()
+    yield call
+    await call.end()
+
+
+async def test_one_frame_is_passed_on_as_it_is(call):
+    call.caller_says(caller(1))
+    call.caller_says(caller(2))
+    assert call.model.audio == (b"\0\1" * 80) + (b"\0\2" * 80)
+    assert len(call.model.of("input_audio_buffer.append")) == 2
+
+
+async def test_frames_that_were_waiting_together_go_on_as_one(call):
+    call.caller_says(*(caller(number) for number in range(1, 6)))
+    assert len(call.model.of("input_audio_buffer.append")) == 1
+    assert call.model.audio == b"".join(number.to_bytes(2, "big") * 80 for number in range(1, 6))
+
+
+async def test_what_comes_behind_audio_is_not_done_before_it(call):
+    for number in (1, 2):
+        call.session.text_received(caller(number))
+    assert await call.end() is Outcome.CALLER_HUNG_UP
+    assert call.model.audio == (b"\0\1" * 80) + (b"\0\2" * 80)
+
+
+async def test_a_model_that_stalls_misses_the_oldest_of_the_callers_audio_and_the_operator_is_told(call, caplog):
+    call.session.model_is_full()
+    for number in range(1, 1000):
+        call.caller_says(caller(number))
+    assert call.model.audio == b""
+    call.session.model_takes_more()
+    kept = call.model.audio
+    assert kept.endswith((999).to_bytes(2, "big") * 80)
+    assert 200 * 160 < len(kept) <= CALLER_AUDIO_LIMIT
+    await call.end()
+    assert f"{999 - len(kept) // 160} frames of the caller's audio were dropped" in caplog.text
+
+
+async def test_nothing_of_the_agents_is_lost_on_a_twilio_that_takes_nothing_for_a_while(call):
+    call.session.model_sent(delta(800))
+    call.session.pause_writing()
+    for _ in range(50):
+        call.session.model_sent(delta(8000))
+    assert len(call.twilio.of("media")) == 1
+    call.session.resume_writing()
+    assert len(call.twilio.of("media")) == 51
+    names = [message["mark"]["name"] for message in call.twilio.of("mark")]
+    assert names == [f"0:{800 + 8000 * count}" for count in range(1, 51)]
+
+
+async def test_what_waits_for_twilio_when_the_caller_speaks_up_is_never_sent(call):
+    call.session.pause_writing()
+    for _ in range(5):
+        call.session.model_sent(delta(8000))
+    call.session.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
+    call.session.resume_writing()
+    assert [message["event"] for message in call.twilio.sent] == ["clear"]
+    assert call.model.of("conversation.item.truncate")
+
+
+async def test_a_twilio_for_which_ten_minutes_wait_is_given_up():
+    call = await Call().talks()
+    call.session.pause_writing()
+    for _ in range(TO_TWILIO_LIMIT // 80_000 + 1):
+        call.session.model_sent(delta(60_000))
+    end = await asyncio.wait_for(call.running, 5)
+    assert (end.outcome, end.reason) == (Outcome.STREAM_LOST, "more than ten minutes of audio wait for Twilio")
+    assert (call.twilio.closed, call.model.closed) == (1000, 1000)
+
+
+@pytest.mark.parametrize("side", ["pause_writing", "model_is_full"])
+async def test_a_socket_that_stays_full_ends_the_call(monkeypatch, side):
+    monkeypatch.setattr("callgate.session.WRITE_DEADLINE", 0.01)
+    call = await Call().talks()
+    getattr(call.session, side)()
+    end = await asyncio.wait_for(call.running, 5)
+    assert "took no frame for" in end.reason
+
+
+async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(call, monkeypatch):
+    """The deadline for the caller's silence is met late: what came in time has yet to be read."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() - CALLER_DEADLINE
+    call.session._conversation._last_from_twilio = due - CALLER_DEADLINE
+    call.session._tick(due)
+    assert not call.running.done()
+    call.caller_says(caller(1))
+    call.session._tick(loop.time())
+    await asyncio.sleep(0)
+    assert not call.running.done()
+
+
+async def test_a_caller_who_is_silent_is_missed():
+    call = await Call().talks()
+    loop = asyncio.get_running_loop()
+    call.session._conversation._last_from_twilio = loop.time() - CALLER_DEADLINE
+    call.session._tick(loop.time())
+    assert (await asyncio.wait_for(call.running, 5)).outcome is Outcome.STREAM_LOST
+
+
+async def test_a_model_that_can_not_be_opened_fails_the_call(monkeypatch):
+    async def refused(call):
+        raise UpstreamError("there is none")
+
+    monkeypatch.setattr(Call, "open_model", refused)
+    call = Call()
+    end = await asyncio.wait_for(call.running, 5)
+    assert (end.outcome, end.reason, call.twilio.closed) == (Outcome.FAILED, "there is none", 1011)
+
+
+async def test_what_the_operator_reads_names_the_call_though_the_sockets_do_not(caplog):
+    token = call_sid.set("CA1")
+    call = await Call().talks()
+    call_sid.reset(token)
+    named = []
+    handler = logging.Handler()
+    handler.emit = lambda record: named.append(call_sid.get())
+    logging.getLogger("callgate.session").addHandler(handler)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            call.session.text_received(b'{"event":"later"}')
+    finally:
+        logging.getLogger("callgate.session").removeHandler(handler)
+    assert named == ["CA1"]
+    await call.end()
+
+
+async def test_a_mark_that_comes_back_is_told_to_the_conversation(call):
+    call.session.model_sent(delta(1600))
+    (mark,) = call.twilio.of("mark")
+    call.session.text_received(encode_to_app(Mark("MZ1", mark["mark"]["name"])).encode())
+    call.session.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
+    assert not call.twilio.of("clear")  # it had all been played
