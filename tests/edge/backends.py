@@ -19,7 +19,9 @@ BROKEN = "/broken"
 async def _stream(request: web.Request) -> web.WebSocketResponse:
     websocket = web.WebSocketResponse()
     await websocket.prepare(request)
-    await websocket.send_json(dict(request.headers))
+    assert request.transport is not None
+    served_by = request.transport.get_extra_info("sockname")[1]
+    await websocket.send_json({**request.headers, "Served-By": served_by})
     async for message in websocket:
         if message.type is WSMsgType.TEXT:
             await websocket.send_str(message.data)

@@ -86,6 +86,7 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"FALLBACK_DIAL": "+15551230000</Dial>"}, "as in +15551230000"),
         ({"EDGE_BACKEND": "127.0.0.1"}, "wanted HOST:PORT"),
         ({"EDGE_BACKEND": "backend:99999"}, "wanted a port from 1 to 65535"),
+        ({"EDGE_BACKEND": "127.0.0.1:8765 127.0.0.1"}, "several separated by spaces"),
         ({"EDGE_BACKEND": "backend:8765; }"}, "wanted HOST:PORT"),
         ({"EDGE_RESOLVER": "1.1.1.1 evil"}, "wanted the address of a DNS server"),
         ({"EDGE_LISTEN": "everywhere"}, "wanted addresses"),

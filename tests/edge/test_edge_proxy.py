@@ -182,3 +182,23 @@ def test_lost_backend_is_seen_in_the_access_log(beside: Beside, nobody: int) -> 
         wait_for(lambda: len(log_lines(edge)) == 1)
         [line] = log_lines(edge)
     assert (line["path"], line["upstream_status"]) == ("/media-stream/***", "502")
+
+
+def test_calls_go_to_the_backend_that_has_the_fewest(beside: Beside) -> None:
+    with contextlib.ExitStack() as stack:
+        ports = [stack.enter_context(contextlib.closing(Backend())).port for _ in range(2)]
+        edge = stack.enter_context(beside(ports[0], EDGE_BACKEND=" ".join(f"{LOOPBACK}:{port}" for port in ports)))
+        served: dict[int, list[contextlib.ExitStack]] = {port: [] for port in ports}
+
+        def call() -> int:
+            line = stack.enter_context(contextlib.ExitStack())
+            port = int(json.loads(line.enter_context(open_stream(edge)).recv(timeout=10))["Served-By"])
+            served[port].append(line)
+            return port
+
+        for _ in range(6):
+            call()
+        assert [len(lines) for lines in served.values()] == [3, 3]
+        for line in served[ports[0]]:
+            line.close()
+        wait_for(lambda: call() == ports[0])

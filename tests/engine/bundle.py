@@ -115,9 +115,13 @@ class Bundle:
         """All that the service has written."""
         return self.compose("logs", "--no-color", "--no-log-prefix", service).stdout
 
+    def containers(self, service: str) -> list[str]:
+        """The ids of the service's containers, running or not."""
+        return self.compose("ps", "--all", "--quiet", service).stdout.split()
+
     def container(self, service: str) -> str:
         """The id of the service's one container, running or not."""
-        ids = self.compose("ps", "--all", "--quiet", service).stdout.split()
+        ids = self.containers(service)
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
         return ids[0]
 

@@ -68,6 +68,7 @@ def test_a_call_is_placed_with_the_command_the_readme_names(rehearsal):
 async def test_a_call_from_outside_reaches_the_agent_through_the_published_port(line):
     report = await line.call(Say(WORDS, "words"), echo=True)
     assert report.kept, report.promises
+    assert "ordinary path" not in line.bundle.logs("backend")  # the fast one fits the image's Hypercorn
 
 
 def test_the_log_says_what_is_missing_for_production(rehearsal):
@@ -109,6 +110,30 @@ def test_while_the_backend_is_down_a_caller_hears_an_apology_and_nginx_is_never_
     seconds = wait_for(lambda: line.webhook("/incoming-call").verbs == NORMAL, 60)
     note(f"backend back: normal TwiML {seconds:.1f} s after `up`")
     assert line.bundle.inspect("nginx")["State"]["StartedAt"] == before
+
+
+def test_calls_are_spread_over_as_many_backends_as_there_are(line):
+    bundle = line.bundle
+    scale = ("up", "--detach", "--wait", "--no-deps", "--no-recreate", "--scale")
+
+    def told(word: str) -> list[int]:
+        """How often each backend has written it."""
+        logs = [bundle.run("docker", "logs", backend) for backend in bundle.containers("backend")]
+        return [(log.stdout + log.stderr).count(word) for log in logs]
+
+    bundle.compose(*scale, "backend=2", "backend")
+    try:
+        before = told("Call from")
+        wait_for(lambda: line.webhook("/incoming-call").status == 200 and min(told("Call from")) > min(before), 30)
+        before = told("Stream started")
+        done = bundle.exec("backend", "callgate", "phone", "--calls", "6", "--expect-echo", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        calls = [after - earlier for after, earlier in zip(told("Stream started"), before, strict=True)]
+        assert sum(calls) == 6
+        assert min(calls) >= 2, calls
+        note(f"two backends: 6 calls at one time, {calls[0]} and {calls[1]}")
+    finally:
+        bundle.compose(*scale, "backend=1", "backend")
 
 
 def test_a_backend_that_ends_by_itself_is_started_again(line):
