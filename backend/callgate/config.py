@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -26,6 +26,7 @@ from .errors import ConfigError
 SECONDS = 1.0
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
+AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all, or none
 REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -119,12 +120,36 @@ def _realtime_url(value: str) -> str:
     return value
 
 
+def _azure_endpoint(value: str) -> str:
+    parts = urlsplit(value.rstrip("/").removesuffix("/openai/v1"))
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or parts.username:
+        raise ValueError(f"{value!r} is not an Azure OpenAI resource: write https://RESOURCE.openai.azure.com")
+    if parts.scheme == "http" and not _is_private(parts.hostname):
+        raise ValueError(f"{value!r} would send the call and the API key unencrypted: use https://")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _is_private(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:  # a name: one without dots is a neighbour (a container), the others are reserved for it
         return "." not in host or host.endswith((".localhost", ".local", ".internal"))
     return address.is_loopback or address.is_private
+
+
+def _database_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("postgresql", "postgres") and bool(parts.path.strip("/"))
+    except ValueError:
+        valid = False
+    if not valid:  # it is not shown: it may hold a password
+        raise ValueError("it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+    return value
+
+
+def _days(value: str) -> int:
+    return _whole(value, 0, 36_500)
 
 
 def _switch(value: str) -> bool:
@@ -191,6 +216,16 @@ class Config:
     openai_realtime_url: str | None = _setting(
         "OPENAI_REALTIME_URL", _realtime_url, f"Another GA Realtime server than {OPENAI_URL}"
     )
+    openai_fallback_model: str | None = _setting(
+        "OPENAI_FALLBACK_MODEL", _text, "The model that takes over when a session with OPENAI_MODEL can't be had"
+    )
+    azure_openai_endpoint: str | None = _setting(
+        "AZURE_OPENAI_ENDPOINT", _azure_endpoint, "An Azure OpenAI resource, tried when OpenAI has no session"
+    )
+    azure_openai_api_key: str | None = _setting("AZURE_OPENAI_API_KEY", _text, "A key of that resource", secret=True)
+    azure_openai_deployment: str | None = _setting(
+        "AZURE_OPENAI_DEPLOYMENT", _text, "The name of its deployment of a realtime model"
+    )
     instructions: str = _setting(
         "INSTRUCTIONS",
         _text,
@@ -212,6 +247,13 @@ class Config:
     )
     data_dir: Path = _setting(  # noqa: RUF009 (a Path is never changed)
         "DATA_DIR", _directory, "Where the backend keeps what must outlive it", default=Path("data")
+    )
+    store: bool = _setting("STORE", _switch, "off: nothing is kept of a call", default=True)
+    database_url: str | None = _setting(
+        "DATABASE_URL", _database_url, "A PostgreSQL to keep calls in, instead of a file in DATA_DIR", secret=True
+    )
+    retention_days: int = _setting(
+        "RETENTION_DAYS", _days, "How long an ended call is kept, in days (0: for ever)", default=30
     )
     log_format: Literal["text", "json"] = _setting(
         "LOG_FORMAT", _one_of("text", "json"), "text, or json for machines", default="text"
@@ -248,6 +290,7 @@ class Config:
                     found[field.name] = field.metadata["read"](text)
             except ValueError as exc:
                 problems.append(f"{field.metadata['env']}: {exc}")
+        problems += _missing_of_azure(values)
         if problems:
             raise ConfigError(problems)
         return cls(**found)
@@ -264,14 +307,27 @@ class Config:
         return dataclasses.replace(self, twilio_auth_tokens=(token,), rehearsal=True)
 
     @property
+    def uses_openai(self) -> bool:
+        """Whether calls are answered by OpenAI, or by another server of its protocol."""
+        return self.openai_api_key is not None or self.openai_realtime_url is not None
+
+    @property
+    def uses_azure(self) -> bool:
+        """Whether calls are answered by Azure OpenAI, alone or where OpenAI has no session."""
+        return None not in (self.azure_openai_endpoint, self.azure_openai_api_key, self.azure_openai_deployment)
+
+    @property
     def uses_line_check(self) -> bool:
         """Whether calls are answered by the embedded line check, as no model's server is named."""
-        return self.openai_api_key is None and self.openai_realtime_url is None
+        return not self.uses_openai and not self.uses_azure
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for the log to mask."""
-        return (*self.twilio_auth_tokens, *(s for s in (self.admin_token, self.openai_api_key) if s))
+        password = self.database_url and urlsplit(self.database_url).password
+        keys = (self.openai_api_key, self.azure_openai_api_key)
+        others = (self.admin_token, *keys, self.database_url, password, password and unquote(password))
+        return (*self.twilio_auth_tokens, *(secret for secret in others if secret))
 
     def warnings(self) -> list[str]:
         """What an operator should know at every start, one sentence each."""
@@ -287,8 +343,11 @@ class Config:
             )
         if urlsplit(self.base_url).hostname == "localhost":
             found.append("Neither DOMAIN nor BASE_URL is set: Twilio can't reach https://localhost.")
-        if self.openai_model in ("gpt-realtime", "gpt-realtime-mini"):
-            found.append(f"OPENAI_MODEL={self.openai_model} shuts down on 2027-01-20: use gpt-realtime-2.1.")
+        for name, model in (("OPENAI_MODEL", self.openai_model), ("OPENAI_FALLBACK_MODEL", self.openai_fallback_model)):
+            if model in ("gpt-realtime", "gpt-realtime-mini"):
+                found.append(f"{name}={model} shuts down on 2027-01-20: use gpt-realtime-2.1.")
+        if self.openai_fallback_model and not self.uses_openai:
+            found.append("OPENAI_FALLBACK_MODEL is not used: OPENAI_API_KEY is not set.")
         return found
 
 
@@ -308,6 +367,15 @@ def _text_of(field: dataclasses.Field[Any], values: Mapping[str, str]) -> str:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ValueError(f"{name}_FILE is {path}, which can't be read: {getattr(exc, 'strerror', exc)}") from exc
+
+
+def _missing_of_azure(values: Mapping[str, str]) -> list[str]:
+    """What Azure OpenAI lacks, where something of it is set: one sentence each."""
+    given = [name for name in AZURE if values.get(name, "").strip()]
+    if values.get("AZURE_OPENAI_API_KEY_FILE", "").strip():
+        given.append("AZURE_OPENAI_API_KEY")
+    missing = [name for name in AZURE if given and name not in given]
+    return [f"{name}: it is not set, but {given[0]} is: Azure OpenAI needs {', '.join(AZURE)}" for name in missing]
 
 
 def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> dict[str, str]:

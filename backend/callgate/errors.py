@@ -9,6 +9,8 @@ CallgateError                   str() is one line an operator can act on
 ├── UpstreamError               no model session to be had, or it is lost
 │   └── UpstreamRefused         the model's server answered no; trying again changes nothing
 ├── TestCallRefused             the test call is not placed (outbound)
+├── StoreError                  the store of calls can't be read or written, or not in time
+│   └── StoreRefused            it works, and takes no such record
 └── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
 Beside it, in callgate.phone: RecordingError, PictureError, NotSimulated.
 """
@@ -56,6 +58,14 @@ class UpstreamError(CallgateError):
 
 class UpstreamRefused(UpstreamError):
     """The model's server refused for a reason that another try does not change (key, quota, account)."""
+
+
+class StoreError(CallgateError):
+    """The store of calls can't be opened, read or written, or does not answer in time."""
+
+
+class StoreRefused(StoreError):
+    """The database works, but refuses a record for what is in it; trying again changes nothing."""
 
 
 class PhoneError(CallgateError):

@@ -11,9 +11,8 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, Protocol, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Protocol, cast
+from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 from picows import (
@@ -28,8 +27,8 @@ from picows import (
     ws_connect,
 )
 
-from .config import OPENAI_URL, Config
 from .errors import UpstreamError, UpstreamRefused
+from .providers import Endpoint as Endpoint
 from .realtime import FATAL_ERRORS
 
 log = logging.getLogger(__name__)
@@ -44,40 +43,8 @@ EARLY_LIMIT = 64  # events kept for whoever adopts a session; a session that was
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
-LINE_CHECK: Final = "the line check"
-OPENAI: Final = "OpenAI Realtime API"
-
 _picows_log = logging.getLogger("picows.upstream")
 _picows_log.setLevel(logging.CRITICAL)  # what it has to say, we say
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A server of model sessions. ``name`` is what the log calls it."""
-
-    name: str
-    url: str
-    headers: dict[str, str] = field(default_factory=dict, repr=False)  # the API key is here
-
-    @classmethod
-    def from_config(cls, config: Config, line_check_url: str | None = None) -> Endpoint:
-        """The server that the settings name; the line check where they name none."""
-        if config.uses_line_check:
-            if line_check_url is None:
-                raise ValueError("the line check is to be used, but its address is not given")
-            return cls(LINE_CHECK, line_check_url)
-        url = config.openai_realtime_url or OPENAI_URL
-        name = OPENAI if config.openai_realtime_url is None else f"Realtime API at {urlsplit(url).netloc}"
-        key = config.openai_api_key
-        return cls(name, _with_model(url, config.openai_model), {"Authorization": f"Bearer {key}"} if key else {})
-
-
-def _with_model(url: str, model: str) -> str:
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    if all(key != "model" for key, _ in query):
-        query.append(("model", model))
-    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 class Upstream:

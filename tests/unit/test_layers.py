@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backend/callgate"
-PURE = ["media_stream", "realtime", "heard_clock", "conversation", "twiml", "signature", "token"]
+PURE = ["media_stream", "realtime", "heard_clock", "conversation", "twiml", "signature", "token", "prices", "receipt"]
 ALLOWED = {
-    "__future__", "base64", "binascii", "collections", "dataclasses", "enum", "hashlib", "json", "logging", "math",
-    "re", "secrets", "types", "typing",
+    "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "json", "logging",
+    "math", "re", "secrets", "types", "typing",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
 }  # fmt: skip
 
@@ -45,3 +45,7 @@ def test_the_relay_knows_nothing_of_the_peers_that_stand_in_for_the_companies():
 
 def test_the_switchboard_knows_nothing_of_the_web_framework():
     assert not {name for name in imports(PACKAGE / "switchboard.py") if name.startswith(("quart", "hypercorn"))}
+
+
+def test_what_a_provider_is_needs_nothing_that_acts():
+    assert imports(PACKAGE / "providers.py") - ALLOWED - {".config", "urllib.parse", "collections.abc"} == set()

@@ -1,0 +1,130 @@
+"""What a call's tokens cost, about: one dated table, and an estimate by it. Pure.
+
+The table holds OpenAI's list prices, in USD for a million tokens, as its documentation had them in November 2026; what
+is None there is not known here. An estimate is no bill: Azure and private agreements have prices of their own, and the
+transcription of the caller's words and Twilio's minutes are charged apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Final
+
+PRICES_OF: Final = "2026-11"
+MILLION: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more responses. Those that were cached are counted in ``text_in`` and ``audio_in`` too."""
+
+    text_in: int = 0
+    audio_in: int = 0
+    cached_text_in: int = 0
+    cached_audio_in: int = 0
+    text_out: int = 0
+    audio_out: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(Usage)))
+
+    @property
+    def total(self) -> int:
+        """All tokens, as ``total_tokens`` counts them."""
+        return self.text_in + self.audio_in + self.text_out + self.audio_out
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD for a million tokens of each kind; None: not known."""
+
+    text_in: Decimal | None = None
+    cached_text_in: Decimal | None = None
+    text_out: Decimal | None = None
+    audio_in: Decimal | None = None
+    cached_audio_in: Decimal | None = None
+    audio_out: Decimal | None = None
+
+    def of(self, usage: Usage) -> Decimal | None:
+        """What these tokens cost, in USD; None where some are of a kind whose price is not known."""
+        parts = (
+            (usage.text_in - usage.cached_text_in, self.text_in),
+            (usage.cached_text_in, self.cached_text_in),
+            (usage.text_out, self.text_out),
+            (usage.audio_in - usage.cached_audio_in, self.audio_in),
+            (usage.cached_audio_in, self.cached_audio_in),
+            (usage.audio_out, self.audio_out),
+        )
+        cost = Decimal(0)
+        for tokens, price in parts:
+            if tokens and price is None:
+                return None
+            cost += tokens * (price or 0)
+        return cost / MILLION
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """About what something cost, in USD, by the prices of ``table_date``. None: not known."""
+
+    cost_usd: Decimal | None
+    table_date: str = PRICES_OF
+
+
+PRICES: Final[Mapping[str, Price]] = {
+    "gpt-realtime-2.1": Price(
+        text_in=Decimal(4),
+        text_out=Decimal(24),
+        audio_in=Decimal(32),
+        cached_audio_in=Decimal("0.40"),
+        audio_out=Decimal(64),
+    ),
+    "gpt-realtime-2.1-mini": Price(
+        text_in=Decimal("0.60"),
+        text_out=Decimal("2.40"),
+        audio_in=Decimal(10),
+        cached_audio_in=Decimal("0.30"),
+        audio_out=Decimal(20),
+    ),
+    "line-check": Price(*[Decimal(0)] * len(fields(Price))),  # this backend's own
+}
+
+
+def estimate(model: str, usage: Usage) -> Estimate:
+    """What tokens of this model cost. ``model``: an id, or an Azure deployment that is named after one.
+
+    An id may have more behind it, such as the date of a snapshot: the longest that it begins with counts.
+    """
+    known = [name for name in PRICES if model == name or model.startswith(f"{name}-")]
+    price = PRICES[max(known, key=len)] if known else Price()
+    return Estimate(price.of(usage))
+
+
+def usage_of(usage: object) -> Usage:
+    """The tokens of ``response.usage`` in a ``response.done``; None, for a response that has none, is zero tokens.
+
+    What is missing or makes no sense counts as zero. Cached tokens whose kind is not told count as not cached.
+    """
+    tokens_in, tokens_out = _details(usage, "input_token_details"), _details(usage, "output_token_details")
+    cached = _details(tokens_in, "cached_tokens_details")
+    text_in, audio_in = _tokens(tokens_in, "text_tokens"), _tokens(tokens_in, "audio_tokens")
+    return Usage(
+        text_in=text_in,
+        audio_in=audio_in,
+        cached_text_in=min(_tokens(cached, "text_tokens"), text_in),
+        cached_audio_in=min(_tokens(cached, "audio_tokens"), audio_in),
+        text_out=_tokens(tokens_out, "text_tokens"),
+        audio_out=_tokens(tokens_out, "audio_tokens"),
+    )
+
+
+def _details(of: object, key: str) -> Mapping[str, object]:
+    details = of.get(key) if isinstance(of, Mapping) else None
+    return details if isinstance(details, Mapping) else {}
+
+
+def _tokens(details: Mapping[str, object], key: str) -> int:
+    count = details.get(key)
+    return count if type(count) is int and count > 0 else 0
