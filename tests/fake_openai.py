@@ -87,13 +87,17 @@ class Script:
 
     answers: Sequence[Answer | Answerer] = ()
     after: Answerer = echo
-    transcript: str = "What the caller said."
+    transcript: str | Callable[[bytes], str] = "What the caller said."  # of each utterance; or made from its µ-law
     pace: Pace = field(default_factory=Pace)
 
     def answer(self, turn: Turn) -> Answer:
         """The answer to this turn."""
         answer = self.answers[turn.number] if turn.number < len(self.answers) else self.after
         return answer if isinstance(answer, Answer) else answer(turn)
+
+    def transcribe(self, audio: bytes) -> str:
+        """The words of an utterance."""
+        return self.transcript if isinstance(self.transcript, str) else self.transcript(audio)
 
 
 # What goes wrong.
@@ -150,12 +154,15 @@ Action: TypeAlias = Send | Change | Delay | Drop | Hang | Close | Reset
 class At:
     """Where a fault strikes: at the ``nth`` server event of this type, or of all when ``event`` is ``"*"``.
 
-    ``nth`` 0 is each of them. Faults at the same event strike in the order they are given.
+    ``nth`` 0 is each of them. ``turn``: only from the turn-th ``response.created`` on, that one included, to the next;
+    0 is before the first. Then ``nth`` counts the turn's events. Faults at the same event strike in the order they are
+    given.
     """
 
     event: str
     do: Action
     nth: int = 1
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +233,7 @@ class Connection:
     close_code: int | None = None  # what the client closed it with
     received: list[Event] = field(default_factory=list)
     sent: list[Event] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)  # when each of them was, in the loop's time
 
     @property
     def audio(self) -> bytes:
@@ -235,17 +243,23 @@ class Connection:
 
 
 class FakeOpenAI:
-    """The peer. ``faults`` may be one `Faults` for each connection attempt in turn; the attempts after them go well."""
+    """The peer. ``faults`` may be one `Faults` for each connection attempt in turn; the attempts after them go well.
+
+    ``script`` may be made for each connection, by what is received on it. A session ends by itself, as the real one
+    does after an hour, when it is ``session_seconds`` old.
+    """
 
     def __init__(
         self,
-        script: Script | None = None,
+        script: Script | Callable[[Connection], Script] | None = None,
         faults: Faults | Sequence[Faults] = (),
         *,
         api_key: str | None = "the-key-of-the-fake",  # None: it wants none, as some other GA Realtime servers
+        session_seconds: float = 3600.0,
     ) -> None:
         self.script = script or Script()
         self.api_key = api_key
+        self.session_seconds = session_seconds
         self._faults = faults
         #: How many times an upgrade was asked for, refused ones included.
         self.upgrades = 0
@@ -396,15 +410,19 @@ class _Session:
         self._websocket = websocket
         self._faults: Faults = websocket.faults  # type: ignore[attr-defined]
         self._hanging = self._faults.mute
+        self._turn = 0  # how many responses have been created
         self._counts: dict[str, int] = {}  # server events so far, by type and ("*") in all
+        self._counts_of_turn: dict[str, int] = {}  # the same, since the last response was created
         self._last_delta: Event | None = None
+        self._expires = asyncio.get_running_loop().time() + fake.session_seconds
+        script = fake.script if isinstance(fake.script, Script) else fake.script(connection)
         self._core = RealtimeServer(
-            fake.script.answer,
+            script.answer,
             name=secrets.token_hex(6),
             model=connection.model,
-            transcribe=lambda audio: fake.script.transcript,
-            expires_at=int(time.time()) + 3600,
-            pace=fake.script.pace,
+            transcribe=script.transcribe,
+            expires_at=int(time.time() + fake.session_seconds),
+            pace=script.pace,
             rate_limits=RATE_LIMITS,
         )
 
@@ -416,8 +434,11 @@ class _Session:
             self._transport_socket().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         await self._send_all(self._core.open(loop.time()))
         while True:
+            if loop.time() >= self._expires:
+                await self._expire()
+            deadline = self._core.next_deadline
             try:
-                async with asyncio.timeout_at(self._core.next_deadline):
+                async with asyncio.timeout_at(self._expires if deadline is None else min(deadline, self._expires)):
                     frame = await self._websocket.recv()
             except TimeoutError:
                 events = self._core.tick(loop.time())
@@ -428,6 +449,11 @@ class _Session:
             if self._faults.read_interval:
                 await self._fake.wait_leaving(self._faults.read_interval)
                 self._leave_what_is_unread()
+
+    async def _expire(self) -> None:
+        await self.send(error_event("session_expired"))
+        await self._websocket.close(1001, _MESSAGES["session_expired"])
+        raise _Over
 
     def _leave_what_is_unread(self) -> None:
         # Or a closing handshake would wait for all that the client has queued.
@@ -471,8 +497,7 @@ class _Session:
             validate_server_event(event)
         except EventInvalid as invalid:
             self._fake.violations.append(f"the fake sent: {invalid}")
-        for key in (event["type"], "*"):
-            self._counts[key] = self._counts.get(key, 0) + 1
+        self._count(event["type"])
         struck: Event | None = event
         for fault in self._faults.at:
             if struck is not None and not self._hanging and self._strikes(fault, event):
@@ -482,8 +507,19 @@ class _Session:
         await self._write(struck)
         await self._send_late_deltas(struck)
 
+    def _count(self, type: str) -> None:
+        if type == "response.created":
+            self._turn += 1
+            self._counts_of_turn.clear()
+        for counts in (self._counts, self._counts_of_turn):
+            for key in (type, "*"):
+                counts[key] = counts.get(key, 0) + 1
+
     def _strikes(self, fault: At, event: Event) -> bool:
-        return fault.event in (event["type"], "*") and fault.nth in (0, self._counts[fault.event])
+        if fault.event not in (event["type"], "*") or fault.turn not in (None, self._turn):
+            return False
+        counts = self._counts if fault.turn is None else self._counts_of_turn
+        return fault.nth in (0, counts[fault.event])
 
     async def _strike(self, action: Action, event: Event) -> Event | None:
         match action:
@@ -516,6 +552,7 @@ class _Session:
     async def _write(self, message: str | bytes | Event) -> None:
         if isinstance(message, dict):
             self._connection.sent.append(message)
+            self._connection.sent_at.append(asyncio.get_running_loop().time())
             message = json.dumps(message)
         await self._websocket.send(message)
 

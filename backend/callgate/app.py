@@ -12,8 +12,10 @@ from twilio.http import HttpClient
 from werkzeug.exceptions import HTTPException
 
 from . import takeover, twiml
+from .asgi_ending import EndsInTime
 from .config import Config
 from .errors import RequestRefused
+from .handshake import refuse_bad_key
 from .linecheck import LineCheck
 from .outbound import TestCallRefused
 from .routes import routes
@@ -32,6 +34,8 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
     (takeover.install if config.fast_lane else takeover.uninstall)()
     app = Quart(__name__)
     app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
+    app.asgi_app = EndsInTime(app.asgi_app)  # type: ignore[method-assign, assignment]
+    app.before_websocket(refuse_bad_key)
     app.register_blueprint(routes)
     app.register_error_handler(RequestRefused, _refused)
     app.register_error_handler(TestCallRefused, _test_call_refused)

@@ -11,9 +11,8 @@ KEY_SIZE = 16  # bytes
 
 
 async def refuse_bad_key() -> Response | None:
-    """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1). Over HTTP/2 there
-    is none (RFC 8441 §5), and without one over HTTP/1.1 Hypercorn has refused the upgrade. For Quart's
-    ``before_websocket``.
+    """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1). For Quart's
+    ``before_websocket``. Over HTTP/2 there is no key (RFC 8441 §5); over HTTP/1.1 Hypercorn refuses an upgrade without.
     """
     keys = websocket.headers.getlist("Sec-WebSocket-Key")
     if len(keys) <= 1 and all(map(_is_well_formed, keys)):

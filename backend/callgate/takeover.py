@@ -58,7 +58,6 @@ class Takeover:
         transport, reader = cast(asyncio.Transport, self._server.writer.transport), self._server.reader
         if transport.is_closing():  # it was lost meanwhile, and Hypercorn has been told
             protocol.connection_made(transport)
-            protocol.connection_lost(None)
             return
         buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
         early = bytes(buffer)

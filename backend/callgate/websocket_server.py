@@ -93,6 +93,9 @@ class WebSocketServer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, though it does not say so
+        if self._transport.is_closing():  # lost before it came here, and will not say so again
+            self.connection_lost(None)
+            return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._timer = self._loop.call_later(self._ping_after, self._listen)
 
@@ -154,7 +157,7 @@ class WebSocketServer(asyncio.Protocol):
     @property
     def waiting(self) -> int:
         """How many bytes wait to be taken by the peer."""
-        return self._transport.get_write_buffer_size()
+        return 0 if self._gone.done() else self._transport.get_write_buffer_size()
 
     # Frames (§5.2).
 

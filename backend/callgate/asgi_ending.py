@@ -1,0 +1,61 @@
+"""The end of a WebSocket under ASGI, for an application that waits for it.
+
+Quart 0.23 lets go of a WebSocket when its server says ``websocket.disconnect``, even when the route has closed or
+refused it long before. Hypercorn says so when the peer leaves, which a peer need not do, and never of an upgrade that
+it refused itself. So a peer could hold a connection for ever, and since Python 3.12 the server's own end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+CLOSE_DEADLINE = 2.0  # seconds for the peer to answer a close
+LOST = 1006  # RFC 6455 §7.1.5
+
+
+class EndsInTime:
+    """An ASGI application whose WebSockets end soon after it closed or refused them."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            websocket = _WebSocket(receive, send)
+            receive, send = websocket.receive, websocket.send
+        await self._app(scope, receive, send)
+
+
+class _WebSocket:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._ends_at: float | None = None
+        self._waiting: asyncio.Timeout | None = None
+
+    async def receive(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._ends_at) as self._waiting:
+                return await self._receive()
+        except TimeoutError:
+            return {"type": "websocket.disconnect", "code": LOST}
+        finally:
+            self._waiting = None
+
+    async def send(self, message: Message) -> None:
+        await self._send(message)
+        if message["type"] == "websocket.close":
+            self._end_in(CLOSE_DEADLINE)
+        elif message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self._end_in(0)
+
+    def _end_in(self, seconds: float) -> None:
+        self._ends_at = asyncio.get_running_loop().time() + seconds
+        if self._waiting is not None:
+            self._waiting.reschedule(self._ends_at)
