@@ -54,11 +54,14 @@ install_packages() (
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" "$@" >/dev/null
   # policy-rc.d keeps a service from being started now, not from being started at the next boot.
-  case " $* " in *" nginx "*) disable_service nginx ;; esac
+  local service
+  for service in nginx postgresql; do
+    case " $* " in *" $service "*) disable_service "$service" ;; esac
+  done
 )
 
 # Packages start their services when installed, unless this program says no. Callgate starts its own nginx; a second one
-# would hold port 80. See invoke-rc.d(8).
+# would hold port 80. The tests start their own PostgreSQL. See invoke-rc.d(8).
 keep_services_stopped() {
   local policy=/usr/sbin/policy-rc.d
   [ ! -e "$policy" ] || return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [fast|edge|engine|all]: sets up what the tests need, and runs them. Says how long each part took.
 #   fast    formatting, lint and types of everything; the unit and application tests. Under a minute.
-#   edge    what needs the real nginx, certbot and an ACME server: the edge's tests, and the demo.
+#   edge    what needs other programs: the real nginx, certbot, an ACME server and PostgreSQL; and the demo.
 #   engine  the production bundle on a Docker engine: the one that is here, or one of the tests' own (tests/engine/up.sh).
 #   all     all three, in this order. The default, and what CI runs.
 
@@ -24,8 +24,10 @@ fast() {
 }
 
 edge() {
-  need_packages ca-certificates curl nginx openssl pebble alsa-utils
+  need_packages ca-certificates curl nginx openssl pebble alsa-utils postgresql
   need_venv
+  say "store tests: SQLite and PostgreSQL"
+  .venv/bin/python -m pytest -q --numprocesses 2 tests/store
   say "edge tests: nginx, certbot, ACME server"
   .venv/bin/python -m pytest -q tests/edge
 }
@@ -47,7 +49,7 @@ timed() { # timed PART
   say "$1: passed in $((SECONDS - began)) s"
 }
 
-shell_scripts=(scripts/*.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
+shell_scripts=(scripts/*.sh bench/run bench/profile bench/faults bench/lib.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
   tests/engine/bin/*)
 
 case $part in

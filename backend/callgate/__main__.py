@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import uvloop
 
 from . import __version__
+from .calls import add_parser as add_calls_parser
 from .config import Config
 from .errors import ConfigError
 from .health import readiness_problems
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_parser.add_argument("--env-file", default=".env", help=argparse.SUPPRESS)
     ready_parser.set_defaults(run=_ready)
     add_phone_parser(commands)
+    add_calls_parser(commands)
     args = parser.parse_args(argv)
     try:
         code: int = args.run(args)

@@ -235,6 +235,24 @@ class Config:
     )
     greeting: str = _setting("GREETING", _text, "What the agent says first", default="Hello! How can I help you today?")
 
+    transcription_model: str | None = _setting(
+        "TRANSCRIPTION_MODEL",
+        lambda value: None if value == "off" else value,
+        "Writes down what callers say, for the record and for a call that is taken up again; off: nobody does",
+        default="gpt-transcribe",
+    )
+    idle_seconds: float = _setting(
+        "IDLE_SECONDS",
+        _seconds,
+        "After so much silence the caller is asked whether they are there, twice, then the call ends; 0: never",
+        default=30 * SECONDS,
+    )
+    max_call_seconds: float = _setting(
+        "MAX_CALL_SECONDS",
+        _seconds,
+        "The longest a call may last; the agent is told a minute before; 0: no limit",
+        default=3600 * SECONDS,
+    )
     max_calls: int = _setting(
         "MAX_CALLS", _count, "Calls at one time; one more is told that all lines are busy", default=30
     )

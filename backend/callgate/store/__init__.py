@@ -1,0 +1,16 @@
+"""What outlives a process: the calls, and what was said in them. In a SQLite file, or on PostgreSQL.
+
+records                          the values
+store     the service's: journal, memory of a call, claims, upkeep
+archive   people's: list, show, delete
+journal ─ batch                  what waits to be written; bounded
+queries ─ schema ─ migrations    statements and tables, for both databases alike
+database ─ places                connections, deadlines, faults; what differs between the two
+"""
+
+from .archive import Archive
+from .journal import Journal, JournalLimits
+from .records import CallRecord, Role, Transcript, Turn
+from .store import Store, StoreTimes
+
+__all__ = ["Archive", "CallRecord", "Journal", "JournalLimits", "Role", "Store", "StoreTimes", "Transcript", "Turn"]

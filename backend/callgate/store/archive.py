@@ -1,0 +1,64 @@
+"""The calls that are kept, for people: read, or deleted. What `callgate calls` uses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+from ..config import Config
+from ..errors import StoreError
+from . import queries
+from .database import Database, T, Work
+from .places import place_of
+from .records import CallRecord, Transcript
+
+SECONDS = 1.0
+READ_DEADLINE: Final = 10 * SECONDS
+DELETE_DEADLINE: Final = 20 * SECONDS
+
+OFF: Final = "STORE is off: nothing is kept of calls"
+
+
+class Archive:
+    """The calls of a database. ``database`` None: there are none. Every method raises `StoreError`."""
+
+    def __init__(self, database: Database | None) -> None:
+        self._database = database
+
+    @classmethod
+    def of(cls, config: Config) -> Archive:
+        """The calls that a service with these settings keeps. It is not made, nor changed to this version."""
+        return Archive(Database(place_of(config), serves=False) if config.store else None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+    async def calls(self, limit: int = 50, since: datetime | None = None) -> list[CallRecord]:
+        """The newest calls, the newest first; ``since``: only those that started then or later."""
+        return await self._read(lambda connection: queries.read_calls(connection, limit, since))
+
+    async def call(self, call_sid: str) -> Transcript | None:
+        """A call and its turns; None where there is no such call."""
+        return await self._read(lambda connection: queries.read_transcript(connection, call_sid))
+
+    async def delete(self, call_sid: str) -> int | None:
+        """Delete a call and all that was said in it, for good. How many turns went with it; None: there is no such."""
+        database = self._opened()
+        turns = await database.write(lambda connection: queries.delete_call(connection, call_sid), DELETE_DEADLINE)
+        await database.forget_deleted(DELETE_DEADLINE)
+        return turns
+
+    async def _read(self, work: Work[T], deadline: float = READ_DEADLINE) -> T:
+        return await self._opened().read(work, deadline)
+
+    def _opened(self) -> Database:
+        if self._database is None:
+            raise StoreError(OFF)
+        return self._database

@@ -1,0 +1,183 @@
+"""One database: opened when first needed, every use of it within a deadline, its failure told once.
+
+A use that overruns its deadline is given up at once, whatever the driver still has to clear away, and whoever waited
+gets a `StoreError`. Nothing here blocks the event loop: SQLite's work is done in threads, and so is a migration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..errors import StoreError, StoreRefused
+from . import migrate
+from .places import CONNECTIONS, FAULTS, Place, is_refusal
+from .schema import REVISION
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
+Use = Callable[[], Coroutine[Any, Any, T]]
+
+SECONDS = 1.0
+OPEN_DEADLINE: Final = migrate.DEADLINE + 10 * SECONDS
+STATEMENT_TIMEOUT: Final = 5 * SECONDS
+CLOSE_DEADLINE: Final = 3 * SECONDS
+WRITERS: Final = 1  # of the connections: one that hangs leaves the others to those who read
+
+
+class Database:
+    """A place, and the connections to it.
+
+    ``serves``: it is a service's, which makes it, brings it to the newest migration, and logs when it fails.
+    """
+
+    def __init__(self, place: Place, *, serves: bool) -> None:
+        self.place = place
+        self.failure: str | None = None  # what went wrong last; None while all is well
+        self._serves = serves
+        self._engine = place.engine(STATEMENT_TIMEOUT)
+        self._opening: asyncio.Task[None] | None = None
+        self._writers = asyncio.Semaphore(WRITERS)
+        self._readers = asyncio.Semaphore(CONNECTIONS - WRITERS)
+        self._leaving: set[asyncio.Task[Any]] = set()  # uses that overran
+
+    async def read(self, work: Work[T], deadline: float) -> T:
+        """Do ``work`` in a transaction that only reads. Raises `StoreError`, after ``deadline`` seconds at the most."""
+        return await self._use(lambda: self._transact(work, begin="BEGIN"), self._readers, deadline)
+
+    async def write(self, work: Work[T], deadline: float) -> T:
+        """Do ``work`` in a transaction. Raises `StoreError`, after ``deadline`` seconds at the most; it may then have
+        been committed or not. `StoreRefused`: the database works, and does not take what it was given."""
+        return await self._use(lambda: self._transact(work, begin="BEGIN IMMEDIATE"), self._writers, deadline)
+
+    async def forget_deleted(self, deadline: float) -> None:
+        """Let nothing be left of what was deleted. Raises `StoreError`."""
+        await self._use(self._forget_deleted, self._writers, deadline)
+
+    async def close(self) -> None:
+        """Close all connections; what does not let itself be closed in time is left."""
+        if self._opening is not None:
+            self._give_up(self._opening)
+        for _ in range(2):  # a driver that waits for what it has cancelled is told again
+            if left := set(self._leaving):  # their connections can be closed only afterwards
+                await asyncio.wait(left, timeout=CLOSE_DEADLINE)
+                for task in self._leaving & left:
+                    self._give_up(task)
+        closing = asyncio.create_task(self._engine.dispose())
+        await asyncio.wait({closing}, timeout=CLOSE_DEADLINE)
+        self._give_up(closing)
+
+    async def _transact(self, work: Work[T], begin: str) -> T:
+        await self._opened()
+        async with self._engine.connect() as connection:
+            await connection.execution_options(begin=begin)
+            async with connection.begin():
+                return await work(connection)
+
+    async def _forget_deleted(self) -> None:
+        await self._opened()
+        async with self._engine.connect() as connection:
+            await self.place.forget_deleted(connection)
+
+    async def _use(self, use: Use[T], places: asyncio.Semaphore, deadline: float) -> T:
+        try:
+            result = await self._within(deadline, use, places)
+        except StoreRefused:
+            raise
+        except StoreError as exc:
+            self._fails(str(exc))
+            raise
+        self._works()
+        return result
+
+    async def _within(self, deadline: float, use: Use[T], places: asyncio.Semaphore) -> T:
+        until = asyncio.get_running_loop().time() + deadline
+        try:
+            async with asyncio.timeout_at(until):
+                await places.acquire()
+        except TimeoutError as exc:
+            raise StoreError(self.place.explain(exc)) from exc
+        task = asyncio.create_task(use())
+        task.add_done_callback(lambda _: places.release())
+        try:
+            await asyncio.wait({task}, timeout=max(0, until - asyncio.get_running_loop().time()))
+        finally:
+            if not task.done():
+                self._give_up(task)
+        if not task.done():
+            raise StoreError(self.place.explain(TimeoutError()))
+        try:
+            return task.result()
+        except StoreError:
+            raise
+        except Exception as exc:  # whatever a driver raises is the store's failure, and never the call's
+            if not isinstance(exc, FAULTS):
+                log.error("The store fails in a way that was not foreseen", exc_info=exc)
+            raise (StoreRefused if is_refusal(exc) else StoreError)(self.place.explain(exc)) from exc
+
+    def _give_up(self, task: asyncio.Task[Any]) -> None:
+        """Let a use end without anybody waiting for it."""
+        if self.place.may_be_cancelled:
+            task.cancel()
+        self._leaving.add(task)
+        task.add_done_callback(self._left)
+
+    def _left(self, task: asyncio.Task[Any]) -> None:
+        self._leaving.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.debug("A use of the store that was given up failed: %s", self.place.explain(exc))
+
+    # Opening.
+
+    async def _opened(self) -> None:
+        """Return when the database is open. It goes on being opened when one who waits for it gives up."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        async with asyncio.timeout(OPEN_DEADLINE):
+            if self._serves:
+                await asyncio.to_thread(self.place.prepare)
+            elif not await asyncio.to_thread(self.place.exists):
+                raise StoreError(f"there is no {self.place.name}: the service makes it when it is started")
+            revision = await self._revision()
+            if revision != REVISION:
+                await self._migrate(revision)
+        log.debug("The store is open: %s", self.place.name)
+
+    async def _revision(self) -> str | None:
+        async with self._engine.connect() as connection:
+            await connection.execution_options(begin="BEGIN")
+            if not await connection.run_sync(lambda known: inspect(known).has_table("alembic_version")):
+                return None
+            revision: str | None = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+            return revision
+
+    async def _migrate(self, revision: str | None) -> None:
+        if not self._serves:
+            raise StoreError(f"{self.place.name} is of another version of Callgate than this: start the service first")
+        log.info("The store is made ready: %s, from %s to %s", self.place.name, revision or "nothing", REVISION)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        await asyncio.to_thread(migrate.upgrade, self.place)
+
+    # How it goes.
+
+    def _fails(self, failure: str) -> None:
+        if self.failure is None and self._serves:
+            log.error("The store fails, which no caller notices: %s", failure)
+        self.failure = failure
+        if self._opening is not None and self._opening.done():
+            self._opening = None  # looked at anew: it may be another database by then
+
+    def _works(self) -> None:
+        if self.failure is not None:
+            log.info("The store works again")
+        self.failure = None

@@ -1,0 +1,209 @@
+"""What the relay writes through. Its methods never wait and never raise: a call goes on, whatever the store does.
+
+Entries wait in memory, in a bounded `Waiting`, and one task writes them in batches. While the database fails, it tries
+again, ever less often; what finds no room by then is lost, and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..errors import StoreError, StoreRefused
+from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
+from .database import Database, Work
+from .queries import write_batch
+from .records import CallRecord, Turn
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalLimits:
+    """How much waits, and how it is written."""
+
+    entries: int = 10_000
+    bytes: int = 8 * 1024 * 1024
+    batch: int = 100  # entries in one transaction
+    write_deadline: float = 5 * SECONDS
+    pause: float = 0.05 * SECONDS  # between two batches: what comes within it is written as one
+    first_retry: float = 0.5 * SECONDS
+    last_retry: float = 15 * SECONDS
+
+
+DEFAULT_LIMITS: Final = JournalLimits()
+
+
+class Journal:
+    """The entries of one process. ``database`` None: nothing is kept, and nothing is lost either.
+
+    ``check_in``: writes that the process lives, before it is written that it holds a call.
+    """
+
+    def __init__(
+        self,
+        database: Database | None,
+        process: str,
+        check_in: Work[None],
+        limits: JournalLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._database = database
+        self._process = process
+        self._check_in = check_in
+        self._limits = limits
+        self._waiting = Waiting(limits.entries, limits.bytes)
+        self._writing = Batch((), ())
+        self._refused = 0
+        self._told = 0  # how many losses are in the log
+        self._work = asyncio.Event()  # something waits
+        self._hurry = asyncio.Event()  # somebody waits for it
+        self._round = asyncio.Event()  # a batch was tried; replaced by each
+        self._task: asyncio.Task[None] | None = None
+
+    # Written by the relay.
+
+    def call_started(self, record: CallRecord) -> None:
+        """A call began. This process holds it, whatever ``record.process`` says."""
+        self._put(CallStarted(replace(record, process=self._process)))
+
+    def turn(self, call_sid: str, turn: Turn) -> None:
+        """Something was said, or is known better now (`Turn` says which takes the place of which)."""
+        if self._database is not None:
+            self._waiting.put_turn(SaidTurn(call_sid, turn))
+            self._work.set()
+
+    def call_ended(
+        self, call_sid: str, at: datetime, outcome: str, reason: str, receipt: Mapping[str, Any] | None = None
+    ) -> None:
+        """A call ended. Should it be taken up again, `call_resumed` undoes it. An end without a receipt, as Twilio
+        tells any process of it, never takes the place of another."""
+        self._put(CallEnded(call_sid, at, outcome, reason, receipt))
+
+    def call_resumed(self, call_sid: str, at: datetime) -> None:
+        """A call that was interrupted goes on, here."""
+        self._put(CallResumed(call_sid, at, self._process))
+
+    # How it stands.
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are not written yet."""
+        return len(self._waiting) + len(self._writing)
+
+    @property
+    def lost(self) -> int:
+        """How many entries will never be written."""
+        return self._waiting.lost + self._refused
+
+    @property
+    def failure(self) -> str | None:
+        """Why calls are not being kept, in one sentence; None while they are."""
+        if self._database is None or self._database.failure is None:
+            return None
+        lost = f", {self.lost} are lost" if self.lost else ""
+        return f"Calls are not being kept: {self._database.failure}. {self.waiting} entries wait{lost}."
+
+    def of_call(self, call_sid: str) -> Batch:
+        """What is not written yet of one call, in order."""
+        writing, waiting = self._writing, self._waiting.of_call(call_sid)
+        return Batch(
+            tuple(event for event in writing.events if event.call_sid == call_sid) + waiting.events,
+            tuple(said for said in writing.turns if said.call_sid == call_sid) + waiting.turns,
+        )
+
+    async def flush(self, deadline: float, call_sid: str | None = None) -> bool:
+        """Wait until nothing waits, or nothing of one call; at most ``deadline`` seconds. Whether it came to that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                while len(self.of_call(call_sid)) if call_sid else self.waiting:
+                    self._hurry.set()
+                    await self._round.wait()
+        return not (len(self.of_call(call_sid)) if call_sid else self.waiting)
+
+    # Its task.
+
+    def start(self) -> None:
+        """Begin to write, until `close`."""
+        if self._database is not None:
+            self._task = asyncio.create_task(self._run(self._database))
+
+    async def close(self, deadline: float) -> None:
+        """Write what waits, for ``deadline`` seconds at the most; what is left then is lost."""
+        if self._task is None:
+            return
+        if not await self.flush(deadline):
+            why = self._database and self._database.failure
+            log.error("%d entries of calls are lost at the end: %s", self.waiting, why or "they came too late")
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def _put(self, event: CallEvent) -> None:
+        if self._database is not None:
+            self._waiting.put_event(event)
+            self._work.set()
+
+    async def _run(self, database: Database) -> None:
+        retry = self._limits.first_retry
+        while True:
+            await self._work.wait()
+            self._hurry.clear()
+            self._writing = self._waiting.take(self._limits.batch)
+            try:
+                self._refused += await self._write(database, self._writing)
+            except StoreError:
+                self._waiting.put_back(self._writing)
+                pause, retry = retry, min(2 * retry, self._limits.last_retry)
+            else:
+                pause, retry = self._limits.pause, self._limits.first_retry
+                self._tell_losses()
+            self._writing = Batch((), ())
+            if not self._waiting:
+                self._work.clear()
+            self._finish_round()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+
+    async def _write(self, database: Database, batch: Batch) -> int:
+        """Raises `StoreError` where the database fails. How many entries it refused."""
+        try:
+            await database.write(lambda connection: self._transact(connection, batch), self._limits.write_deadline)
+        except StoreRefused as exc:
+            if len(batch) > 1:
+                return sum([await self._write(database, entry) for entry in batch.apart()])
+            log.error("An entry of a call can't be kept as it is: %s", exc)
+            lesser = _without_receipt(batch)
+            return 1 if lesser is None else await self._write(database, lesser)
+        return 0
+
+    async def _transact(self, connection: AsyncConnection, batch: Batch) -> None:
+        if batch.events:
+            await self._check_in(connection)
+        await write_batch(connection, batch)
+
+    def _tell_losses(self) -> None:
+        if self.lost > self._told:
+            log.error("%d entries of calls are lost, which the store did not take in time or at all", self.lost)
+            self._told = self.lost
+
+    def _finish_round(self) -> None:
+        self._round.set()
+        self._round = asyncio.Event()
+
+
+def _without_receipt(batch: Batch) -> Batch | None:
+    """An end of a call that has a receipt, without it."""
+    match batch.events:
+        case (CallEnded(receipt=receipt) as ended,) if receipt is not None:
+            return Batch((replace(ended, receipt=None),), ())
+    return None

@@ -1,0 +1,51 @@
+"""Bring a database to the newest migration, as the only one who does so at the time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from ..errors import StoreError
+from .places import Place
+
+SECONDS = 1.0
+DEADLINE: Final = 30 * SECONDS  # for the lock and all migrations
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+def upgrade(place: Place, revision: str = "head") -> None:
+    """Run what is missing, in one transaction. Blocks: for a thread of its own.
+
+    Who comes second waits, and finds all done. Raises `StoreError`, and what the database raises.
+    """
+    asyncio.run(_upgrade(place, revision))
+
+
+async def _upgrade(place: Place, revision: str) -> None:
+    engine = place.engine(DEADLINE)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            async with engine.connect() as connection:
+                await place.lock_for_migration(connection)
+                await connection.run_sync(_run_alembic, revision)
+                await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+def _run_alembic(connection: Connection, revision: str) -> None:
+    # Imported here: it takes its time, and nearly always there is nothing to migrate.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    try:
+        command.upgrade(config, revision)
+    except CommandError as exc:
+        raise StoreError(f"it was written by a newer Callgate ({exc}): run that one, or name another place") from exc

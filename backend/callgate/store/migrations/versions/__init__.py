@@ -1,0 +1,1 @@
+"""The migrations, one a file. A released one is never changed."""

@@ -1,0 +1,189 @@
+"""All statements, each as a function on a connection that is in a transaction. One set for both databases."""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, Table, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
+from .records import CallRecord, Transcript, Turn
+from .schema import UtcDateTime, calls, processes, turns
+
+Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
+
+CALL_FIELDS: Final = tuple(column.name for column in calls.columns)
+_NOW: Final = select(func.now(type_=UtcDateTime()))
+TURN_FIELDS: Final = tuple(column.name for column in turns.columns if column.name not in ("call_sid", "key"))
+
+
+# Writing what a call brings.
+
+
+async def write_batch(connection: AsyncConnection, batch: Batch) -> None:
+    """Write events, then turns. Writing a batch a second time changes nothing."""
+    for event in batch.events:
+        await _write_event(connection, event)
+    if batch.turns:
+        await connection.execute(_turn_upsert(connection.dialect.name), [_turn_values(said) for said in batch.turns])
+
+
+async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
+    this_call = calls.c.call_sid == event.call_sid
+    match event:
+        case CallStarted(record=record):
+            values = {name: _storable(getattr(record, name)) for name in CALL_FIELDS}
+            upsert = _insert(connection.dialect.name, calls).values(values)
+            again = {"process": upsert.excluded.process}  # Twilio asks twice: the second process has the call
+            await connection.execute(upsert.on_conflict_do_update(index_elements=[calls.c.call_sid], set_=again))
+        case CallResumed(at=at, process=process):
+            is_new = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at < at)
+            open_again: dict[str, Any] = {
+                "process": process,
+                "resumed_at": at,
+                "ended_at": None,
+                "outcome": None,
+                "reason": None,
+            }
+            open_again["resumes"] = calls.c.resumes + 1
+            await connection.execute(update(calls).where(this_call, is_new).values(open_again))
+        case CallEnded(at=at, outcome=outcome, reason=reason, receipt=receipt):
+            ended = {"ended_at": at, "outcome": outcome, "reason": _storable(reason), "receipt": receipt}
+            end = update(calls).where(this_call).values(ended)
+            await connection.execute(end if receipt is not None else end.where(calls.c.ended_at.is_(None)))
+
+
+@functools.cache
+def _turn_upsert(dialect: str) -> Insert:
+    """A turn is kept only of a call that is: one that was deleted meanwhile stays deleted."""
+    given = select(*(bindparam(column.name, type_=column.type) for column in turns.columns))
+    of_a_call = given.where(exists().where(calls.c.call_sid == bindparam("call_sid")))
+    upsert = _insert(dialect, turns).from_select([column.name for column in turns.columns], of_a_call)
+    changes = {name: upsert.excluded[name] for name in ("role", "text", "heard_ms", "cut")}
+    return upsert.on_conflict_do_update(index_elements=[turns.c.call_sid, turns.c.key], set_=changes)
+
+
+def _insert(dialect: str, table: Table) -> Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def _turn_values(said: SaidTurn) -> dict[str, Any]:
+    values = {name: _storable(getattr(said.turn, name)) for name in TURN_FIELDS}
+    return {"call_sid": said.call_sid, "key": said.turn.key, **values}
+
+
+def _storable(value: Any) -> Any:
+    """Text without what PostgreSQL can't hold: NUL, and the halves of surrogate pairs that JSON may bring."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+# Reading.
+
+
+async def read_transcript(connection: AsyncConnection, call_sid: str) -> Transcript | None:
+    """The call and its turns; None where there is no such call."""
+    row = (await connection.execute(select(calls).where(calls.c.call_sid == call_sid))).one_or_none()
+    if row is None:
+        return None
+    said = await connection.execute(
+        select(turns).where(turns.c.call_sid == call_sid).order_by(turns.c.number, turns.c.at, turns.c.key)
+    )
+    return Transcript(_call(row), tuple(_turn(row) for row in said))
+
+
+async def read_calls(connection: AsyncConnection, limit: int, since: datetime | None) -> list[CallRecord]:
+    """The newest calls that started since then, the newest first."""
+    query = select(calls).order_by(calls.c.started_at.desc(), calls.c.call_sid).limit(limit)
+    if since is not None:
+        query = query.where(calls.c.started_at >= since)
+    return [_call(row) for row in await connection.execute(query)]
+
+
+def _call(row: Row[Any]) -> CallRecord:
+    return CallRecord(**{name: getattr(row, name) for name in CALL_FIELDS})
+
+
+def _turn(row: Row[Any]) -> Turn:
+    return Turn(**{name: getattr(row, name) for name in TURN_FIELDS})
+
+
+# Processes and the calls they leave. The clock is the database's own: the machines of several need not agree.
+
+
+async def beat(connection: AsyncConnection, process: str, name: str) -> None:
+    """The process is alive."""
+    upsert = _insert(connection.dialect.name, processes)
+    upsert = upsert.values(process=process, name=name, seen_at=await _now(connection))
+    seen = {"seen_at": upsert.excluded.seen_at}
+    await connection.execute(upsert.on_conflict_do_update(index_elements=[processes.c.process], set_=seen))
+
+
+async def replace_process(connection: AsyncConnection, process: str, name: str) -> None:
+    """The process starts: whatever had its name before is gone."""
+    await connection.execute(delete(processes).where(processes.c.name == name, processes.c.process != process))
+
+
+async def leave(connection: AsyncConnection, process: str) -> None:
+    """The process ends, and holds no call any more."""
+    await connection.execute(delete(processes).where(processes.c.process == process))
+
+
+async def forget_processes(connection: AsyncConnection, unseen: timedelta) -> None:
+    """Forget the processes that have not been seen for so long."""
+    await connection.execute(delete(processes).where(processes.c.seen_at < await _now(connection) - unseen))
+
+
+async def find_abandoned(
+    connection: AsyncConnection, process: str, unseen: timedelta | None, limit: int
+) -> list[CallRecord]:
+    """Calls that have not ended, and whose process is gone: replaced or stopped; or, with ``unseen``, not seen for so
+    long. ``process``: who asks, and does not mean its own."""
+    alive = select(processes.c.process)
+    if unseen is not None:
+        alive = alive.where(processes.c.seen_at >= await _now(connection) - unseen)
+    query = (
+        select(calls)
+        .where(calls.c.ended_at.is_(None), calls.c.process != process, calls.c.process.not_in(alive))
+        .order_by(calls.c.started_at.desc())
+        .limit(limit)
+    )
+    return [_call(row) for row in await connection.execute(query)]
+
+
+async def claim(connection: AsyncConnection, call_sid: str, held_by: str, process: str) -> bool:
+    """Let ``process`` hold a call that ``held_by`` held; whether it does now. Of several who ask, one gets it."""
+    taken = await connection.execute(
+        update(calls)
+        .where(calls.c.call_sid == call_sid, calls.c.process == held_by, calls.c.ended_at.is_(None))
+        .values(process=process)
+    )
+    return taken.rowcount == 1
+
+
+async def _now(connection: AsyncConnection) -> datetime:
+    now: datetime = (await connection.execute(_NOW)).scalar_one()
+    return now
+
+
+# Deleting.
+
+
+async def delete_call(connection: AsyncConnection, call_sid: str) -> int | None:
+    """Delete a call. How many turns went with it; None where there is no such call."""
+    count = await connection.scalar(select(func.count()).where(turns.c.call_sid == call_sid))
+    deleted = await connection.execute(delete(calls).where(calls.c.call_sid == call_sid))
+    return count if deleted.rowcount else None
+
+
+async def delete_before(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Delete calls that ended before then, or that never ended and started before then; at most so many. How many
+    went."""
+    never_ended = calls.c.ended_at.is_(None) & (calls.c.started_at < before)
+    old: Select[tuple[str]] = select(calls.c.call_sid).where(or_(calls.c.ended_at < before, never_ended)).limit(limit)
+    return (await connection.execute(delete(calls).where(calls.c.call_sid.in_(old)))).rowcount

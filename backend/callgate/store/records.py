@@ -1,0 +1,62 @@
+"""What is kept of a call, as values. All times are aware.
+
+Words and phone numbers are in no ``repr``: a record may be logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Role = Literal["caller", "agent", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call. ``direction`` is Twilio's ``Direction``; numbers are E.164."""
+
+    call_sid: str
+    started_at: datetime
+    account_sid: str = ""
+    direction: str = ""
+    from_number: str = field(default="", repr=False)
+    to_number: str = field(default="", repr=False)
+    process: str = ""  # the process that holds the call; `Journal` fills it in
+    ended_at: datetime | None = None
+    outcome: str | None = None  # how it ended; None while it has not
+    reason: str | None = None
+    resumes: int = 0  # how many times the service was interrupted, and the call taken up again
+    resumed_at: datetime | None = None  # the last of them
+    receipt: Mapping[str, Any] | None = None  # JSON: durations in s, counts, tokens, cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What was said at one time by one side, or a note about the call.
+
+    A turn is known by its ``item_id`` (the model's), or by its ``number`` where it has none. Given again, it takes the
+    place of what it was before, and keeps the number and the time that it first had.
+    """
+
+    number: int  # its place in the call
+    at: datetime
+    role: Role
+    text: str = field(repr=False)
+    item_id: str | None = None
+    heard_ms: int | None = None  # of an agent's turn that was cut: how much of it the caller heard, in ms
+    cut: bool = False  # the caller spoke over it
+
+    @property
+    def key(self) -> str:
+        """What the turn is known by within its call."""
+        return self.item_id or f"#{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A call and what was said in it, in order."""
+
+    call: CallRecord
+    turns: tuple[Turn, ...]
