@@ -29,13 +29,17 @@ class Redirected(TwilioHttpClient):
 
 
 class FakeTwilioRest:
-    """The API. ``calls``: the parameters of every call that was placed."""
+    """The API. ``calls``: the parameters of every call that was placed. ``live``: the status of each call that there
+    is. ``updates``: what each was told to do.
+    """
 
     def __init__(self, account_sid: str, auth_token: str, number: str) -> None:
         self._account = encode_basic_auth(account_sid, auth_token)
         self._number = number
         self.requests = 0
         self.calls: list[dict[str, list[str]]] = []
+        self.live: dict[str, str] = {}
+        self.updates: dict[str, str] = {}
         self.refuse: tuple[int, int, str] | None = None  # HTTP status, code, message
         self.http_client: Redirected
 
@@ -43,6 +47,8 @@ class FakeTwilioRest:
     async def serving(self) -> AsyncIterator[FakeTwilioRest]:
         app = web.Application()
         app.router.add_post("/2010-04-01/Accounts/{account}/Calls.json", self._create_call)
+        app.router.add_get("/2010-04-01/Accounts/{account}/Calls/{call}.json", self._call)
+        app.router.add_post("/2010-04-01/Accounts/{account}/Calls/{call}.json", self._call)
         runner = web.AppRunner(app)
         await runner.setup()
         try:
@@ -53,6 +59,21 @@ class FakeTwilioRest:
             yield self
         finally:
             await runner.cleanup()
+
+    async def _call(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        if request.headers.get("Authorization") != self._account:
+            return _error(401, 20003, "Authenticate")
+        if self.refuse is not None:
+            return _error(*self.refuse)
+        call_sid = request.match_info["call"]
+        if call_sid not in self.live:
+            return _error(404, 20404, f"The requested resource {request.path} was not found")
+        if request.method == "POST":
+            if self.live[call_sid] != "in-progress":
+                return _error(400, 21220, "Call is not in-progress. Cannot redirect.")
+            self.updates[call_sid] = str((await request.post())["Twiml"])
+        return web.json_response({"sid": call_sid, "status": self.live[call_sid]})
 
     async def _create_call(self, request: web.Request) -> web.Response:
         self.requests += 1

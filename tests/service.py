@@ -18,6 +18,7 @@ from callgate.app import create_app
 from callgate.config import Config
 from callgate.server import hypercorn_config, listen
 from callgate.services import Services
+from fixtures import AUTH_TOKEN
 from hypercorn.asyncio import serve
 from quart import Quart
 from twilio.request_validator import RequestValidator
@@ -26,7 +27,6 @@ from websockets.exceptions import ConnectionClosed
 
 BASE_URL = "https://voice.example.com"
 WSS_URL = "wss://voice.example.com"
-AUTH_TOKEN = "the-auth-token"
 ACCOUNT = "AC" + "1" * 32
 FAST_LANE = "on"
 
@@ -120,6 +120,7 @@ def config_for(model_url: str, data_dir: Path, **settings: str) -> Config:
         "OPENAI_API_KEY": "sk-test",
         "DATA_DIR": str(data_dir),
         "FAST_LANE": FAST_LANE,
+        "STORE": "off",
         **settings,
     }
     return Config.parse(values)

@@ -18,9 +18,11 @@ from .errors import RequestRefused
 from .handshake import refuse_bad_key
 from .linecheck import LineCheck
 from .outbound import TestCallRefused
+from .providers import endpoints
 from .routes import routes
 from .services import Services
-from .upstream import Endpoint, Upstream
+from .store import Store
+from .upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,11 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
     async def services() -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             url = (await stack.enter_async_context(LineCheck())).url if config.uses_line_check else None
-            upstream = Upstream(Endpoint.from_config(config, url))
-            services = app.extensions["callgate"] = Services(config, upstream, http_client)
+            upstream = Upstream(endpoints(config, url))
+            store = await stack.enter_async_context(Store(config))
+            services = app.extensions["callgate"] = Services(config, upstream, store, http_client)
             await stack.enter_async_context(services.switchboard)
+            await stack.enter_async_context(services.reattach)
             yield
 
     return app

@@ -1,7 +1,8 @@
 """One call's conversation: whose turn it is, what is said next, when it ends. Pure: no I/O, no clock, no logging.
 
-All state that turn-taking depends on lives in `Conversation`, and nothing else may change it. Whatever happens to a
-call is told to it, with the time; it answers with the commands to carry out, in order:
+All state that turn-taking depends on lives in `Conversation` and the four values it holds (what was heard, what was
+said, how patient to be, how long the call may last), and nothing else may change it. Whatever happens to a call is
+told to it, with the time; it answers with the commands to carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
@@ -10,13 +11,16 @@ are told of a piece of audio, and say whether it goes to the other side.
 
 The order of things, for the usual call:
 
-    model_connected    -> session.update                                      OPENING
-    session.updated    -> response.create (the greeting), the audio kept so far   TALKING
+    (start)            -> OpenModel                                            OPENING
+    model_ready        -> AdoptModel, response.create (the greeting), the audio kept so far   TALKING
     media              -> input_audio_buffer.append
     audio deltas       -> media, and a mark about every 200 ms
     speech_started     -> clear, conversation.item.truncate at what was heard
-    hang_up asked      -> nothing more; when the last mark has come back: End     LEAVING
+    hang_up asked      -> nothing more; when the last mark has come back: End  LEAVING
     stop               -> End                                                  ENDED
+
+and for the less usual: a model that is lost, or answers no question, is replaced by another that is told what was said
+(DropModel, OpenModel, and in RECOVERING a word to the caller); before its hour is over, in a pause, without a word.
 
 A wait has a deadline here too: `deadline` says when `tick` must be called if nothing else happens.
 """
@@ -26,16 +30,19 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 
+from .agent import COME_BACK, GO_ON, HANG_UP, Agent, told
+from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
 from .errors import MediaStreamError
 from .heard_clock import HeardClock
+from .limits import Limits, Step
+from .loudness import is_loud
 from .media_stream import (
     Clear,
     Connected,
     Dtmf,
-    FromApp,
     FromTwilio,
     Mark,
     Media,
@@ -44,13 +51,18 @@ from .media_stream import (
     Unknown,
     payload_bytes,
 )
+from .patience import Patience
 from .realtime import (
     ALREADY_RESPONDING,
+    SESSION_EXPIRED,
     AddFunctionOutput,
     AddUserText,
+    AgentTranscript,
     AppendAudio,
+    AskAlive,
     AudioDelta,
     AudioDone,
+    CallerTranscript,
     ClientEvent,
     CreateResponse,
     ErrorEvent,
@@ -61,96 +73,82 @@ from .realtime import (
     ServerEvent,
     SessionCreated,
     SessionUpdated,
+    SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
-    Tool,
     TruncateItem,
-    UpdateSession,
 )
+from .transcript import Role, Transcript, Turn
 
 SECONDS = 1.0
 
-OPENING_DEADLINE = 5 * SECONDS  # from session.update to session.updated
-MODEL_DEADLINE = 8 * SECONDS  # without an event while the model owes the caller an answer
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
 PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played
 KEYS_TOGETHER = 1.5 * SECONDS  # keys pressed closer together than this are one entry
-KEPT_FRAMES = 250  # media messages of the caller's that are kept while the session opens: 5 s
+KEPT_FRAMES = 250  # media messages of the caller's that are kept for a model that is not there: 5 s
+LEAD_IN_FRAMES = 25  # that are kept all the time, so that a word's beginning is among them
 MAX_KEYS = 64
-
-HANG_UP = Tool(
-    name="hang_up",
-    description="End the telephone call. Say goodbye first, in the same turn: the line closes when it has been heard.",
-    parameters={"type": "object", "properties": {}, "additionalProperties": False},
-)
+COMFORT_AFTER = 1.3 * SECONDS  # of silence when the caller waits for the agent: then a word that it goes on
+RETRY_AFTER = (0.0, 0.3, 1.0, 2.0)  # before each attempt to replace a model that was lost; then the safety net
+LOSSES = 4  # of models, within `LOSSES_WITHIN`; then the safety net
+LOSSES_WITHIN = 60 * SECONDS
+ROLLOVER_AFTER = 50 * 60 * SECONDS  # of a model's session, which ends after 60 minutes: in the next pause
+ROLLOVER_AT_LAST = 58 * 60 * SECONDS  # and then even in mid-sentence
+PAUSE = 0.5 * SECONDS  # in which neither speaks
+LOOK_EVERY = 0.25 * SECONDS  # at what the caller's audio leads to, which is not looked at with each piece
+LOOK_AT_MOST_EVERY = 0.02 * SECONDS
+RECORD_EVERY = 1 * SECONDS  # how far the agent was heard
+LAST_WORDS_DEADLINE = 20 * SECONDS  # for a goodbye that a limit calls for
 
 
 class Phase(Enum):
-    OPENING = "the model has not yet confirmed the session; the caller's audio is kept"
+    OPENING = "the first model is not there yet; the caller's audio is kept"
     TALKING = "both sides may speak"
+    RECOVERING = "the model was lost and another is being opened; the caller's audio is kept"
     LEAVING = "the agent said goodbye; the line closes when the caller has heard it"
     ENDED = "nothing more is done"
 
 
-class Outcome(Enum):
-    """How a call ended, which decides what the caller meets next."""
-
-    CALLER_HUNG_UP = "the caller hung up"
-    GOODBYE = "the agent hung up"
-    FAILED = "the call failed"
-    STREAM_LOST = "the media stream was lost"
-    SHUT_DOWN = "the service is stopping"
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Close both sockets. ``reason``: one line for the log."""
-
-    outcome: Outcome
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something the operator should be able to read. ``level``: as in `logging`."""
-
-    level: int
-    text: str
-
-
-Command = FromApp | ClientEvent | Note | End
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """Who speaks for us."""
-
-    instructions: str
-    voice: str
-    greeting: str
-
-
-def opening(agent: Agent) -> UpdateSession:
-    """What makes a new session of the model's this agent."""
-    return UpdateSession(agent.instructions, agent.voice, (HANG_UP,))
-
-
 class Conversation:
-    """The state of one call, from Twilio's ``start`` to the end."""
+    """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off;
+    None for a call that begins."""
 
-    def __init__(self, start: Start, agent: Agent, now: float) -> None:
+    def __init__(self, start: Start, agent: Agent, now: float, memory: tuple[Turn, ...] | None = None) -> None:
         self.phase = Phase.OPENING
+        self.interruptions = 0
+        self.reconnects = 0
         self._stream_sid = start.stream_sid
         self._agent = agent
         self._heard = HeardClock()
-        self._kept: deque[str] = deque(maxlen=KEPT_FRAMES)  # the caller's audio while OPENING
+        self._transcript = Transcript(memory or ())
+        self._patience = Patience(now)
+        self._limits = Limits(agent.idle, agent.longest, now)
+        self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio
+        self._caller_spoke = False  # and the model has not begun to answer
+        self._committed = False  # what they said is an item of the model's conversation
+        self._repeated = False  # what the model hears now was said before, to another
         self._last_from_twilio = now
-        self._opening_until: float | None = None  # when session.updated must have come
-        self._answer_until: float | None = None  # when the model, which owes an answer, must have sent something
+        self._first_word = COME_BACK if memory is not None else None  # what the model is asked for when it is ready
+        self._greeted = memory is not None
+        self._attempts = 0  # to open the model that is being opened
+        self._losses: deque[float] = deque(maxlen=LOSSES)  # when a model was lost
+        self._waits_since = now  # when the caller began to wait for the agent
+        self._at_once = False  # the caller is told to wait without waiting first
+        self._comforts = 0  # how many clips were played; names them
+        self._notes = 0  # that the model was told; names them
+        self._told: set[str] = set()  # the turns that the model which is being opened knows
+        self._looked_at = now  # when time was last looked at
+        self._recorded: str | None = None  # the item whose progress is on record
+        self._recorded_at = now  # since when
+        self._goodbye_wanted = False  # what the agent says next is its last word
+        self._model_since = now  # when the model's session was opened
+        self._successor: Phase | None = None  # of the rollover: OPENING, or TALKING when it is ready
         self._response: str | None = None  # the response under way
         self._cut_off: str | None = None  # the response whose late deltas the caller must not hear
-        self._response_wanted = False  # create one as soon as that under way is done
+        self._response_wanted: CreateResponse | None = None  # to be asked for as soon as that under way is done
         self._retried = False  # the last response failed and was asked for again
+        self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
+        self._of_others: set[str] = set()  # those of them that an earlier session of the model's said
         self._keys = ""  # pressed, not yet told to the model
         self._keys_until: float | None = None
         self._hang_up_asked = False
@@ -158,17 +156,85 @@ class Conversation:
 
     # What happens to the call. Each returns what to do.
 
-    def model_connected(self, now: float, *, configured: bool = False) -> list[Command]:
-        """The socket to the model is open. ``configured``: the agent's `opening` was sent on it before."""
-        self._opening_until = now + OPENING_DEADLINE
-        return [] if configured else [opening(self._agent)]
+    def begin(self) -> list[Command]:
+        """The call's ``start`` came: open the model."""
+        return [self._open_model(0.0)]
 
-    def caller_audio(self, now: float) -> bool:
-        """A piece of the caller's audio came. True: it goes to the model as it is. False: `twilio_sent` decides."""
-        if self.phase is not Phase.TALKING and self.phase is not Phase.LEAVING:
+    def model_ready(self, now: float) -> list[Command]:
+        """The session that was to be opened is there, is configured, and knows what was said."""
+        self._attempts = 0
+        if self.phase is Phase.TALKING:
+            if self._successor is None:
+                return []
+            self._successor = Phase.TALKING
+            return self._roll_over(now)
+        if self.phase not in (Phase.OPENING, Phase.RECOVERING):
+            return []
+        self.phase = Phase.TALKING
+        self._model_since = now
+        self._response = None
+        self._of_others = set(self._audio_of)
+        self._patience.replaced(now)
+        commands: list[Command] = [AdoptModel(), *self._tell_the_rest()]
+        if not self._greeted or (not self._is_unanswered and (self._patience.owes or self._first_word)):
+            commands += self._take_the_word(now)  # else it answers by itself what it finds in the audio
+        return commands + self._hand_over(now)
+
+    def model_unavailable(self, reason: str, now: float, *, fatal: bool) -> list[Command]:
+        """The session could not be opened. ``fatal``: another try can't help."""
+        if self.phase is Phase.TALKING:  # a rollover's: the present session goes on, and the next pause tries again
+            self._successor = None
+            self._model_since = now - ROLLOVER_AFTER + 10 * SECONDS
+            return [Note(logging.WARNING, f"The model's next session could not be opened: {reason}")]
+        if self.phase not in (Phase.OPENING, Phase.RECOVERING):
+            return []
+        self._attempts += 1
+        if fatal or self._attempts >= len(RETRY_AFTER):
+            return self._fail(reason)
+        return [
+            Note(logging.WARNING, f"No model session ({reason}): trying again"),
+            self._open_model(RETRY_AFTER[self._attempts]),
+        ]
+
+    def model_lost(self, reason: str, now: float) -> list[Command]:
+        """The model's session is over, without our doing."""
+        if self.phase is Phase.LEAVING or self._hang_up_asked:
+            return [DropModel(), *self._leave(now)]
+        if self.phase is not Phase.TALKING:
+            return []
+        self._losses.append(now)
+        if len(self._losses) == LOSSES and self._losses[0] > now - LOSSES_WITHIN:
+            return self._fail(f"{LOSSES} model sessions were lost within a minute; the last: {reason}")
+        self.phase = Phase.RECOVERING
+        self.reconnects += 1
+        self._successor = None
+        self._attempts = 0
+        self._patience.owes = self._patience.owes or self._response is not None
+        self._patience.caller_speaks = self._committed = False
+        self._response = self._response_wanted = None
+        self._waits_since, self._at_once = now, True
+        return [
+            Note(logging.WARNING, f"The model's session was lost ({reason}): opening another"),
+            Said(Turn(f"loss_{self.reconnects}", Role.NOTE, "[The model was lost here, and another went on.]")),
+            DropModel(),
+            *self._last_mark(),
+            self._open_model(RETRY_AFTER[0]),
+            *self._comfort(now),
+        ]
+
+    def caller_audio(self, payload: bytes, now: float) -> bool:
+        """A piece of the caller's audio came. Returns whether it goes to the model now; if not, it is kept."""
+        if self.phase is Phase.ENDED:
             return False
         self._last_from_twilio = now
-        return True
+        self._patience.caller_heard(is_loud(payload), now)
+        kept = self._kept
+        kept.append(payload)
+        if self.phase is Phase.TALKING:
+            while len(kept) > LEAD_IN_FRAMES and not self._is_unanswered:
+                kept.popleft()
+            return True
+        return self.phase is Phase.LEAVING
 
     def agent_audio(self, response_id: str, item_id: str, size: int, now: float) -> str | None:
         """``size`` bytes of the agent's audio came. None: the caller must not hear them. Else they go to Twilio as they
@@ -176,11 +242,13 @@ class Conversation:
         """
         if self.phase is Phase.ENDED:
             return None
-        if self._answer_until is not None:
-            self._answer_until = now + MODEL_DEADLINE
-        if response_id == self._cut_off or self.phase is Phase.OPENING:
+        self._patience.model_heard(now)
+        if response_id == self._cut_off or self.phase is not Phase.TALKING:
             return None
         self._retried = False
+        self._greeted = True
+        self._first_word = None
+        self._audio_of[item_id] = self._audio_of.get(item_id, 0) + size
         return self._heard.sent(item_id, size, now)
 
     def twilio_sent(self, message: FromTwilio, now: float) -> list[Command]:
@@ -196,10 +264,10 @@ class Conversation:
             raise MediaStreamError(31951, f"a message for another stream came on this one: {message.stream_sid!r}")
         match message:
             case Media():
-                return self._caller_audio(message)
+                return [AppendAudio(message.payload)] if self.caller_audio(message.payload.encode(), now) else []
             case Mark():
                 self._heard.mark_returned(message.name, now)
-                return self._leave_if_heard(now)
+                return [*self._progress(now), *self._leave_if_heard(now)]
             case Dtmf():
                 return self._key_pressed(message.digit, now)
             case Stop():
@@ -209,51 +277,69 @@ class Conversation:
         """The model sent an event."""
         if self.phase is Phase.ENDED:
             return []
-        if self._answer_until is not None:
-            self._answer_until = now + MODEL_DEADLINE
+        if self._patience.model_heard(now) and isinstance(event, SessionUpdated):
+            return []  # it lives
         match event:
             case AudioDelta():
                 return self._agent_audio(event, now)
             case AudioDone():
                 self._heard.item_complete(event.item_id)
-                return self._last_mark()
+                return [*self._last_mark(), *self._spoken(event.item_id)]
             case SpeechStarted():
                 return self._caller_speaks(now)
             case SpeechStopped():
-                self._answer_until = now + MODEL_DEADLINE
+                self._patience.caller_speaks = self._repeated = False
+                self._owe(now)
+            case SpeechCommitted():
+                self._committed = True
+                return [Said(self._transcript.caller_spoke(event.item_id))]
+            case CallerTranscript():
+                return [Said(self._transcript.caller_said(event.item_id, event.text))]
+            case AgentTranscript(complete=False):
+                self._transcript.agent_writes(event.item_id, event.text)
+            case AgentTranscript():
+                return [Said(self._transcript.agent_wrote(event.item_id, event.text))]
             case ResponseCreated():
                 self._response = event.response_id
-                self._answer_until = now + MODEL_DEADLINE
+                if self._committed:  # this answers what the caller said
+                    self._caller_spoke = self._repeated = self._committed = False
+                    self._kept.clear()
+                self._owe(now)
             case ResponseDone():
                 return self._response_done(event, now)
             case FunctionCall():
                 return self._function_asked(event)
-            case SessionUpdated():
-                return self._session_updated(event, now)
             case ErrorEvent():
-                return self._model_error(event)
-            case SessionCreated() | Other():
+                return self._model_error(event, now)
+            case SessionCreated() | SessionUpdated() | Other():
                 pass
         return []
 
     def tick(self, now: float) -> list[Command]:
         """Time has passed: do what is due."""
+        self._looked_at = now
         if self.phase is Phase.ENDED:
             return []
-        if _is_due(self._opening_until, now):
-            return self._fail(f"the model did not confirm the session within {OPENING_DEADLINE:.0f} s")
-        if _is_due(self._answer_until, now):
-            return self._fail(f"the model owed the caller an answer and sent nothing for {MODEL_DEADLINE:.0f} s")
         if _is_due(self._last_from_twilio + CALLER_DEADLINE, now):
             return self._end(Outcome.STREAM_LOST, f"Twilio sent nothing for {CALLER_DEADLINE:.0f} s")
         if _is_due(self._leave_until, now):
             return self._end(Outcome.GOODBYE, "the agent hung up; the last mark did not come back")
-        return self._tell_keys(now) if _is_due(self._keys_until, now) else []
+        commands: list[Command] = []
+        if _is_due(self._keys_until, now):
+            commands += self._tell_keys(now)
+        if self.phase is Phase.TALKING:
+            commands += self._see_to_the_model(now)
+        if self.phase is Phase.TALKING:
+            commands += self._keep_to_limits(now)
+            commands += self._roll_over(now)
+        return commands + self._comfort(now)
 
     def deadline(self) -> float:
         """When `tick` is to be called, if nothing happens before."""
-        waits = (self._opening_until, self._answer_until, self._keys_until, self._leave_until)
-        return min([self._last_from_twilio + CALLER_DEADLINE, *(at for at in waits if at is not None)])
+        waits = [self._last_from_twilio + CALLER_DEADLINE, self._keys_until, self._leave_until, self._comfort_due()]
+        if self.phase is Phase.TALKING:
+            waits += [self._patience.ask_at(), self._patience.gone_at(), self._looked_at + LOOK_EVERY]
+        return max(min(at for at in waits if at is not None), self._looked_at + LOOK_AT_MOST_EVERY)
 
     def fail(self, reason: str) -> list[Command]:
         """Something outside went wrong that the call can't go on without."""
@@ -269,22 +355,29 @@ class Conversation:
 
     # The caller.
 
-    def _caller_audio(self, media: Media) -> list[Command]:
-        if self.phase is Phase.OPENING:
-            self._kept.append(media.payload)
-            return []
-        return [AppendAudio(media.payload)]
-
     def _caller_speaks(self, now: float) -> list[Command]:
         if self.phase is not Phase.TALKING or self._hang_up_asked:  # the last word is heard to its end
             return []
+        self._patience.noticed()
+        self._caller_spoke = True
+        self._limits.caller_spoke()
+        if self._repeated:  # nobody is spoken over by what was said before
+            return []
+        self._patience.owes = False
         commands: list[Command] = []
         if not self._heard.all_returned:
             commands.append(Clear(self._stream_sid))
         self._cut_off = self._response
-        cuts = self._heard.interrupt(now)
-        commands += [TruncateItem(cut.item_id, cut.heard_ms) for cut in cuts]
+        cuts = [cut for cut in self._heard.interrupt(now) if cut.item_id in self._audio_of]
+        for cut in cuts:
+            if cut.item_id not in self._of_others:
+                commands.append(TruncateItem(cut.item_id, cut.heard_ms))
+            self._transcript.agent_spoke(cut.item_id, self._audio_of[cut.item_id])
+            commands.append(Said(self._transcript.cut(cut.item_id, cut.heard_ms)))
+        self._audio_of.clear()
+        self._recorded = None
         if cuts:
+            self.interruptions += 1
             commands.append(Note(logging.INFO, f"Caller spoke over the agent, who was heard for {cuts[0].heard_ms} ms"))
         return commands
 
@@ -294,42 +387,49 @@ class Conversation:
         if len(self._keys) < MAX_KEYS:
             self._keys += digit
         self._keys_until = now + KEYS_TOGETHER
+        self._limits.caller_spoke()
         return self._tell_keys(now) if digit == "#" and self.phase is Phase.TALKING else []
 
     def _tell_keys(self, now: float) -> list[Command]:
-        if self.phase is Phase.OPENING:  # keys pressed before the agent can be told wait for it
+        if self.phase in (Phase.OPENING, Phase.RECOVERING):  # keys pressed before the agent can be told wait for it
             self._keys_until = now + KEYS_TOGETHER
             return []
         keys, self._keys, self._keys_until = self._keys, "", None
         if not keys or self.phase is not Phase.TALKING:
             return []
-        told: list[Command] = [AddUserText(f"[The caller pressed these keys on the telephone: {keys}]")]
-        return told + self._want_response(now)
+        note = f"[The caller pressed these keys on the telephone: {keys}]"
+        return [*self._tell(note), *self._want_response(CreateResponse(), now)]
+
+    def _tell(self, note: str) -> list[Command]:
+        """Tell the model something beside what is said."""
+        self._notes += 1
+        return [AddUserText(note), Said(self._transcript.noted(f"note_{self._notes}", note))]
 
     # The agent.
 
-    def _session_updated(self, event: SessionUpdated, now: float) -> list[Command]:
-        if self.phase is not Phase.OPENING:
-            return []
-        if (event.input_format, event.output_format) != ("audio/pcmu", "audio/pcmu"):
-            return self._fail(
-                "the model confirmed the session with other audio than audio/pcmu, which callers would hear as noise: "
-                f"input {event.input_format}, output {event.output_format}"
-            )
-        self.phase = Phase.TALKING
-        self._opening_until = None
-        greet = f"Greet the caller now. Say exactly this, and nothing else: {json.dumps(self._agent.greeting)}"
-        commands: list[Command] = [CreateResponse(greet)]
-        self._answer_until = now + MODEL_DEADLINE
-        commands += [AppendAudio(payload) for payload in self._kept]
-        self._kept.clear()
-        return commands
+    def _take_the_word(self, now: float) -> list[Command]:
+        """Ask a new model to speak: to greet, or to go on."""
+        if self._greeted:
+            words = self._first_word or GO_ON
+        else:
+            words = f"Greet the caller now. Say exactly this, and nothing else: {json.dumps(self._agent.greeting)}"
+        return self._want_response(CreateResponse(words), now)
+
+    def _hand_over(self, now: float) -> list[Command]:
+        """Give a new model the caller's audio that was kept."""
+        kept = list(self._kept)
+        self._repeated = self._is_unanswered
+        if self._is_unanswered:
+            self._owe(now)
+        else:
+            self._kept.clear()
+        return [AppendAudio(payload.decode()) for payload in kept]
 
     def _agent_audio(self, event: AudioDelta, now: float) -> list[Command]:
         try:
             size = payload_bytes(event.delta)
         except MediaStreamError:
-            return self._fail("the model sent audio that is not base64")
+            return self.model_lost("the model sent audio that is not base64", now)
         if not size or (mark := self.agent_audio(event.response_id, event.item_id, size, now)) is None:
             return []
         media = Media(self._stream_sid, event.delta)
@@ -340,51 +440,164 @@ class Conversation:
         name = self._heard.mark()
         return [Mark(self._stream_sid, name)] if name else []
 
-    def _want_response(self, now: float) -> list[Command]:
+    def _spoken(self, item_id: str) -> list[Command]:
+        """All audio of an item has come."""
+        return [Said(self._transcript.agent_spoke(item_id, size))] if (size := self._audio_of.get(item_id)) else []
+
+    def _progress(self, now: float) -> list[Command]:
+        """For the record: how far the agent's item that is playing was heard, now and then."""
+        playing = self._heard.playing(now)
+        commands: list[Command] = []
+        if self._recorded is not None and (playing is None or playing.item_id != self._recorded):
+            commands += self._spoken(self._recorded)  # it was heard to its end
+            self._recorded = None
+        if playing is None or playing.item_id not in self._audio_of or now < self._recorded_at + RECORD_EVERY:
+            return commands
+        self._recorded, self._recorded_at = playing.item_id, now
+        turn = self._transcript.agent_spoke(playing.item_id, self._audio_of[playing.item_id])
+        return [*commands, Said(replace(turn, heard_ms=playing.heard_ms))]
+
+    def _want_response(self, response: CreateResponse, now: float) -> list[Command]:
         if self._response is not None:
-            self._response_wanted = True
+            self._response_wanted = response
             return []
-        self._response_wanted = False
-        self._answer_until = now + MODEL_DEADLINE
-        return [CreateResponse()]
+        self._response_wanted = None
+        self._hang_up_asked = self._hang_up_asked or self._goodbye_wanted
+        self._owe(now)
+        return [response]
 
     def _response_done(self, event: ResponseDone, now: float) -> list[Command]:
         if event.response_id == self._response:
             self._response = None
-        self._answer_until = None
+        self._patience.owes = False
         if self._hang_up_asked:
             return self._leave(now)
         if event.status == "failed":
             return self._response_failed(event, now)
-        return self._want_response(now) if self._response_wanted else []
+        return self._want_response(self._response_wanted, now) if self._response_wanted else []
 
     def _response_failed(self, event: ResponseDone, now: float) -> list[Command]:
         why = f"{event.error_code or 'no code'}: {event.error_message or 'no message'}"
-        if self._retried or ErrorEvent(event.error_code or "", "").ends_session:
+        if ErrorEvent(event.error_code or "", "").ends_session:
+            return self._no_more_of_it(f"the model's response failed ({why})", now)
+        if self._retried:
             return self._fail(f"the model's response failed ({why})")
         self._retried = True
-        return [
-            Note(logging.WARNING, f"The model's response failed ({why}); asking once more"),
-            *self._want_response(now),
-        ]
+        note = Note(logging.WARNING, f"The model's response failed ({why}); asking once more")
+        return [note, *self._want_response(CreateResponse(), now)]
 
     def _function_asked(self, event: FunctionCall) -> list[Command]:
         if event.name == HANG_UP.name:
             self._hang_up_asked = True
             return [AddFunctionOutput(event.call_id, '{"ok":true}')]
-        self._response_wanted = True
+        self._response_wanted = CreateResponse()
         return [
             Note(logging.WARNING, f"The model asked for a function that does not exist: {event.name!r}"),
             AddFunctionOutput(event.call_id, '{"error":"there is no such function"}'),
         ]
 
-    def _model_error(self, event: ErrorEvent) -> list[Command]:
-        if event.ends_session or self.phase is Phase.OPENING:
-            return self._fail(f"the model reported {event.code}: {event.message}")
+    def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
+        if event.code == SESSION_EXPIRED:
+            return self.model_lost(f"{event.code}: {event.message}", now)
+        if event.ends_session:
+            return self._no_more_of_it(f"the model reported {event.code}: {event.message}", now)
         if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
-            self._response_wanted = True
+            self._response_wanted = self._response_wanted or CreateResponse()
         level = logging.DEBUG if event.benign else logging.WARNING
         return [Note(level, f"The model reported {event.code}: {event.message}")]
+
+    # The model itself.
+
+    def _owe(self, now: float) -> None:
+        self._patience.owes_from(now)
+        self._waits_since = now
+
+    def _no_more_of_it(self, reason: str, now: float) -> list[Command]:
+        """Nothing more will come of this model: of another, where there is one."""
+        return self.model_lost(reason, now) if self._agent.has_second_model else self._fail(reason)
+
+    def _see_to_the_model(self, now: float) -> list[Command]:
+        """Ask a silent model whether it lives; give it up when it does not, or says nothing that it owes."""
+        if _is_due(self._patience.gone_at(), now):
+            return self.model_lost("it owed an answer and gave none", now)
+        if _is_due(self._patience.ask_at(), now):
+            self._patience.asked(now)
+            return [AskAlive()]
+        return []
+
+    def _comfort_due(self) -> float | None:
+        """When a caller who waits for the agent is to hear that it goes on."""
+        waits = self.phase is Phase.OPENING or self._patience.owes
+        waits = waits or (self.phase is Phase.RECOVERING and self._is_unanswered)
+        if not waits or self.phase in (Phase.LEAVING, Phase.ENDED):
+            return None
+        silent_since = max(self._heard.ends_at, self._patience.last_loud)
+        if self._at_once:
+            return max(silent_since, self._waits_since)
+        return max(silent_since, self._waits_since) + COMFORT_AFTER
+
+    def _comfort(self, now: float) -> list[Command]:
+        if not _is_due(self._comfort_due(), now) or not self._agent.one_moment:
+            return []
+        self._at_once = False
+        self._comforts += 1
+        mark = self._heard.sent(f"one_moment_{self._comforts}", payload_bytes(self._agent.one_moment), now)
+        return [Media(self._stream_sid, self._agent.one_moment), Mark(self._stream_sid, mark)]
+
+    @property
+    def _is_unanswered(self) -> bool:
+        """Whether the caller has said something that the model has not begun to answer."""
+        return self._caller_spoke or self._patience.unheard
+
+    def _quiet_since(self) -> float | None:
+        """When both fell silent; None: one speaks, or is about to."""
+        if self._patience.owes or self._patience.caller_speaks or self._response is not None:
+            return None
+        return max(self._heard.ends_at, self._patience.last_loud)
+
+    def _roll_over(self, now: float) -> list[Command]:
+        """Replace a model whose hour is coming to its end, in a pause, by one that knows what was said."""
+        if now < self._model_since + ROLLOVER_AFTER:
+            return []
+        if now >= self._model_since + ROLLOVER_AT_LAST:
+            return self.model_lost("its hour is nearly over, and there was no pause", now)
+        quiet_since = self._quiet_since()
+        if quiet_since is None or now < quiet_since + PAUSE:
+            return []
+        if self._successor is None:
+            self._successor = Phase.OPENING
+            return [self._open_model(0.0)]
+        if self._successor is Phase.OPENING:
+            return []
+        self._successor, self._model_since = None, now
+        self._patience.replaced(now)
+        self._of_others = set(self._audio_of)
+        return [
+            Note(logging.INFO, "The model's hour is coming to its end: another goes on with the call"),
+            AdoptModel(),
+            *self._tell_the_rest(),
+        ]
+
+    def _open_model(self, after: float) -> OpenModel:
+        history = self._transcript.history()
+        self._told = {turn.item_id for turn in history}
+        return OpenModel(after, history)
+
+    def _tell_the_rest(self) -> list[ClientEvent]:
+        """What was said since the model was told of the conversation."""
+        return told(turn for turn in self._transcript.history() if turn.item_id not in self._told)
+
+    def _keep_to_limits(self, now: float) -> list[Command]:
+        step = self._limits.step(self._quiet_since(), now)
+        if step is None:
+            return []
+        commands = [Note(logging.INFO, f"The model is told: {step.value}"), *self._tell(step.value)]
+        if step is Step.WARN:
+            return commands
+        if step.ends_call:
+            self._goodbye_wanted = True
+            self._leave_until = now + LAST_WORDS_DEADLINE
+        return [*commands, *self._want_response(CreateResponse(), now)]
 
     # The end.
 

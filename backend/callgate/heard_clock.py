@@ -55,7 +55,7 @@ class HeardClock:
 
     def sent(self, item_id: str, size: int, now: float) -> str:
         """``size`` bytes of an item's audio go to Twilio. Returns the name of the mark to send behind them, or ""."""
-        if self._confirmed_at + (self._sent - self._confirmed) / SAMPLE_RATE <= now:
+        if self.ends_at <= now:
             self._confirmed, self._confirmed_at = self._sent, now  # the line was idle: these begin to play now
         spans = self._spans
         if not spans or spans[-1].item_id != item_id:
@@ -93,6 +93,19 @@ class HeardClock:
         """How many of the epoch's bytes have been heard."""
         elapsed = max(0.0, now - self._confirmed_at)
         return min(self._sent, self._confirmed + round(elapsed * SAMPLE_RATE))
+
+    @property
+    def ends_at(self) -> float:
+        """When all that was sent has been played, or was."""
+        return self._confirmed_at + (self._sent - self._confirmed) / SAMPLE_RATE
+
+    def playing(self, now: float) -> Cut | None:
+        """The item that is being heard, and how much of it was."""
+        heard = self.position(now)
+        for span in self._spans:
+            if span.start <= heard < span.end:
+                return Cut(span.item_id, (heard - span.start) // BYTES_PER_MS)
+        return None
 
     def silent_at(self, now: float) -> float:
         """When the caller will have heard all that was sent."""

@@ -46,6 +46,12 @@ class Outbox:
         self._send = send
         self._flush()
 
+    def shut(self) -> None:
+        """The socket is gone: forget what waits for it, and keep what comes for the next."""
+        self._send = None
+        self._paused = False
+        self.clear()
+
     def pause(self) -> None:
         """The socket is full."""
         self._paused = True

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 
-from . import realtime
-from .conversation import Agent, opening
+from .agent import Agent, opening, told
 from .errors import UpstreamError
 from .token import LIFETIME
+from .transcript import Turn
 from .upstream import ModelSocket, Upstream
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Parking:
 
     def __init__(self, upstream: Upstream, agent: Agent, places: int) -> None:
         self._upstream = upstream
-        self._opening = realtime.encode(opening(agent)).encode()
+        self._opening = opening(agent)
         self._places = places
         self._waiting: dict[str, asyncio.Task[ModelSocket | None]] = {}  # by CallSid
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -36,11 +36,11 @@ class Parking:
         """How many sessions wait, or are being opened."""
         return len(self._waiting)
 
-    def open(self, call_sid: str) -> None:
-        """Begin to open a session for a call, if it has none and there is room."""
+    def open(self, call_sid: str, history: tuple[Turn, ...] = ()) -> None:
+        """Begin to open a session for a call, if it has none and there is room. ``history``: what was said so far."""
         if call_sid in self._waiting or len(self._waiting) >= self._places:
             return
-        self._waiting[call_sid] = asyncio.create_task(self._open())
+        self._waiting[call_sid] = asyncio.create_task(self._open(history))
         self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
 
     async def take(self, call_sid: str) -> ModelSocket | None:
@@ -72,14 +72,12 @@ class Parking:
             self.drop(call_sid)
         await asyncio.gather(*self._leaving)
 
-    async def _open(self) -> ModelSocket | None:
+    async def _open(self, history: tuple[Turn, ...]) -> ModelSocket | None:
         try:
-            model = await self._upstream.open()
+            return await self._upstream.open((self._opening, *told(history)))
         except UpstreamError as exc:
             log.warning("No model session could be opened ahead of the call: %s", exc)
             return None
-        model.send(self._opening)
-        return model
 
     def _remove(self, call_sid: str) -> asyncio.Task[ModelSocket | None] | None:
         if (timer := self._timers.pop(call_sid, None)) is not None:

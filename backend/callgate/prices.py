@@ -76,6 +76,7 @@ class Estimate:
 PRICES: Final[Mapping[str, Price]] = {
     "gpt-realtime-2.1": Price(
         text_in=Decimal(4),
+        cached_text_in=Decimal("0.40"),
         text_out=Decimal(24),
         audio_in=Decimal(32),
         cached_audio_in=Decimal("0.40"),
@@ -83,6 +84,7 @@ PRICES: Final[Mapping[str, Price]] = {
     ),
     "gpt-realtime-2.1-mini": Price(
         text_in=Decimal("0.60"),
+        cached_text_in=Decimal("0.06"),
         text_out=Decimal("2.40"),
         audio_in=Decimal(10),
         cached_audio_in=Decimal("0.30"),

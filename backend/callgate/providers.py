@@ -39,11 +39,6 @@ class Endpoint:
         """What `prices` knows its tokens by."""
         return self.model
 
-    @classmethod
-    def from_config(cls, config: Config, line_check_url: str | None = None) -> Endpoint:
-        """The first of `endpoints`."""
-        return endpoints(config, line_check_url)[0]
-
 
 def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoint, ...]:
     """The servers that the settings name, in the order in which they are tried; the line check where they name none."""

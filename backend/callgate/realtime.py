@@ -54,11 +54,20 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class UpdateSession:
-    """``session.update``: what the agent is, and that audio is µ-law both ways."""
+    """``session.update``: what the agent is, and that audio is µ-law both ways.
+
+    ``transcription``: the model that writes down what the caller says; None: nobody does.
+    """
 
     instructions: str
     voice: str
     tools: tuple[Tool, ...] = ()
+    transcription: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskAlive:
+    """``session.update`` that changes nothing: a living server answers it with ``session.updated`` at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,13 @@ class AddUserText:
 
 
 @dataclass(frozen=True, slots=True)
+class AddAgentText:
+    """``conversation.item.create``: something that the agent has said before, in another session."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddFunctionOutput:
     """``conversation.item.create``: what a function that the model asked for gave (JSON text)."""
 
@@ -98,7 +114,16 @@ class AddFunctionOutput:
     output: str
 
 
-ClientEvent = UpdateSession | AppendAudio | CreateResponse | TruncateItem | AddUserText | AddFunctionOutput
+ClientEvent = (
+    UpdateSession
+    | AskAlive
+    | AppendAudio
+    | CreateResponse
+    | TruncateItem
+    | AddUserText
+    | AddAgentText
+    | AddFunctionOutput
+)
 
 
 # Server events: what a call acts on.
@@ -125,6 +150,30 @@ class SpeechStarted:
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
     """The caller stopped speaking; the server answers by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechCommitted:
+    """The caller's words are an item of the conversation now."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTranscript:
+    """What the caller said, in text; it comes late, or never."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTranscript:
+    """The agent's text: the next piece of it, or with ``complete`` all of it."""
+
+    item_id: str
+    text: str
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +209,17 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class ResponseDone:
-    """A response ended. ``status``: completed, cancelled, incomplete or failed; the rest says why."""
+    """A response ended. ``status``: completed, cancelled, incomplete or failed; the rest says why.
+
+    ``usage``: the tokens that it cost, as the API writes them.
+    """
 
     response_id: str
     status: str
     reason: str | None = None
     error_code: str | None = None
     error_message: str | None = None
+    usage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +252,9 @@ ServerEvent = (
     | SessionUpdated
     | SpeechStarted
     | SpeechStopped
+    | SpeechCommitted
+    | CallerTranscript
+    | AgentTranscript
     | ResponseCreated
     | AudioDelta
     | AudioDone
@@ -225,6 +281,8 @@ def _to_dict(event: ClientEvent) -> dict[str, Any]:
             return {"type": "input_audio_buffer.append", "audio": event.audio}
         case UpdateSession():
             return {"type": "session.update", "session": _session(event)}
+        case AskAlive():
+            return {"type": "session.update", "session": {"type": "realtime"}}
         case CreateResponse():
             if event.instructions is None:
                 return {"type": "response.create"}
@@ -237,14 +295,17 @@ def _to_dict(event: ClientEvent) -> dict[str, Any]:
                 "audio_end_ms": event.audio_end_ms,
             }
         case AddUserText():
-            content = [{"type": "input_text", "text": event.text}]
-            return {
-                "type": "conversation.item.create",
-                "item": {"type": "message", "role": "user", "content": content},
-            }
+            return _message("user", "input_text", event.text)
+        case AddAgentText():
+            return _message("assistant", "output_text", event.text)
         case AddFunctionOutput():
             item = {"type": "function_call_output", "call_id": event.call_id, "output": event.output}
             return {"type": "conversation.item.create", "item": item}
+
+
+def _message(role: str, kind: str, text: str) -> dict[str, Any]:
+    content = [{"type": kind, "text": text}]
+    return {"type": "conversation.item.create", "item": {"type": "message", "role": role, "content": content}}
 
 
 def _session(event: UpdateSession) -> dict[str, Any]:
@@ -256,6 +317,7 @@ def _session(event: UpdateSession) -> dict[str, Any]:
             "input": {
                 "format": PCMU,
                 "turn_detection": {"type": "server_vad", "create_response": True, "interrupt_response": True},
+                **({"transcription": {"model": event.transcription}} if event.transcription else {}),
             },
             "output": {"format": PCMU, "voice": event.voice},
         },
@@ -317,6 +379,14 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
             return SpeechStarted()
         case "input_audio_buffer.speech_stopped":
             return SpeechStopped()
+        case "input_audio_buffer.committed":
+            return SpeechCommitted(_text(event, "item_id"))
+        case "conversation.item.input_audio_transcription.completed":
+            return CallerTranscript(_text(event, "item_id"), _text(event, "transcript"))
+        case "response.output_audio_transcript.delta":
+            return AgentTranscript(_text(event, "item_id"), _text(event, "delta"))
+        case "response.output_audio_transcript.done":
+            return AgentTranscript(_text(event, "item_id"), _text(event, "transcript"), complete=True)
         case "response.created":
             return ResponseCreated(_text(event["response"], "id"))
         case "response.output_item.done" if event["item"].get("type") == "function_call":
@@ -344,6 +414,7 @@ def _response_done(response: Mapping[str, Any]) -> ResponseDone:
         details.get("reason"),
         error.get("code") or error.get("type"),
         error.get("message"),
+        response.get("usage"),
     )
 
 

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from .conversation import Outcome
+from .commands import Outcome
 from .prices import PRICES_OF, Usage, estimate
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one call was. ``model``: the models that served it, with commas; ``reason``: as in `conversation.End`."""
+    """What one call was. ``model``: the models that served it, with commas; ``reason``: as in `commands.End`."""
 
     duration_s: float
     first_audio_ms: int | None  # from `start` to the agent's first audio sent; None: there was none

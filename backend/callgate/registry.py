@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from typing import Protocol
 
-from .conversation import Outcome
+from .commands import Outcome
 from .errors import RequestRefused
 from .token import LIFETIME, StreamToken
 

@@ -70,7 +70,8 @@ async def incoming_call() -> Response:
 @routes.post("/call-interrupted")
 async def call_interrupted() -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
-    return _twiml(_services().switchboard.call_interrupted(await _twilio_params()))
+    resumed = request.args.get("resumed", default=0, type=int)
+    return _twiml(await _services().switchboard.call_interrupted(await _twilio_params(), resumed))
 
 
 @routes.post("/call-status")

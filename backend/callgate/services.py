@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twilio.http import HttpClient
+from twilio.rest import Client
 
 from .config import Config
+from .ledger import Ledger
 from .outbound import TestCalls
+from .reattach import Reattach
+from .store import Store
 from .switchboard import Switchboard
 from .upstream import Upstream
 
@@ -15,19 +19,37 @@ from .upstream import Upstream
 class Services:
     """The switchboard, the test calls, and whether all is well."""
 
-    def __init__(self, config: Config, upstream: Upstream, http_client: HttpClient | None) -> None:
-        self.switchboard = Switchboard(config, upstream)
+    def __init__(self, config: Config, upstream: Upstream, store: Store, http_client: HttpClient | None) -> None:
+        ledger = Ledger(store)
+        self.store = store
+        self.switchboard = Switchboard(config, upstream, ledger)
         self.test_calls = TestCalls(config, http_client)
+        self.reattach = Reattach(store, ledger, _rest_client(config, http_client), self.switchboard.reconnect)
 
     def readiness(self) -> dict[str, Any]:
-        """Whether a call would be answered now. ``problems``: one sentence each."""
+        """Whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one sentence
+        each."""
         registry = self.switchboard.registry
         problems = []
         if registry.draining:
             problems.append("The service is stopping: it takes no more calls.")
         if self.switchboard.pulse.is_late:
             late = self.switchboard.pulse.lateness * 1000
-            problems.append(f"The process is overloaded, its event loop late by up to {late:.0f} ms: give it more cores.")
+            problems.append(
+                f"The process is overloaded, its event loop late by up to {late:.0f} ms: give it more cores."
+            )
         if failure := self.switchboard.upstream.failure:
             problems.append(f"The last model session could not be opened: {failure}")
-        return {"ready": not problems, "live_calls": registry.live, "problems": problems}
+        journal = self.store.journal
+        warnings = [failure] if (failure := journal.failure) else []
+        if journal.lost:
+            warnings.append(f"{journal.lost} entries of the record of calls were lost.")
+        state = {"live_calls": registry.live, "waiting_sessions": self.switchboard.parking.waiting}
+        return {"ready": not problems, **state, "problems": problems, "warnings": warnings}
+
+
+def _rest_client(config: Config, http_client: HttpClient | None) -> Client | None:
+    """Twilio's REST API, where the settings allow it."""
+    if config.twilio_account_sid is None or config.rehearsal:
+        return None
+    return Client(config.twilio_account_sid, config.twilio_auth_tokens[0], http_client=http_client)

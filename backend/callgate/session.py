@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import asyncio
 import binascii
-import contextlib
 import contextvars
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from . import media_stream, realtime
-from .conversation import Agent, Command, Conversation, End, Note, Outcome
-from .errors import MediaStreamError, RealtimeError, UpstreamError
-from .media_stream import Clear, Mark, Media, MediaCutter, Start
+from .agent import Agent
+from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
+from .conversation import Conversation
+from .errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
+from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, Start
 from .outbox import Outbox
-from .realtime import AppendAudio
+from .prices import usage_of
+from .realtime import AppendAudio, ResponseDone
+from .receipt import Counters, Receipt
 from .sockets import Socket
+from .transcript import Turn
 from .upstream import ModelSocket
 
 log = logging.getLogger(__name__)
@@ -35,20 +40,40 @@ TO_MODEL_LIMIT = 4 * 1024 * 1024  # bytes: far more than the longest instruction
 CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, for a model that stalls
 TO_TWILIO_LIMIT = media_stream.PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes that Twilio would buffer
 
-# Opens a model session, or finds one. True: the agent's `opening` was sent on it. Raises `UpstreamError`.
-OpenModel = Callable[[], Awaitable[tuple[ModelSocket, bool]]]
+# Opens a session of the model's that knows these turns, or finds one. Raises `UpstreamError`.
+Open = Callable[[tuple[Turn, ...]], Awaitable[ModelSocket]]
 
 
 class Session:
-    """A call between its ``start`` and its end. It receives from both sockets."""
+    """A call between its ``start`` and its end. It receives from both sockets.
 
-    def __init__(self, start: Start, twilio: Socket, open_model: OpenModel, agent: Agent) -> None:
+    ``record``: who is told of each turn as it happens. ``memory``: what was said before the call was cut off, which it
+    was ``resumes`` times; None for a call that begins.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        twilio: Socket,
+        open_model: Open,
+        agent: Agent,
+        *,
+        record: Callable[[Turn], None] = lambda turn: None,
+        memory: tuple[Turn, ...] | None = None,
+        resumes: int = 0,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._conversation = Conversation(start, agent, self._loop.time())
+        self._counters = Counters(self._loop.time(), resumes=resumes)
+        self._conversation = Conversation(start, agent, self._loop.time(), memory)
+        self._agent = agent
+        self._record = record
         self._stream_sid = start.stream_sid
         self._twilio = twilio
         self._open_model = open_model
-        self._model: ModelSocket | None = None
+        self._model: ModelSocket | None = None  # the call's
+        self._next: ModelSocket | None = None  # ready to become the call's
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._cutter = MediaCutter(start.stream_sid)
         self._caller_audio: list[bytes] = []  # base64, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
@@ -56,27 +81,27 @@ class Session:
         self._stalls: dict[str, asyncio.TimerHandle] = {}  # until when a full socket must have taken something
         self._ended: asyncio.Future[End] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when it goes off, or the first message after that
         self._context = contextvars.copy_context()  # the one that names the call, which the sockets' callbacks lack
 
-    async def run(self) -> End:
-        """Serve the call to its end, and say how it ended."""
+    async def run(self) -> Receipt:
+        """Serve the call to its end, and say what it was and how it ended."""
         self._to_twilio.open(self._twilio.send_text)
-        self._arm()
-        connecting = asyncio.create_task(self._connect())
+        self._do(self._conversation.begin())
         try:
             end = await self._ended
             # Before waiting for the model's side: until this, the caller hears nothing.
             self._twilio.close(_close_code(end.outcome), end.outcome.value)
         finally:
             self._forget_timers()
-            connecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await connecting
-            if self._model is not None:
-                await self._model.close()
+            await self._leave_models()
         if self._to_model.dropped:
             log.warning("%d frames of the caller's audio were dropped: the model stalled", self._to_model.dropped)
-        return end
+        counters = self._counters
+        counters.frames_dropped = self._to_model.dropped
+        counters.interruptions = self._conversation.interruptions
+        counters.reconnects = self._conversation.reconnects
+        return counters.receipt(now=self._loop.time(), ended=end.outcome, reason=end.reason)
 
     def shut_down(self) -> None:
         """The service is stopping: end the call now."""
@@ -86,8 +111,13 @@ class Session:
 
     def text_received(self, message: bytes) -> None:
         payload = self._cutter.cut(message)
-        if payload is not None and self._conversation.caller_audio(self._loop.time()):
-            self._caller_audio.append(payload)
+        if payload is not None:
+            now = self._loop.time()
+            self._counters.frames_in += 1
+            if self._conversation.caller_audio(payload, now):
+                self._caller_audio.append(payload)
+            if now >= self._due:
+                self._tick(self._due)
         else:
             self.batch_received()
             self._twilio_sent(message.decode())
@@ -118,21 +148,66 @@ class Session:
     def _twilio_sent(self, message: str | bytes) -> None:
         try:
             parsed = media_stream.parse_from_twilio(message)
+            self._counters.frames_in += isinstance(parsed, Media)
             self._do(self._conversation.twilio_sent(parsed, self._loop.time()))
         except MediaStreamError as exc:
             self._do(self._conversation.fail(f"Twilio's side of the stream broke the protocol: {exc}"))
 
     # The model's side (`callgate.upstream.ModelReceiver`).
 
-    async def _connect(self) -> None:
+    async def _open_next(self, wanted: OpenModel) -> None:
+        await asyncio.sleep(wanted.after)
+        if self._next is not None:  # a session that was ready for a pause which did not come
+            self._close_later(self._next)
+            self._next = None
         try:
-            self._model, configured = await self._open_model()
+            self._next = await self._open_model(wanted.history)
         except UpstreamError as exc:
-            self._do(self._conversation.fail(str(exc)))
-            return
-        self._to_model.open(self._model.send)
-        self._do(self._conversation.model_connected(self._loop.time(), configured=configured))
-        self._model.adopt(self)
+            fatal = isinstance(exc, UpstreamRefused)
+            self._do(self._conversation.model_unavailable(str(exc), self._loop.time(), fatal=fatal))
+        except Exception:
+            log.exception("Unexpected error while a model session was opened")
+            self._do(self._conversation.fail("no model session could be opened, by a fault of ours"))
+        else:
+            self._do(self._conversation.model_ready(self._loop.time()))
+
+    def _adopt(self) -> None:
+        """The session that is ready becomes the call's."""
+        assert self._next is not None
+        self._drop()
+        model, self._next = self._next, None
+        self._model = model
+        self._counters.served_by(model.endpoint.price_key)
+        self._to_model.open(model.send)
+        self._loop.call_soon(self._listen_to, model)  # behind what it is to be told first
+
+    def _listen_to(self, model: ModelSocket) -> None:
+        if model is self._model:
+            model.adopt(self)
+
+    def _drop(self) -> None:
+        """The call's session is not the call's any more."""
+        self._to_model.shut()
+        self._taken("model")
+        if self._model is not None:
+            self._close_later(self._model)
+            self._model = None
+
+    def _close_later(self, model: ModelSocket) -> None:
+        model.release()
+        closing = asyncio.create_task(model.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _leave_models(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait((self._opening,))
+        for model in (self._model, self._next):
+            if model is not None:
+                self._close_later(model)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     def model_sent(self, frame: bytes) -> None:
         if (delta := realtime.cut_audio_delta(frame)) is None:
@@ -140,9 +215,11 @@ class Session:
             return
         response_id, item_id, audio = delta
         size = media_stream.decoded_bytes(audio)
-        mark = self._conversation.agent_audio(response_id, item_id, size, self._loop.time())
+        now = self._loop.time()
+        mark = self._conversation.agent_audio(response_id, item_id, size, now)
         if mark is None:
             return
+        self._counters.agent_audio_sent(now)
         self._to_twilio.put(media_stream.media_frame(self._stream_sid, audio))
         if mark:
             self._to_twilio.put(media_stream.mark_frame(self._stream_sid, mark))
@@ -150,12 +227,12 @@ class Session:
             self._do(())
 
     def model_lost(self, reason: str) -> None:
-        self._do(self._conversation.fail(reason))
+        self._do(self._conversation.model_lost(reason, self._loop.time()))
 
     def model_is_full(self) -> None:
         self._to_model.pause()
         why = f"the model took no frame for {WRITE_DEADLINE:.0f} s"
-        self._stalled("model", lambda: self._conversation.fail(why))
+        self._stalled("model", lambda: self._conversation.model_lost(why, self._loop.time()))
 
     def model_takes_more(self) -> None:
         self._taken("model")
@@ -165,8 +242,10 @@ class Session:
         try:
             event = realtime.parse(frame.decode(errors="replace"))
         except RealtimeError as exc:
-            self._do(self._conversation.fail(str(exc)))
+            self._do(self._conversation.model_lost(str(exc), self._loop.time()))
         else:
+            if isinstance(event, ResponseDone) and self._model is not None:
+                self._counters.spent(self._model.endpoint.price_key, usage_of(event.usage))
             self._do(self._conversation.model_sent(event, self._loop.time()))
 
     # The conversation's side.
@@ -176,6 +255,8 @@ class Session:
         for command in commands:
             match command:
                 case Media() | Mark():
+                    if isinstance(command, Media) and command.payload is not self._agent.one_moment:
+                        self._counters.agent_audio_sent(self._loop.time())
                     self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
                 case Clear():
                     self._to_twilio.clear()  # what has not been sent need not be cleared there
@@ -185,6 +266,14 @@ class Session:
                 case End():
                     if not self._ended.done():
                         self._ended.set_result(command)
+                case OpenModel():
+                    self._opening = asyncio.create_task(self._open_next(command), context=self._context.copy())
+                case AdoptModel():
+                    self._adopt()
+                case DropModel():
+                    self._drop()
+                case Said():
+                    self._record(command.turn)
                 case AppendAudio():
                     self._to_model.put(realtime.append_frame(command.audio.encode()), droppable=True)
                 case _:
@@ -194,7 +283,8 @@ class Session:
             self._do(self._conversation.stream_lost("more than ten minutes of audio wait for Twilio"))
         elif self._to_model.full:
             self._to_model.clear()
-            self._do(self._conversation.fail("the model takes no more of what must be sent to it"))
+            why = "it takes no more of what must be sent to it"
+            self._do(self._conversation.model_lost(why, self._loop.time()))
         if not self._ended.done():
             self._arm()
 
@@ -203,18 +293,24 @@ class Session:
     def _arm(self) -> None:
         """Have `_tick` called at the conversation's deadline, unless an earlier call of it is under way."""
         at = self._conversation.deadline()
-        if self._timer is not None and at >= self._timer.when():
+        if self._timer is not None and at >= self._due:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, self._tick, at)
+        self._due = at
+        # As a rule a message of Twilio's comes before that, and nobody has to be woken for it.
+        self._timer = self._loop.call_at(at + FRAME_SECONDS, self._tick, at)
 
     def _tick(self, due: float) -> None:
         now = self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due = math.inf
         if now - due > LATE:  # the loop was busy: what it has not read yet may be what is waited for
-            self._timer = self._loop.call_at(now + LATE / 2, self._tick, now + LATE / 2)
+            self._due = now + LATE / 2
+            self._timer = self._loop.call_at(self._due, self._tick, self._due)
             return
-        self._timer = None
         self._do(self._conversation.tick(now))
 
     def _stalled(self, who: str, then: Callable[[], Iterable[Command]]) -> None:

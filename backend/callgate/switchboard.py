@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from werkzeug.datastructures import Headers
 
 from . import twiml
+from .agent import Agent, opening, told
+from .clips import one_moment
+from .commands import Outcome
 from .config import Config
-from .conversation import Agent, End, Outcome
 from .errors import MediaStreamError, RequestRefused
+from .ledger import Ledger, Memory
 from .logs import call_sid as call_in_log
 from .logs import mask_number
 from .media_stream import Start
@@ -23,28 +27,43 @@ from .session import Session
 from .signature import SignatureCheck
 from .sockets import Socket
 from .token import StreamToken, StreamTokens
+from .transcript import Transcript, Turn
 from .upstream import ModelSocket, Upstream
 
 log = logging.getLogger(__name__)
 
 REFUSED = 1008  # RFC 6455 §7.4.1: policy violation
 BAD_MESSAGE = 1002  # protocol error
+MOST_RESUMES = 3  # of one call, before its caller is told that we have difficulties
+MEMORIES = 1000  # of calls whose streams are awaited
 ENDED_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 
 class Switchboard:
     """Decides about calls. ``config`` has at least one auth token (`Config.with_rehearsal_token`)."""
 
-    def __init__(self, config: Config, upstream: Upstream) -> None:
+    def __init__(self, config: Config, upstream: Upstream, ledger: Ledger) -> None:
         self.config = config
         self.upstream = upstream
+        self.ledger = ledger
         self.registry = Registry(config.max_calls)
         self.pulse = Pulse()
+        self._memories: dict[str, tuple[Turn, ...]] = {}  # by CallSid: of calls that are about to be taken up again
         self.signature = SignatureCheck(
             config.twilio_auth_tokens, config.base_url, account_sid=config.twilio_account_sid
         )
         self._tokens = StreamTokens(config.twilio_auth_tokens)
-        self._agent = Agent(config.instructions, config.openai_voice, config.greeting)
+        self._agent = Agent(
+            config.instructions,
+            config.openai_voice,
+            config.greeting,
+            transcription=config.transcription_model,
+            one_moment=one_moment(),
+            idle=config.idle_seconds,
+            longest=config.max_call_seconds,
+            has_second_model=len(upstream.endpoints) > 1,
+        )
+        self._opening = opening(self._agent)
         self.parking = Parking(upstream, self._agent, config.max_calls)
 
     async def __aenter__(self) -> Switchboard:
@@ -67,22 +86,59 @@ class Switchboard:
         if not self.registry.admit(call_sid, now):
             log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self.config.max_calls)
             return twiml.busy()
-        document = twiml.connect_stream(self.config.base_url, self._tokens.issue(call_sid, now))
+        document = self._connect(call_sid)
         self.parking.open(call_sid)
-        log.info("Creating Media Stream with URL: %s%s", self.signature.wss_url, twiml.STREAM)
+        self.ledger.call_came(params)
         return document
 
-    def call_interrupted(self, params: Mapping[str, str]) -> str:
-        """The stream of a call ended and the caller is still on the line."""
-        outcome = self.registry.outcome(params["CallSid"])
+    async def call_interrupted(self, params: Mapping[str, str], resumed: int) -> str:
+        """The stream of a call ended and the caller is still on the line. ``resumed``: how often that has led back to
+        the agent before."""
+        call_sid = params["CallSid"]
+        memory = Memory()
+        if (outcome := self.registry.outcome(call_sid)) in (None, Outcome.STREAM_LOST, Outcome.SHUT_DOWN):
+            memory = await self.ledger.memory(call_sid)
+            outcome = outcome or memory.outcome  # another process may have served it
         if outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
+        why = outcome.value if outcome else "this process knows nothing of the call's stream"
+        if outcome is Outcome.FAILED:
+            return self._apologise(why)
+        if resumed >= MOST_RESUMES:
+            return self._apologise(f"it was interrupted {resumed + 1} times")
+        if self.registry.draining:
+            log.info("The caller is to wait for another process: this one is stopping")
+            return twiml.wait(self.config.base_url, resumed)
+        if not self.registry.admit(call_sid, time.time()):
+            return self._apologise("all lines are busy")
+        log.warning("The call was interrupted (%s) and is taken up again", why)
+        return self._resume(call_sid, resumed + 1, memory.turns)
+
+    def reconnect(self, call_sid: str) -> str:
+        """What connects a call anew whose process is gone."""
+        self.ledger.call_resumed(call_sid)
+        return self._connect(call_sid, 1)
+
+    def _resume(self, call_sid: str, resumed: int, memory: tuple[Turn, ...]) -> str:
+        self._memories[call_sid] = memory
+        while len(self._memories) > MEMORIES:
+            del self._memories[next(iter(self._memories))]
+        self.ledger.call_resumed(call_sid)
+        self.parking.open(call_sid, Transcript(memory).history())
+        return self._connect(call_sid, resumed)
+
+    def _connect(self, call_sid: str, resumed: int = 0) -> str:
+        token = self._tokens.issue(call_sid, time.time(), resumed)
+        log.info("Creating Media Stream with URL: %s%s", self.signature.wss_url, twiml.STREAM)
+        return twiml.connect_stream(self.config.base_url, token, resumed)
+
+    def _apologise(self, why: str) -> str:
         log.warning(
             "The caller is told that we have difficulties, and %s: %s",
             "is put through to FALLBACK_DIAL"
             if self.config.fallback_dial
             else "to call again (FALLBACK_DIAL is not set)",
-            outcome.value if outcome else "this process knows nothing of the call's stream",
+            why,
         )
         return twiml.apologise(self.config.fallback_dial)
 
@@ -93,6 +149,8 @@ class Switchboard:
         if status in ENDED_STATUSES:
             self.registry.give_up(params["CallSid"])
             self.parking.drop(params["CallSid"])
+            if self.registry.outcome(params["CallSid"]) is None:
+                self.ledger.call_over(params["CallSid"], status)
 
     def stream_status(self, params: Mapping[str, str]) -> None:
         """Twilio tells how a stream stands, and what it did not like about it."""
@@ -124,8 +182,17 @@ class Switchboard:
         try:
             start = await reception.start()
             call_in_log.set(start.call_sid)
-            self._check_start(start, claim)
-            session = Session(start, socket, lambda: self._open_model(start.call_sid), self._agent)
+            claim = self._check_start(start, claim)
+            memory = await self._memory(start.call_sid) if claim.resumed else None
+            session = Session(
+                start,
+                socket,
+                partial(self._open_model, start.call_sid),
+                self._agent,
+                record=self.ledger.recorder(start.call_sid, memory),
+                memory=memory,
+                resumes=claim.resumed,
+            )
             self.registry.begin(start.call_sid, session)
         except StreamClosed as exc:
             log.warning("The media stream was closed before it started: %s", exc)
@@ -141,26 +208,35 @@ class Switchboard:
             await self._run(start, session)
         await socket.wait_closed()
 
-    async def _open_model(self, call_sid: str) -> tuple[ModelSocket, bool]:
-        """The session that waits for the call; a new one where none does. True: it has been configured."""
-        if (model := await self.parking.take(call_sid)) is not None:
-            return model, True
-        return await self.upstream.open(), False
+    async def _open_model(self, call_sid: str, history: tuple[Turn, ...]) -> ModelSocket:
+        """The session that waits for the call; a new one where none does."""
+        return await self.parking.take(call_sid) or await self.upstream.open((self._opening, *told(history)))
 
-    def _check_start(self, start: Start, claim: StreamToken | None) -> None:
+    async def _memory(self, call_sid: str) -> tuple[Turn, ...]:
+        """What was said before the call was cut off: as it was found at the webhook, where this process answered
+        that."""
+        if (memory := self._memories.pop(call_sid, None)) is not None:
+            return memory
+        return (await self.ledger.memory(call_sid)).turns
+
+    def _check_start(self, start: Start, claim: StreamToken | None) -> StreamToken:
         self.signature.check_account(start.account_sid)
         if claim is None:
             claim = self._tokens.read(start.custom_parameters.get("token", ""), time.time())
             self.registry.redeem(claim, time.time())
         if claim.call_sid != start.call_sid:
             raise RequestRefused(f"the stream token is another call's than {start.call_sid}")
+        return claim
 
     async def _run(self, start: Start, session: Session) -> None:
         log.info("Stream started: %s, Call: %s", start.stream_sid, start.call_sid)
-        end = End(Outcome.FAILED, "the session broke off")
+        outcome = Outcome.FAILED
         try:
-            end = await session.run()
+            receipt = await session.run()
+            outcome = receipt.ended
+            self.ledger.call_ended(start.call_sid, receipt)
+            level = logging.ERROR if outcome is Outcome.FAILED else logging.INFO
+            log.log(level, "Stream ended: %s: %s", outcome.value, receipt.reason)
+            log.info("%s", receipt.line())
         finally:
-            self.registry.end(start.call_sid, end.outcome)
-            level = logging.ERROR if end.outcome is Outcome.FAILED else logging.INFO
-            log.log(level, "Stream ended: %s: %s", end.outcome.value, end.reason)
+            self.registry.end(start.call_sid, outcome)

@@ -22,11 +22,12 @@ LIFETIME = 60.0  # seconds from the TwiML to the stream; Twilio opens it within 
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a token says. ``expires``: UNIX time in seconds."""
+    """What a token says. ``expires``: UNIX time in seconds. ``resumed``: how often the call was taken up again."""
 
     call_sid: str
     nonce: str
     expires: float
+    resumed: int = 0
 
 
 class StreamTokens:
@@ -38,17 +39,17 @@ class StreamTokens:
             newest_last, salt="callgate.stream", signer_kwargs={"digest_method": hashlib.sha256}
         )
 
-    def issue(self, call_sid: str, now: float) -> str:
+    def issue(self, call_sid: str, now: float, resumed: int = 0) -> str:
         """A new token for a call, in characters that a URL path takes."""
-        text: str | bytes = self._serializer.dumps([call_sid, secrets.token_urlsafe(9), int(now + LIFETIME)])
+        text: str | bytes = self._serializer.dumps([call_sid, secrets.token_urlsafe(9), int(now + LIFETIME), resumed])
         return text if isinstance(text, str) else text.decode()
 
     def read(self, text: str, now: float) -> StreamToken:
         """What a token says, if it is ours and still good. Raises `RequestRefused`."""
         try:
-            call_sid, nonce, expires = self._serializer.loads(text)
+            call_sid, nonce, expires, resumed = self._serializer.loads(text)
         except (BadData, ValueError, TypeError) as exc:
             raise RequestRefused("the stream token is not one this service issued") from exc
         if now > expires:
             raise RequestRefused(f"the stream token expired {now - expires:.0f} s ago")
-        return StreamToken(call_sid, nonce, expires)
+        return StreamToken(call_sid, nonce, expires, resumed)

@@ -11,14 +11,15 @@ STREAM_STATUS = "/stream-status"
 BUSY = "All our lines are busy at the moment. Please call again in a few minutes."
 SORRY = "We are sorry, we are having technical difficulties."
 PUT_THROUGH = "One moment please, you are being connected."
+ONE_MOMENT = "One moment please."
 CALL_AGAIN = "Please call again in a few minutes."
 
 
-def connect_stream(base_url: str, token: str) -> str:
+def connect_stream(base_url: str, token: str, resumed: int = 0) -> str:
     """Connect the caller to the media stream; whatever ends that, ``/call-interrupted`` decides what comes next.
 
     ``<Connect>`` holds TwiML back until the stream's socket is closed by our side, by intent or by accident, and then
-    the verb after it runs: the ``<Redirect>`` is the caller's safety net.
+    the verb after it runs: the ``<Redirect>`` is the caller's safety net. ``resumed``: how often that has happened.
     """
     wss_url = "wss" + base_url.removeprefix("https")
     stream = Stream(
@@ -31,7 +32,16 @@ def connect_stream(base_url: str, token: str) -> str:
     connect.append(stream)
     response = VoiceResponse()
     response.append(connect)
-    response.redirect(f"{base_url}{INTERRUPTED}", method="POST")
+    response.redirect(f"{base_url}{INTERRUPTED}?resumed={resumed}", method="POST")
+    return str(response)
+
+
+def wait(base_url: str, resumed: int) -> str:
+    """This process takes no calls any more, and another soon will: have the caller wait for it."""
+    response = VoiceResponse()
+    response.say(ONE_MOMENT)
+    response.pause(length=1)
+    response.redirect(f"{base_url}{INTERRUPTED}?resumed={resumed}", method="POST")
     return str(response)
 
 

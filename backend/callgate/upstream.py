@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
@@ -27,14 +27,16 @@ from picows import (
     ws_connect,
 )
 
-from .errors import UpstreamError, UpstreamRefused
-from .providers import Endpoint as Endpoint
-from .realtime import FATAL_ERRORS
+from . import realtime
+from .errors import RealtimeError, UpstreamError, UpstreamRefused
+from .providers import Endpoint
+from .realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
 
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
+CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
 CLOSE_DEADLINE = 2 * SECONDS
 PING_AFTER = 20 * SECONDS  # of silence
 PING_DEADLINE = 20 * SECONDS
@@ -43,36 +45,58 @@ EARLY_LIMIT = 64  # events kept for whoever adopts a session; a session that was
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
+PCMU_BOTH_WAYS = ("audio/pcmu", "audio/pcmu")
+
 _picows_log = logging.getLogger("picows.upstream")
-_picows_log.setLevel(logging.CRITICAL)  # what it has to say, we say
+_picows_log.setLevel(logging.ERROR)  # the rest of what it has to say, we say
 
 
 class Upstream:
-    """Opens model sessions, and remembers how that went, for readiness."""
+    """Opens model sessions at the first of several servers that gives one, and remembers which did not.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._ssl = ssl.create_default_context() if endpoint.url.startswith("wss:") else None  # reading it takes long
-        self._failure: tuple[float, str] | None = None  # when and why the last attempt failed; None: it did not
+    ``endpoints``: in the order in which they are tried; one that failed within the last minute is tried last.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints = tuple(endpoints)
+        # Made once: reading the certificates takes long.
+        self._ssl = ssl.create_default_context() if any(each.url.startswith("wss:") for each in endpoints) else None
+        self._failures: dict[str, tuple[float, str]] = {}  # by the endpoint's name: when, and why
 
     @property
     def failure(self) -> str | None:
-        """Why the last session could not be opened, if that was within the last minute."""
-        if self._failure is None or time.monotonic() - self._failure[0] > FAILURE_COUNTS_FOR:
-            return None
-        return self._failure[1]
+        """Why no session could be opened of late; None where at least one server gives them, as far as is known."""
+        failures = [self._failure_of(endpoint) for endpoint in self.endpoints]
+        return None if None in failures else failures[0]
 
-    async def open(self) -> ModelSocket:
-        """Open a session. Raises `UpstreamError` after `OPEN_DEADLINE` at the latest."""
-        log.info("Attempting to connect to %s...", self.endpoint.name)
-        try:
-            model = await _connect(self.endpoint, self._ssl)
-        except UpstreamError as exc:
-            self._failure = (time.monotonic(), str(exc))
-            raise
-        self._failure = None
-        log.info("Connected to %s", self.endpoint.name)
-        return model
+    def failed(self, model: ModelSocket, reason: str) -> None:
+        """A session was lost in mid-call: its server is tried last for a while."""
+        self._failures[model.endpoint.name] = (time.monotonic(), reason)
+
+    async def open(self, opening: Sequence[ClientEvent]) -> ModelSocket:
+        """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
+        ``session.update``, which it has confirmed when this returns. Raises `UpstreamError` when no server gives one;
+        each may take `OPEN_DEADLINE` and `CONFIRM_DEADLINE`."""
+        errors: list[UpstreamError] = []
+        for endpoint in sorted(self.endpoints, key=lambda each: self._failure_of(each) is not None):
+            log.info("Attempting to connect to %s...", endpoint.name)
+            try:
+                model = await _connect(endpoint, self._ssl)
+                await _configure(model, opening)
+            except UpstreamError as exc:
+                self._failures[endpoint.name] = (time.monotonic(), str(exc))
+                errors.append(exc)
+                if endpoint is not self.endpoints[-1]:
+                    log.warning("%s", exc)
+            else:
+                self._failures.pop(endpoint.name, None)
+                log.info("Connected to %s", endpoint.name)
+                return model
+        raise next((exc for exc in errors if not isinstance(exc, UpstreamRefused)), errors[0])
+
+    def _failure_of(self, endpoint: Endpoint) -> str | None:
+        at, why = self._failures.get(endpoint.name, (float("-inf"), ""))
+        return why if time.monotonic() - at <= FAILURE_COUNTS_FOR else None
 
 
 class ModelReceiver(Protocol):
@@ -98,8 +122,9 @@ class ModelSocket(WSListener):
     it: a relay that is busy must not take that for a server that is gone.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._name = endpoint.name
         self._loop = asyncio.get_running_loop()
         self._transport: WSTransport
         self._receiver: ModelReceiver | None = None
@@ -119,6 +144,10 @@ class ModelSocket(WSListener):
         self._early.clear()
         if self._lost is not None:
             receiver.model_lost(self._lost)
+
+    def release(self) -> None:
+        """Give events to nobody for now: they are kept for the next who adopts it."""
+        self._receiver = None
 
     @property
     def lost(self) -> str | None:
@@ -214,6 +243,63 @@ class ModelSocket(WSListener):
             self._transport.disconnect(False)
 
 
+class _Confirmation:
+    """Waits for a session to confirm what it was told to be (`ModelReceiver`)."""
+
+    def __init__(self) -> None:
+        self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def model_sent(self, frame: bytes) -> None:
+        try:
+            match realtime.parse(frame.decode(errors="replace")):
+                case SessionUpdated() as event if (event.input_format, event.output_format) == PCMU_BOTH_WAYS:
+                    self._done(None)
+                case SessionUpdated() as event:
+                    self._done(
+                        UpstreamRefused(
+                            "the model confirmed the session with other audio than audio/pcmu, which callers hear "
+                            f"as noise: input {event.input_format}, output {event.output_format}"
+                        )
+                    )
+                case ErrorEvent() as event:
+                    kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
+                    self._done(kind(f"the model reported {event.code}: {event.message}"))
+        except RealtimeError as exc:
+            self._done(UpstreamError(str(exc)))
+
+    def model_lost(self, reason: str) -> None:
+        self._done(UpstreamError(reason))
+
+    def model_is_full(self) -> None: ...
+
+    def model_takes_more(self) -> None: ...
+
+    def _done(self, failure: UpstreamError | None) -> None:
+        if self.confirmed.done():
+            return
+        if failure is None:
+            self.confirmed.set_result(None)
+        else:
+            self.confirmed.set_exception(failure)
+
+
+async def _configure(model: ModelSocket, opening: Sequence[ClientEvent]) -> None:
+    confirmation = _Confirmation()
+    for event in opening:
+        model.send(realtime.encode(event).encode())
+    model.adopt(confirmation)
+    try:
+        async with asyncio.timeout(CONFIRM_DEADLINE):
+            await confirmation.confirmed
+    except TimeoutError:
+        await model.close()
+        raise UpstreamError(f"the model did not confirm the session within {CONFIRM_DEADLINE:.0f} s") from None
+    except BaseException:
+        await model.close()
+        raise
+    model.release()
+
+
 async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None) -> ModelSocket:
     sockets: list[socket.socket] = []
 
@@ -224,15 +310,16 @@ async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None) -> Mo
     try:
         async with asyncio.timeout(OPEN_DEADLINE):
             _, listener = await ws_connect(
-                lambda: ModelSocket(endpoint.name),
+                lambda: ModelSocket(endpoint),
                 endpoint.url,
                 ssl_context=ssl_context,
                 websocket_handshake_timeout=OPEN_DEADLINE,
-                extra_headers=endpoint.headers,
+                extra_headers=dict(endpoint.headers),
                 max_frame_size=MESSAGE_LIMIT,
                 max_redirects=0,
                 proxy=_proxy(endpoint.url),
                 socket_factory=connected,
+                use_aiofastnet=False,  # on uvloop it can miss that a connection was reset
                 logger_name=_picows_log,
             )
     except WSInvalidStatusError as exc:
@@ -276,9 +363,9 @@ def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError) -> UpstreamError:
     code, message = _error_body(exc.raw_body or b"")
     why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {code}: {message}" if code else "")
     if status in (401, 403):
-        return UpstreamRefused(f"{why}. Check OPENAI_API_KEY, and that its project may use OPENAI_MODEL")
+        return UpstreamRefused(f"{why}. {endpoint.if_refused}")
     if code == "insufficient_quota":
-        return UpstreamRefused(f"{why}. Add credit to the OpenAI account or raise its limit")
+        return UpstreamRefused(f"{why}. Add credit to the account or raise its limit")
     return UpstreamRefused(why) if code in FATAL_ERRORS else UpstreamError(why)
 
 

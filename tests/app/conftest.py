@@ -1,35 +1,13 @@
 from __future__ import annotations
 
-import asyncio
 import io
-import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from callgate.config import Config
-from callgate.logs import set_up_logging
 from fake_openai import FakeOpenAI
-from service import AUTH_TOKEN, Service, config_for, running
-
-
-@pytest.fixture(autouse=True)
-async def no_task_is_left() -> AsyncIterator[None]:
-    yield
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert not left, left
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What an operator would read."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    set_up_logging(Config(twilio_auth_tokens=(AUTH_TOKEN,)), stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
+from fixtures import log, no_task_is_left  # noqa: F401
+from service import Service, config_for, running
 
 
 @pytest.fixture
@@ -40,7 +18,7 @@ async def fake() -> AsyncIterator[FakeOpenAI]:
 
 
 @pytest.fixture
-async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIterator[Service]:
+async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIterator[Service]:  # noqa: F811
     async with running(config_for(fake.url, tmp_path)) as service:
         yield service
 
@@ -49,3 +27,9 @@ async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIt
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service is run with media streams on the fast path, and again with them on the ordinary one."""
     monkeypatch.setattr("service.FAST_LANE", request.param)
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is lost is replaced at once, as often as it may be."""
+    monkeypatch.setattr("callgate.conversation.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 from callgate.linecheck.response import Speech
-from fake_openai import At, Close, Delay, FakeOpenAI, Faults, Reset, Script, Send, say, tone, tool, wrong_format
+from fake_openai import At, Delay, FakeOpenAI, Faults, Script, Send, say, tone, tool, wrong_format
+from relayed import meets_the_safety_net, until
 from service import WSS_URL, config_for, new_sid, running, sign, start_frame
 
 GREETING = tone(0.6, 440)
@@ -16,7 +17,7 @@ WORDS = tone(0.5, 300)
 MURMUR = b"\xfe\x7e" * 2000  # too soft to be taken for speech
 PAUSE = b"\xff" * 8000
 
-pytestmark = pytest.mark.usefixtures("both_paths")
+pytestmark = pytest.mark.usefixtures("both_paths", "no_backoff")
 
 
 async def test_the_agent_greets_first_and_every_byte_is_heard(service, fake):
@@ -166,38 +167,6 @@ async def test_a_service_that_must_stop_closes_the_stream_so_that_twiml_goes_on(
     await fake.all_closed()
 
 
-EVENTS = [
-    "session.created", "session.updated", "response.created", "response.output_item.added",
-    "conversation.item.added", "response.content_part.added", "response.output_audio.delta",
-    "response.output_audio_transcript.delta", "response.output_audio.done", "response.done",
-    "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
-]  # fmt: skip
-DOWNFALLS = {
-    "close": Close(1011, "internal error"),
-    "reset": Reset(),
-    "garbage": Send("}{"),
-    "binary": Send(b"\x00\x01"),
-    "no object": Send("[]"),
-    "wrong shape": Send('{"type":"response.output_audio.delta","delta":5}'),
-}
-
-
-@pytest.mark.parametrize("downfall", DOWNFALLS)
-@pytest.mark.parametrize("event", EVENTS)
-async def test_a_model_that_fails_at_any_event_leads_the_caller_into_the_safety_net(tmp_path, log, event, downfall):
-    script = Script((say(GREETING), say(ANSWER)))
-    async with (
-        FakeOpenAI(script, Faults(at=(At(event, DOWNFALLS[downfall]),)), api_key="sk-test") as fake,
-        running(config_for(fake.url, tmp_path)) as service,
-    ):
-        call = await service.call()
-        async with service.stream(call) as line:
-            await line.say(WORDS + PAUSE)
-            assert await line.closed() == 1011
-        await meets_the_safety_net(service, log, call)
-        await fake.all_closed()
-
-
 async def test_a_model_that_would_speak_another_format_is_not_heard(tmp_path, log):
     async with (
         FakeOpenAI(Script(), Faults(at=(wrong_format(),)), api_key="sk-test") as fake,
@@ -240,7 +209,7 @@ async def test_a_model_that_refuses_leads_into_the_safety_net_and_says_why(tmp_p
 @pytest.mark.parametrize("hang", ["upgrade", "mute", "no server"])
 async def test_a_model_that_hangs_is_given_up_in_time(tmp_path, log, monkeypatch, hang):
     monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 0.2)
-    monkeypatch.setattr("callgate.conversation.OPENING_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.upstream.CONFIRM_DEADLINE", 0.2)
     faults = Faults(hang_upgrade=hang == "upgrade", mute=hang == "mute")
     async with FakeOpenAI(Script(), faults, api_key="sk-test") as fake:
         url = "ws://127.0.0.1:9/v1/realtime" if hang == "no server" else fake.url
@@ -332,7 +301,8 @@ async def test_a_start_that_never_comes_is_not_waited_for_for_ever(service, fake
             await socket.send('{"event":"stop","streamSid":"MZ1","stop":{"accountSid":"AC1","callSid":"CA1"}}')
         await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 1002
-    await meets_the_safety_net(service, log, call)
+    _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
+    assert ElementTree.fromstring(document).find("./Connect/Stream") is not None  # it may go better the next time
     for connection in fake.connections:  # the one that was opened ahead of the stream
         assert [event["type"] for event in connection.received] in ([], ["session.update"])
 
@@ -360,25 +330,6 @@ async def test_many_calls_at_once_hear_only_their_own(service, fake):
     await asyncio.gather(*(one_call(number) for number in range(20)))
 
 
-async def meets_the_safety_net(service, log, call) -> None:
-    """The caller is told and the call ended; the operator reads why, with the call's id, and no traceback."""
-    await until(lambda: f"[{call.call_sid}]" in log.getvalue())
-    _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
-    assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Say", "Hangup"]
-    assert any(
-        call.call_sid in line and (" ERROR - " in line or " WARNING - " in line) for line in log.getvalue().splitlines()
-    )
-    assert "Traceback" not in log.getvalue()
-    assert service.services.switchboard.registry.live == 0
-
-
-async def until(condition) -> None:
-    """Wait until a condition holds that nothing else tells of."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize("sent", [30, None])
 async def test_a_call_that_ends_during_the_handshake_leaves_nothing(service, fake, log, sent):
     """``sent``: how many bytes of the upgrade are sent before the socket is reset; None: all."""
@@ -400,4 +351,4 @@ async def test_a_call_that_ends_during_the_handshake_leaves_nothing(service, fak
     assert await service.ask("GET", "/healthz") == (200, "ok\n")
     assert service.services.switchboard.registry.live == 0
     assert "Traceback" not in log.getvalue()
-    assert fake.upgrades == 1  # the one that was opened for the call, whose token is still good
+    assert fake.upgrades <= 1  # the one that is opened for the call, whose token is still good

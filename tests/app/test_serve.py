@@ -46,7 +46,7 @@ async def test_three_settings_are_enough_to_serve_calls(tmp_path, fake):
     settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
     async with backend(tmp_path, **settings) as process, asked(process) as service, service.stream() as line:
         await line.hear(GREETING)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 async def test_with_no_settings_at_all_the_line_check_answers_rehearsals(tmp_path):
@@ -56,7 +56,7 @@ async def test_with_no_settings_at_all_the_line_check_answers_rehearsals(tmp_pat
         assert (await service.ask("GET", "/readyz"))[0] == 200
         for warning in ("real calls will be refused", "the line check answers", "Twilio can't reach"):
             assert warning in process.log
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["rehearsal-auth-token"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["calls.sqlite3", "rehearsal-auth-token"]
     assert (tmp_path / "data" / "rehearsal-auth-token").read_text().strip() not in process.log
 
 

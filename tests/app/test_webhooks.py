@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 from callgate.pulse import LATE, MOST_LATE
+from callgate.switchboard import MOST_RESUMES
 from service import ACCOUNT, BASE_URL, config_for, new_sid, running, sign
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
@@ -74,15 +75,34 @@ async def test_status_callbacks_are_taken_and_logged(service, log):
     assert "31921 closed" in log.getvalue()
 
 
-async def test_a_call_of_which_nothing_is_known_meets_the_safety_net(service):
-    _, document = await service.webhook("/call-interrupted")
-    assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Say", "Hangup"]
+async def test_a_call_that_was_interrupted_is_taken_up_again_but_not_for_ever(service, log):
+    """Whoever held it may be gone, and what was said with it."""
+    path, tries = "/call-interrupted", 0
+    while True:
+        status, document = await service.webhook(path)
+        assert status == 200
+        verbs = ElementTree.fromstring(document)
+        if verbs.find("./Connect/Stream") is None:
+            break
+        tries += 1
+        path = verbs.findtext("./Redirect").removeprefix(BASE_URL)
+    assert tries == MOST_RESUMES
+    assert [verb.tag for verb in verbs] == ["Say", "Hangup"]
+    assert f"it was interrupted {MOST_RESUMES + 1} times" in log.getvalue()
 
 
 async def test_the_safety_net_rings_a_human_where_one_is_set(fake, tmp_path, log):
     async with running(config_for(fake.url, tmp_path, FALLBACK_DIAL="+15551239999")) as service:
-        _, document = await service.webhook("/call-interrupted")
+        _, document = await service.webhook(f"/call-interrupted?resumed={MOST_RESUMES}")
     assert ElementTree.fromstring(document).findtext("./Dial/Number") == "+15551239999"
+
+
+async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(service):
+    service.services.switchboard.registry.draining = True
+    _, document = await service.webhook("/call-interrupted?resumed=1")
+    verbs = ElementTree.fromstring(document)
+    assert [verb.tag for verb in verbs] == ["Say", "Pause", "Redirect"]
+    assert verbs.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1"
 
 
 async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log):

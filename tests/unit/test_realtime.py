@@ -2,12 +2,14 @@ import contextlib
 import json
 
 import pytest
-from callgate.conversation import HANG_UP
+from callgate.agent import HANG_UP
 from callgate.errors import RealtimeError
 from callgate.realtime import (
+    AddAgentText,
     AddFunctionOutput,
     AddUserText,
     AppendAudio,
+    AskAlive,
     AudioDelta,
     CreateResponse,
     ErrorEvent,
@@ -27,6 +29,9 @@ from realtime_types import validate_client_event
 CLIENT_EVENTS = [
     UpdateSession("Be brief.", "marin", (HANG_UP,)),
     UpdateSession('Say "é" and \n', "cedar"),
+    UpdateSession("x", "marin", (), "gpt-transcribe"),
+    AskAlive(),
+    AddAgentText("Good day."),
     AppendAudio("/w=="),
     CreateResponse(),
     CreateResponse("Greet."),

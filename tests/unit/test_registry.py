@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from callgate.conversation import Outcome
+from callgate.commands import Outcome
 from callgate.errors import RequestRefused
 from callgate.registry import Registry
 from callgate.token import LIFETIME, StreamToken

@@ -6,20 +6,17 @@ import json
 import logging
 
 import pytest
-from callgate.conversation import CALLER_DEADLINE, Agent, Outcome
-from callgate.errors import UpstreamError
+from callgate.agent import Agent
+from callgate.commands import Outcome
+from callgate.conversation import CALLER_DEADLINE
+from callgate.errors import UpstreamRefused
 from callgate.logs import call_sid
 from callgate.media_stream import Mark, Media, Start, Stop, encode_to_app
+from callgate.providers import Endpoint
 from callgate.session import CALLER_AUDIO_LIMIT, TO_TWILIO_LIMIT, Session
 
 START = Start("MZ1", "AC1", "CA1")
 AGENT = Agent("Be brief.", "marin", "Hello!")
-UPDATED = json.dumps(
-    {
-        "type": "session.updated",
-        "session": {"audio": {side: {"format": {"type": "audio/pcmu"}} for side in ("input", "output")}},
-    }
-).encode()
 
 
 def caller(number: int) -> bytes:
@@ -54,6 +51,8 @@ class Peer:
 
     def adopt(self, receiver) -> None: ...
 
+    def release(self) -> None: ...
+
     async def wait_closed(self) -> None: ...
 
 
@@ -63,6 +62,8 @@ class Twilio(Peer):
 
 
 class Model(Peer):
+    endpoint = Endpoint("the model", "ws://localhost", model="line-check")
+
     async def close(self) -> None:
         self.closed = 1000
 
@@ -79,15 +80,14 @@ class Call:
         self.session = Session(START, self.twilio, self.open_model, AGENT)
         self.running = asyncio.ensure_future(self.session.run())
 
-    async def open_model(self):
-        return self.model, False
+    async def open_model(self, history):
+        return self.model
 
     async def talks(self) -> "Call":
         """Come to where both sides may speak."""
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert self.model.of("session.update")
-        self.session.model_sent(UPDATED)
+        async with asyncio.timeout(5):
+            while not self.model.of("response.create"):  # noqa: ASYNC110
+                await asyncio.sleep(0)
         return self
 
     def caller_says(self, *frames: bytes) -> None:
@@ -97,7 +97,7 @@ class Call:
 
     async def end(self) -> Outcome:
         self.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
-        return (await asyncio.wait_for(self.running, 5)).outcome
+        return (await asyncio.wait_for(self.running, 5)).ended
 
 
 @pytest.fixture
@@ -168,17 +168,32 @@ async def test_a_twilio_for_which_ten_minutes_wait_is_given_up():
     for _ in range(TO_TWILIO_LIMIT // 80_000 + 1):
         call.session.model_sent(delta(60_000))
     end = await asyncio.wait_for(call.running, 5)
-    assert (end.outcome, end.reason) == (Outcome.STREAM_LOST, "more than ten minutes of audio wait for Twilio")
+    assert (end.ended, end.reason) == (Outcome.STREAM_LOST, "more than ten minutes of audio wait for Twilio")
     assert (call.twilio.closed, call.model.closed) == (1000, 1000)
 
 
-@pytest.mark.parametrize("side", ["pause_writing", "model_is_full"])
-async def test_a_socket_that_stays_full_ends_the_call(monkeypatch, side):
+async def test_a_twilio_that_stays_full_ends_the_call(monkeypatch):
     monkeypatch.setattr("callgate.session.WRITE_DEADLINE", 0.01)
     call = await Call().talks()
-    getattr(call.session, side)()
+    call.session.pause_writing()
     end = await asyncio.wait_for(call.running, 5)
     assert "took no frame for" in end.reason
+
+
+async def test_a_model_that_stays_full_is_replaced_and_hears_what_it_should_have(monkeypatch):
+    monkeypatch.setattr("callgate.session.WRITE_DEADLINE", 0.01)
+    call = await Call().talks()
+    first, call.model = call.model, Model()
+    call.session.model_is_full()
+    loud = encode_to_app(Media("MZ1", base64.b64encode(b"\x10" * 160).decode(), "inbound", 1, 20, 1)).encode()
+    call.caller_says(*[loud] * 30)
+    async with asyncio.timeout(5):
+        while call.model.audio != b"\x10" * 160 * 30:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        while first.closed is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert first.audio == b""
+    await call.end()
 
 
 async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(call, monkeypatch):
@@ -199,17 +214,17 @@ async def test_a_caller_who_is_silent_is_missed():
     loop = asyncio.get_running_loop()
     call.session._conversation._last_from_twilio = loop.time() - CALLER_DEADLINE
     call.session._tick(loop.time())
-    assert (await asyncio.wait_for(call.running, 5)).outcome is Outcome.STREAM_LOST
+    assert (await asyncio.wait_for(call.running, 5)).ended is Outcome.STREAM_LOST
 
 
 async def test_a_model_that_can_not_be_opened_fails_the_call(monkeypatch):
-    async def refused(call):
-        raise UpstreamError("there is none")
+    async def refused(call, history):
+        raise UpstreamRefused("there is none")
 
     monkeypatch.setattr(Call, "open_model", refused)
     call = Call()
     end = await asyncio.wait_for(call.running, 5)
-    assert (end.outcome, end.reason, call.twilio.closed) == (Outcome.FAILED, "there is none", 1011)
+    assert (end.ended, end.reason, call.twilio.closed) == (Outcome.FAILED, "there is none", 1011)
 
 
 async def test_what_the_operator_reads_names_the_call_though_the_sockets_do_not(caplog):

@@ -18,7 +18,7 @@ def test_the_stream_is_wss_and_carries_its_token_twice():
 
 def test_a_stream_that_ends_leads_into_the_safety_net():
     _, redirect = verbs(twiml.connect_stream("https://voice.example.com", "t0ken"))
-    assert (redirect.tag, redirect.text) == ("Redirect", "https://voice.example.com/call-interrupted")
+    assert (redirect.tag, redirect.text) == ("Redirect", "https://voice.example.com/call-interrupted?resumed=0")
 
 
 def test_an_apology_rings_the_human_where_there_is_one():

@@ -191,6 +191,8 @@ class Call:
                         return None
                     if verb.action is not None:
                         return Document(urljoin(base, verb.action), verb.method, {})
+                case verbs.Pause():
+                    await asyncio.sleep(max(0.0, min(verb.seconds, self._options.max_seconds - self._clock())))
                 case verbs.Redirect():
                     return Document(urljoin(base, verb.url), verb.method, {})
                 case verbs.Dial(action=str() as action):

@@ -1,0 +1,13 @@
+"""What is said to a caller without a model, as base64 µ-law."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def one_moment() -> str:
+    """ "One moment, please." How it was made: README.md beside this file."""
+    return base64.b64encode(files(__package__).joinpath("one-moment.ulaw").read_bytes()).decode()

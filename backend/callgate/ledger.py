@@ -1,0 +1,100 @@
+"""Between the calls and the store: what a call leaves there as it goes on, and what is found of it when it is taken up
+again. A store that is slow or broken costs the record, never the call.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from . import store
+from .commands import Outcome
+from .errors import StoreError
+from .receipt import Receipt
+from .store import CallRecord, Store
+from .transcript import Role, Turn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is known of a call. ``turns``: what was said, each as it was heard. ``outcome``: how its last stream
+    ended."""
+
+    turns: tuple[Turn, ...] = ()
+    outcome: Outcome | None = None
+
+
+class Ledger:
+    """The calls of one service in its store."""
+
+    def __init__(self, kept: Store) -> None:
+        self._store = kept
+
+    def call_came(self, params: Mapping[str, str]) -> None:
+        """A call came in, with the parameters of its webhook."""
+        self._store.journal.call_started(
+            CallRecord(
+                call_sid=params["CallSid"],
+                started_at=_now(),
+                account_sid=params.get("AccountSid", ""),
+                direction=params.get("Direction", ""),
+                from_number=params.get("From", ""),
+                to_number=params.get("To", ""),
+            )
+        )
+
+    def call_resumed(self, call_sid: str) -> None:
+        """A call that was cut off is taken up again, here."""
+        self._store.journal.call_resumed(call_sid, _now())
+
+    def call_ended(self, call_sid: str, receipt: Receipt) -> None:
+        """A call's stream ended."""
+        self._store.journal.call_ended(call_sid, _now(), receipt.ended.name.lower(), receipt.reason, receipt.as_dict())
+
+    def call_over(self, call_sid: str, status: str) -> None:
+        """Twilio says that a call is over which never had a stream, or whose process is gone."""
+        self._store.journal.call_ended(call_sid, _now(), status, "as Twilio says")
+
+    def recorder(self, call_sid: str, memory: tuple[Turn, ...] | None) -> Callable[[Turn], None]:
+        """Who is to be told of the turns of one call, which has had those of ``memory``."""
+        numbers = {turn.item_id: number for number, turn in enumerate(memory or (), 1)}
+
+        def record(turn: Turn) -> None:
+            number = numbers.setdefault(turn.item_id, len(numbers) + 1)
+            self._store.journal.turn(
+                call_sid,
+                store.Turn(
+                    number=number,
+                    at=_now(),
+                    role=turn.role.value,
+                    text=turn.heard_text if turn.role is Role.AGENT else turn.text,
+                    item_id=turn.item_id,
+                    heard_ms=turn.heard_ms,
+                    cut=turn.cut,
+                ),
+            )
+
+        return record
+
+    async def memory(self, call_sid: str) -> Memory:
+        """What is known of a call; nothing where that can't be found out."""
+        try:
+            found = await self._store.memory(call_sid)
+        except StoreError as exc:
+            log.warning("What was said before is not known: %s", exc)
+            return Memory()
+        if found is None:
+            return Memory()
+        ended = found.call.outcome
+        return Memory(
+            tuple(Turn(turn.key, Role(turn.role), turn.text) for turn in found.turns),
+            next((outcome for outcome in Outcome if outcome.name.lower() == ended), None),
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,65 @@
+"""How long a call may last, and how long nobody need say anything. Pure; times are seconds of one clock."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+SECONDS = 1.0
+QUESTIONS = 2  # whether the caller is still there, before the agent says goodbye
+WARNING = 60 * SECONDS  # before the longest a call may last
+
+
+class Step(Enum):
+    """What the model is told, and asked to say."""
+
+    ASK = "[The caller has been silent for a while. Ask, in a few words, whether they are still there.]"
+    GIVE_UP = (
+        "[The caller has been silent for long and did not answer. Say goodbye in a few words; the line then closes.]"
+    )
+    WARN = "[This call must end in about a minute. Bring the conversation to a close in good time, and say so.]"
+    TIME_UP = "[The longest time for a call is reached. Say so, say goodbye in a few words; the line then closes.]"
+
+    @property
+    def ends_call(self) -> bool:
+        """Whether what is said now is the last word."""
+        return self in (Step.GIVE_UP, Step.TIME_UP)
+
+
+class Limits:
+    """One call's. ``idle``: the silence after which the caller is asked; ``longest``: the whole call; 0: no limit."""
+
+    def __init__(self, idle: float, longest: float, now: float) -> None:
+        self._idle = idle
+        self._questions = 0
+        self._asked_at = now
+        self._warn_at = now + max(longest - WARNING, longest / 2) if longest else None
+        self._end_at = now + longest if longest else None
+
+    def caller_spoke(self) -> None:
+        """The caller is there."""
+        self._questions = 0
+
+    def due_at(self, quiet_since: float | None) -> float | None:
+        """When the next step is due. ``quiet_since``: when both fell silent; None: one speaks, or is about to."""
+        times = [self._warn_at if self._warn_at is not None else self._end_at]
+        if self._idle and quiet_since is not None:
+            times.append(max(quiet_since, self._asked_at) + self._idle)
+        return min((at for at in times if at is not None), default=None)
+
+    def step(self, quiet_since: float | None, now: float) -> Step | None:
+        """The step that is due, which is taken hereby."""
+        if self._end_at is not None and now >= self._end_at:
+            self._end_at = self._warn_at = None
+            self._idle = 0.0
+            return Step.TIME_UP
+        if self._warn_at is not None and now >= self._warn_at:
+            self._warn_at = None
+            return Step.WARN
+        if not self._idle or quiet_since is None or now < max(quiet_since, self._asked_at) + self._idle:
+            return None
+        self._asked_at = now
+        self._questions += 1
+        if self._questions <= QUESTIONS:
+            return Step.ASK
+        self._idle = 0.0
+        return Step.GIVE_UP

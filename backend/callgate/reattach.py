@@ -1,0 +1,79 @@
+"""Calls whose process died, and which Twilio still has on the line: they are fetched back.
+
+Such a call comes back by itself when its TwiML goes on to ``/call-interrupted``; this is the second way, for those that
+did not. Twilio is asked over its REST API, and told to connect the call anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from twilio.base.exceptions import TwilioException
+from twilio.rest import Client
+
+from .errors import StoreError
+from .ledger import Ledger
+from .store import Store
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
+LOOK_EVERY = 60 * SECONDS
+
+
+class Reattach:
+    """Looks for abandoned calls while the service runs. ``client``: None where the settings allow no REST request.
+
+    ``twiml``: what connects a call that is taken up again.
+    """
+
+    def __init__(self, store: Store, ledger: Ledger, client: Client | None, twiml: Callable[[str], str]) -> None:
+        self._store, self._ledger, self._client, self._twiml = store, ledger, client, twiml
+        self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Reattach:
+        if self._client is not None:
+            self._task = asyncio.create_task(self._run(self._client))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _run(self, client: Client) -> None:
+        await asyncio.sleep(COME_BACK_BY_THEMSELVES)
+        while True:
+            try:
+                for call in await self._store.abandoned():
+                    if await self._store.claim(call.call_sid, call.process):
+                        self._claimed.add(call.call_sid)
+            except StoreError as exc:
+                log.debug("Abandoned calls can't be looked for: %s", exc)
+            for call_sid in list(self._claimed):
+                await self._fetch_back(client, call_sid)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _fetch_back(self, client: Client, call_sid: str) -> None:
+        try:
+            status = await asyncio.to_thread(self._reconnect, client, call_sid)
+        except (TwilioException, OSError) as exc:
+            log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, exc)
+            return
+        self._claimed.discard(call_sid)
+        if status == "in-progress":
+            log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)
+        else:
+            self._ledger.call_over(call_sid, status)
+
+    def _reconnect(self, client: Client, call_sid: str) -> str:
+        """The call's status; one that is in progress is connected anew."""
+        context = client.calls(call_sid)
+        status = str(context.fetch().status)
+        if status == "in-progress":
+            context.update(twiml=self._twiml(call_sid))
+        return status

@@ -1,0 +1,46 @@
+"""A model that fails in the same way again and again, at every event there is."""
+
+from __future__ import annotations
+
+import pytest
+from fake_openai import At, Close, FakeOpenAI, Faults, Reset, Script, Send, say, tone
+from relayed import meets_the_safety_net
+from service import config_for, running
+
+GREETING = tone(0.6, 440)
+ANSWER = tone(0.4, 660)
+WORDS = tone(0.5, 300)
+PAUSE = b"\xff" * 8000
+
+pytestmark = pytest.mark.usefixtures("no_backoff")
+
+EVENTS = [
+    "session.created", "session.updated", "response.created", "response.output_item.added",
+    "conversation.item.added", "response.content_part.added", "response.output_audio.delta",
+    "response.output_audio_transcript.delta", "response.output_audio.done", "response.done",
+    "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped", "input_audio_buffer.committed",
+]  # fmt: skip
+DOWNFALLS = {
+    "close": Close(1011, "internal error"),
+    "reset": Reset(),
+    "garbage": Send("}{"),
+    "binary": Send(b"\x00\x01"),
+    "no object": Send("[]"),
+    "wrong shape": Send('{"type":"response.output_audio.delta","delta":5}'),
+}
+
+
+@pytest.mark.parametrize("downfall", DOWNFALLS)
+@pytest.mark.parametrize("event", EVENTS)
+async def test_a_model_that_fails_at_any_event_leads_the_caller_into_the_safety_net(tmp_path, log, event, downfall):
+    script = Script((say(GREETING), say(ANSWER)))
+    async with (
+        FakeOpenAI(script, Faults(at=(At(event, DOWNFALLS[downfall]),)), api_key="sk-test") as fake,
+        running(config_for(fake.url, tmp_path)) as service,
+    ):
+        call = await service.call()
+        async with service.stream(call) as line:
+            await line.say(WORDS + PAUSE)
+            assert await line.closed() == 1011
+        await meets_the_safety_net(service, log, call)
+        await fake.all_closed()
