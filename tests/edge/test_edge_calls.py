@@ -9,19 +9,20 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
 from callgate.phone.call import place_call, place_calls
 from callgate.phone.faults import Faults
 from callgate.phone.options import Address, PhoneOptions
-from callgate.phone.script import Hold, Interrupt, Say
+from callgate.phone.script import Hold, Interrupt, Say, Wait
 from callgate.phone.signing import sign_as_https, sign_nothing, sign_wrongly
 from callgate.phone.timeline import Event
 from callgate.phone.voices import each_its_own
 from callgate.phone.wav import read_ulaw
-from local_edge import LOOPBACK, LocalEdge
+from fake_openai import FakeOpenAI, Script, say, tone
+from local_edge import LOOPBACK, LocalEdge, free_ports
 from serve_process import Backend, backend
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ async def test_an_upgrade_that_is_not_twilios_is_refused_through_the_edge_as_twi
     report = await place_call(place.call(Hold(), faults=Faults(sign_upgrade=sign)))
     assert 31920 in report.codes
     assert any("403" in error.reason for error in report.errors)
-    assert "Attempting to connect" not in place.backend.log
+    assert "Stream started" not in place.backend.log
 
 
 async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
@@ -94,13 +95,58 @@ async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
     assert report.kept, report.promises
 
 
-async def test_a_backend_that_is_killed_in_mid_call_leaves_the_caller_with_an_apology_not_with_silence(place):
+async def test_a_backend_that_is_killed_and_stays_away_leaves_the_caller_with_an_apology_not_with_silence(place):
     def kill(event: Event) -> None:
         if event.kind == "first audio":
             place.backend.process.kill()
 
     report = await place_call(place.call(Hold(), on_event=kill))
-    assert report.verbs == ("Connect", "Redirect", "Say", "Hangup")
+    waited = ("Say", "Pause", "Redirect")
+    asked = report.verbs.count("Pause")
+    assert report.verbs == ("Connect", "Redirect", *waited * asked, "Say", "Hangup")
+    assert asked > 3
+
+
+async def test_a_backend_that_is_killed_in_mid_sentence_comes_back_and_goes_on_where_it_was_cut_off(
+    beside: Beside, edge: LocalEdge, tmp_path: Path
+) -> None:
+    words = [f"word{number}" for number in range(60)]  # ten a second
+    long, short = say(tone(6.0, 440), " ".join(words)), say(tone(0.6, 660), "As I was saying.")
+    port = free_ports(1)[0]
+    async with FakeOpenAI(api_key=None) as model:
+        model.script = Script(after=lambda turn: long if len(model.connections) == 1 else short)
+        settings = {"DOMAIN": edge.domain, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "PORT": str(port)}
+        settings |= {"OPENAI_REALTIME_URL": model.url}
+        async with backend(tmp_path, **settings) as first, AsyncExitStack() as second:
+            await first.reads("listening on")
+            other = second.enter_context(beside(port))
+
+            async def supervise() -> None:
+                await asyncio.sleep(3.0)  # of the agent's six
+                first.process.kill()
+                await first.process.wait()
+                await second.enter_async_context(backend(tmp_path, **settings))
+
+            supervised: list[asyncio.Task[None]] = []
+
+            def on_event(event: Event) -> None:
+                if event.kind == "first audio" and not supervised:
+                    supervised.append(asyncio.create_task(supervise()))
+
+            place = Place(other, first)
+            report = await place_call(place.call(Wait(9.0), on_event=on_event))
+            await asyncio.gather(*supervised)
+        await model.all_closed()
+    assert report.verbs[0] == report.verbs[-1] == "Connect"
+    assert "Pause" in report.verbs  # nginx had the caller wait
+    told = [event["item"]["content"][0]["text"] for event in model.events("conversation.item.create")]
+    assert len(told) == 1
+    heard = told[0].split()
+    assert heard == words[: len(heard)]
+    assert 15 <= len(heard) <= 32  # what was on record of three seconds: the last second may not have been written
+    (back,) = model.events("response.create")[1:]
+    assert "cut off" in back["response"]["instructions"]
+    assert tone(0.6, 660) in report.heard
 
 
 @pytest.fixture

@@ -123,9 +123,9 @@ def test_debians_nginx_gets_what_it_understands(tmp_path: Path) -> None:
     assert check(tmp_path / "state", EDGE_NGINX=nginx, EDGE_BACKEND="backend:8765").returncode == 0
     conf = rendered(tmp_path / "state")
     assert " ssl http2;" in conf
-    assert "server backend:8765;" in conf
+    assert "server backend:8765 fail_timeout=2s;" in conf
     assert "ssl_ecdh_curve X25519:prime256v1:secp384r1;" in conf
-    for newer in ("http2 on", "resolve", "ssl_certificate_cache"):
+    for newer in ("http2 on", " resolve", "ssl_certificate_cache"):
         assert newer not in conf
 
 

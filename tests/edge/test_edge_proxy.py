@@ -108,28 +108,52 @@ def test_answers_carry_the_security_headers_and_no_version(edge: LocalEdge) -> N
     assert not re.search(r"[0-9]", ask(edge, "GET", "/metrics").headers["server"])
 
 
+def asked_to_wait(answer: Answer) -> str | None:
+    """Where Twilio is to ask again; None where the answer is another than to wait."""
+    document = ET.fromstring(answer.body)
+    if [verb.tag for verb in document] != ["Say", "Pause", "Redirect"]:
+        return None
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/xml")
+    return document.findtext("./Redirect")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted"])
-def test_caller_hears_an_apology_when_the_backend_is_down(beside: Beside, nobody: int, method: str, path: str) -> None:
+@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted?resumed=2"])
+def test_caller_is_asked_to_wait_while_the_backend_is_down_and_then_hears_an_apology(
+    beside: Beside, nobody: int, method: str, path: str
+) -> None:
     with beside(nobody) as edge:
-        assert_is_twiml(ask(edge, method, path), twiml.apologise(None))
+        asked, address = 0, path
+        while (again := asked_to_wait(answer := ask(edge, method, address))) is not None:
+            asked, address = asked + 1, again
+            resumed = "2" if "resumed" in path else "0"
+            assert again == f"{path.partition('?')[0]}?resumed={resumed}&waited={asked}"
+    assert 5 <= asked <= 10  # of some three seconds each
+    assert_is_twiml(answer, twiml.apologise(None))
 
 
-def test_caller_is_put_through_when_the_backend_is_down(beside: Beside, nobody: int) -> None:
+@pytest.mark.parametrize("query", ["waited=99", "waited=", "waited=-1", "waited=%27", "resumed=x&waited=9"])
+def test_a_wait_that_was_never_asked_for_is_none(beside: Beside, nobody: int, query: str) -> None:
+    with beside(nobody) as edge:
+        again = asked_to_wait(ask(edge, "POST", f"/call-interrupted?{query}"))
+    assert again in (None, "/call-interrupted?resumed=0&waited=1")
+
+
+def test_caller_is_put_through_when_the_backend_stays_down(beside: Beside, nobody: int) -> None:
     with beside(nobody, FALLBACK_DIAL="+1 (555) 123-0000") as edge:
-        answer = ask(edge, "POST", "/incoming-call")
+        answer = ask(edge, "POST", "/incoming-call?waited=8")
     assert_is_twiml(answer, twiml.apologise(HUMAN))
     assert HUMAN.encode() in answer.body
 
 
-def test_caller_hears_an_apology_when_the_backend_fails(beside: Beside) -> None:
+def test_caller_is_asked_to_wait_when_the_backend_fails(beside: Beside) -> None:
     with contextlib.closing(Backend(failing)) as backend, beside(backend.port) as edge:
-        assert_is_twiml(ask(edge, "POST", "/incoming-call"), twiml.apologise(None))
+        assert asked_to_wait(ask(edge, "POST", "/incoming-call"))
 
 
-def test_caller_hears_an_apology_before_twilio_gives_up_on_a_silent_backend(beside: Beside, silent: int) -> None:
+def test_caller_is_asked_to_wait_before_twilio_gives_up_on_a_silent_backend(beside: Beside, silent: int) -> None:
     with beside(silent) as edge:
-        assert_is_twiml(ask(edge, "POST", "/incoming-call"), twiml.apologise(None))
+        assert asked_to_wait(ask(edge, "POST", "/incoming-call"))
         wait_for(lambda: len(log_lines(edge)) == 1)
         [line] = log_lines(edge)
     assert (line["status"], line["upstream_status"]) == (200, "504")

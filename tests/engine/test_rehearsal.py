@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from callgate.phone.script import Hold, Say
+from callgate.phone.script import Hold, Say, Wait
 from callgate.phone.timeline import Event
 from cryptography.x509.oid import NameOID
 from engine.bundle import ROOT, Bundle, note
 from engine.line import WORDS, Line
 
 SERVICES = ("nginx", "certbot", "backend")
-FALLBACK = ("Say", "Hangup")
+WAIT = ("Say", "Pause", "Redirect")
 NORMAL = ("Connect", "Redirect")
 
 
@@ -90,20 +90,37 @@ async def test_a_certbot_that_is_restarted_and_one_that_is_replaced_are_not_noti
     assert report.kept, report.promises
 
 
-async def test_a_backend_that_is_killed_in_mid_call_leaves_its_caller_with_an_apology_not_with_silence(line):
-    on_event, killed = when("first audio", lambda: line.bundle.compose("kill", "backend"))
-    report = await line.call(Hold(), on_event=on_event)
+async def test_a_backend_that_is_killed_in_mid_call_and_comes_back_takes_the_call_up_again(line):
+    def kill() -> None:
+        line.bundle.compose("kill", "backend")
+        line.bundle.compose("up", "--detach", "backend")
+
+    on_event, killed = when("first audio", kill)
+    report = await line.call(Wait(12.0), on_event=on_event)
     await asyncio.gather(*killed)
-    assert report.verbs == ("Connect", "Redirect", "Say", "Hangup")
+    asked = report.verbs.count("Pause")
+    assert report.verbs == ("Connect", "Redirect", *WAIT * asked, "Connect", "Redirect")[: len(report.verbs)]
+    assert asked >= 1
+    assert len(report.stream_sids) == 2
+    note(f"backend killed in mid-call: asked to wait {asked} times, then connected again")
     line.bundle.up("backend")
 
 
-def test_while_the_backend_is_down_a_caller_hears_an_apology_and_nginx_is_never_touched(line):
+async def test_a_backend_that_stays_away_leaves_its_caller_with_an_apology_not_with_silence(line):
+    on_event, killed = when("first audio", lambda: line.bundle.compose("kill", "backend"))
+    report = await line.call(Hold(), on_event=on_event)
+    await asyncio.gather(*killed)
+    asked = report.verbs.count("Pause")
+    assert report.verbs == ("Connect", "Redirect", *WAIT * asked, "Say", "Hangup")
+    line.bundle.up("backend")
+
+
+def test_while_the_backend_is_down_a_caller_is_asked_to_wait_and_nginx_is_never_touched(line):
     before = line.bundle.inspect("nginx")["State"]["StartedAt"]
     line.bundle.compose("kill", "backend")
     for path in ("/incoming-call", "/call-interrupted"):
         answer = line.webhook(path)
-        assert (answer.status, answer.content_type, answer.verbs) == (200, "text/xml", FALLBACK)
+        assert (answer.status, answer.content_type, answer.verbs) == (200, "text/xml", WAIT)
         note(f"backend killed: {path} answered in {answer.seconds * 1000:.0f} ms")
 
     line.bundle.compose("up", "--detach", "backend")
