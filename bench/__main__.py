@@ -1,0 +1,147 @@
+"""``bench/run``: see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import cast
+
+import uvloop
+from callgate.errors import CallgateError
+
+from . import machine
+from .bench import Bench, Options
+from .contenders import CONTENDERS, GENERATOR_CORE
+from .model import Load
+from .parts import ONCE, ROUNDS
+from .report import Figures, render, targets
+
+MOST = 10_000  # of anything that is asked for
+SEVERAL = "NAME,…"
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. 0 when all was measured, 1 when something could not be, 130 after Ctrl-C."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    bench = Bench(
+        Options(
+            parts=options.only or (*ROUNDS, *ONCE),
+            contenders=options.contenders,
+            loads=options.loads,
+            calls=options.calls,
+            rounds=options.rounds,
+            seconds=options.seconds,
+            callgate_path=options.callgate_path,
+        )
+    )
+    try:
+        uvloop.run(_run(bench))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("\nended; nothing is left running", file=sys.stderr)
+        return 130
+    _tell(bench, write=not (options.only or options.contenders or options.no_write or bench.failures))
+    return 1 if bench.failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench/run", description="What a call costs, of callgate and of references.")
+    parts = {**ROUNDS, **ONCE}
+    loads = {load.value: load for load in (Load.ECHO, Load.TALK)}
+    parser.add_argument("--only", type=_names(parts), metavar=SEVERAL, help=f"of {', '.join(parts)} (all)")
+    contenders = ", ".join(CONTENDERS)
+    parser.add_argument(
+        "--contenders", type=_names(CONTENDERS), metavar=SEVERAL, help=f"of {contenders} (each part's own)"
+    )
+    parser.add_argument(
+        "--loads",
+        type=lambda text: tuple(loads[name] for name in _names(loads)(text)),
+        default=tuple(loads.values()),
+        metavar=SEVERAL,
+        help="of echo, talk (both)",
+    )
+    parser.add_argument("--calls", type=_number(int), default=30, help="for the parts with few calls (30)")
+    parser.add_argument("--rounds", type=_number(int), default=3, help="(3)")
+    parser.add_argument("--seconds", type=_number(float), default=4.0, help="of one look (4)")
+    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
+    parser.add_argument(
+        "--no-write", action="store_true", help="leave RESULTS.md as it is (which only a run of everything writes)"
+    )
+    return parser
+
+
+def _names(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Read names with commas between."""
+
+    def read(text: str) -> tuple[str, ...]:
+        for name in (names := tuple(text.split(","))):
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"there is no {name!r}: there are {', '.join(known)}")
+        return names
+
+    return read
+
+
+def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Read a number above zero."""
+
+    def read(text: str) -> float:
+        try:
+            if 0 < (value := kind(text)) < MOST:
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and {MOST}")
+
+    return read
+
+
+async def _run(bench: Bench) -> None:
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, cast(asyncio.Task[None], asyncio.current_task()).cancel
+    )
+    os.sched_setaffinity(0, {GENERATOR_CORE})
+    for round in range(bench.options.rounds):
+        for part in bench.options.parts:
+            if part in ROUNDS:
+                await _measure(bench, part, ROUNDS[part](bench, round))
+    for part in bench.options.parts:
+        if part in ONCE:
+            await _measure(bench, part, ONCE[part](bench))
+
+
+async def _measure(bench: Bench, part: str, measuring: Awaitable[None]) -> None:
+    """Measure a part; where that fails, say so and go on with the next."""
+    try:
+        await measuring
+    except Exception as error:
+        cause = _first(error)
+        if not isinstance(cause, CallgateError | OSError):
+            raise
+        bench.failures.append(f"{part}: {str(cause) or type(cause).__name__}")
+        print(f"bench: {bench.failures[-1]}", file=sys.stderr, flush=True)
+
+
+def _first(error: BaseException) -> BaseException:
+    """What a task group's error is about."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _tell(bench: Bench, *, write: bool) -> None:
+    """Print what the figures say of the targets; and write them all down."""
+    print("\n".join(targets(Figures(bench.rows))))
+    if write:
+        RESULTS.write_text(render(bench.rows, machine.describe()))
+        print(f"written: {RESULTS}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The relays that are compared, and how each is started: a process of its own, pinned to one core.
+
+The generator and the model are one process, on the other core, so that one clock times both hops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import ssl
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, cast
+
+import psutil
+from local_program import LOOPBACK, Program, clean_environ, free_ports, port_answers
+
+from .clocks import cpu_seconds
+
+AUTH_TOKEN = "0123456789abcdef0123456789abcdef"
+DOMAIN = "callgate.example"
+BASE_URL = f"https://{DOMAIN}"
+
+RELAYS = Path(__file__).resolve().parent / "relays"
+CORES = sorted(os.sched_getaffinity(0))
+RELAY_CORE = CORES[0]
+GENERATOR_CORE = CORES[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A relay. ``webhooks``: a call begins with one, as callgate's does; the others only have their stream."""
+
+    name: str
+    about: str
+    program: tuple[str, ...] = ()  # of a reference: its file in relays/, and options
+    environ: Mapping[str, str] = field(default_factory=dict)
+    webhooks: bool = False
+
+    def argv(self, port: int, model_url: str) -> list[str]:
+        """How it is started."""
+        if self.webhooks:
+            return [sys.executable, "-m", "callgate", "serve", "--env-file", os.devnull]
+        file, *options = self.program
+        return [sys.executable, str(RELAYS / file), str(port), model_url, *options]
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        Contender("callgate", "the full product, as `callgate serve` runs it", webhooks=True),
+        Contender("callgate-ordinary", "the same on the ASGI path", environ={"FAST_LANE": "off"}, webhooks=True),
+        Contender(
+            "fastapi", "FastAPI under uvicorn, in the usual sample's shape, without marks", ("fastapi_sample.py",)
+        ),
+        Contender("fastapi-marks", "the same, with a mark behind each delta", ("fastapi_sample.py", "--marks")),
+        Contender("fastapi-asyncio", "fastapi without uvloop", ("fastapi_sample.py", "--asyncio")),
+        Contender("quart", "plain Quart under Hypercorn", ("quart_plain.py",)),
+        Contender("floor", "picows on both sides, no framework, no turn-taking", ("floor.py",)),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where calls come in: at the relay itself, or at an nginx before it. ``tls``: whom to trust there."""
+
+    webhook_url: str
+    stream_url: str  # without the path
+    tls: ssl.SSLContext | None = None
+
+
+class Relay:
+    """A contender's process, while the context lasts. ``callgate_path``: the folder to import callgate from."""
+
+    def __init__(
+        self,
+        contender: Contender,
+        model_url: str,
+        *,
+        callgate_path: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.contender = contender
+        (self.port,) = free_ports(1)
+        self._model_url = model_url
+        self._folder = tempfile.TemporaryDirectory(prefix="callgate-bench-")
+        self._log = Path(self._folder.name) / "relay.log"
+        self._environ = {**self._settings(callgate_path), **contender.environ, **(environ or {})}
+
+    def _settings(self, callgate_path: str | None) -> dict[str, str]:
+        settings = clean_environ()
+        if path := callgate_path or os.environ.get("PYTHONPATH"):
+            settings["PYTHONPATH"] = path
+        if self.contender.webhooks:
+            settings |= {
+                "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+                "BASE_URL": BASE_URL,
+                "PORT": str(self.port),
+                "OPENAI_REALTIME_URL": self._model_url,
+                "MAX_CALLS": "2000",
+                "DRAIN_SECONDS": "0",
+                "DATA_DIR": str(Path(self._folder.name) / "data"),
+            }
+        return settings
+
+    async def __aenter__(self) -> Self:
+        # The kernel ends it where we were killed ourselves.
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "taskset",
+            "-c",
+            str(RELAY_CORE),
+            *self.contender.argv(self.port, self._model_url),
+        ]
+        self._program = Program(self.contender.name, argv, environ=self._environ, stdout=self._log, stderr=self._log)
+        try:
+            await asyncio.to_thread(self._program.wait_until, lambda: port_answers(self.port))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        # In a thread: its last calls are with us. It goes on to its end when this task is cancelled.
+        await asyncio.shield(asyncio.to_thread(self._stop))
+
+    def _stop(self) -> None:
+        try:
+            self._program.stop()
+        finally:
+            self._folder.cleanup()
+
+    def kill(self) -> None:
+        """Have no patience with it at the end."""
+        self._program.send(signal.SIGKILL)
+
+    @property
+    def door(self) -> Door:
+        """Where it takes calls itself."""
+        return Door(f"http://{LOOPBACK}:{self.port}/incoming-call", f"ws://{LOOPBACK}:{self.port}")
+
+    @property
+    def pid(self) -> int:
+        """Its process, which has no children."""
+        return self._program.pid
+
+    def cpu_seconds(self) -> float:
+        """The CPU time it has used, in s."""
+        return cpu_seconds(self.pid)
+
+    def memory(self) -> int:
+        """The bytes of memory that are its alone (USS)."""
+        return cast(int, psutil.Process(self.pid).memory_full_info().uss)
+
+    def last_words(self) -> str:
+        """The end of what it logged."""
+        return "\n".join(f"  {line}" for line in self._log.read_text(errors="replace").splitlines()[-8:])

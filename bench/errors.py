@@ -1,0 +1,11 @@
+"""What can go wrong while measuring."""
+
+from callgate.errors import CallgateError
+
+
+class BenchError(CallgateError):
+    """Something could not be measured."""
+
+
+class CallRefused(BenchError):
+    """A relay did not take a call."""

@@ -1,0 +1,137 @@
+"""Callers who speak over the agent at random moments: how soon it is silenced, and whether the model is told the truth.
+
+Each caller asks, is answered at length, speaks over that answer, is answered again, and so on. What the model was told
+(``audio_end_ms``) is compared with the recording of what the caller heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from callgate.linecheck.protocol import Turn
+from callgate.linecheck.response import Answer, Pace, Speech
+from callgate.phone.script import Interrupt, Say, Step
+from fake_openai import Connection, Event, FakeOpenAI, Faults, Script
+
+from . import hearing
+from .hearing import noise
+from .place import Call, Tls, in_own_place, lateness, left_open, open_things, place
+
+SECONDS = 1.0
+EACH = 20  # interruptions a call, about
+ANSWER = 5 * SECONDS
+WORDS = 0.3 * SECONDS
+EARLIEST, LATEST = 0.05 * SECONDS, 2.5 * SECONDS  # into the agent's speech
+LATE_DELTAS = 3  # that come after a response was cancelled
+STAGGER = 0.13 * SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One interruption. ``told_ms``: what the model was told the caller heard; ``played_ms``: what was played."""
+
+    clear_ms: float | None  # from the model's speech_started to the clear at the phone; None: no clear came
+    told_ms: float
+    played_ms: float
+    played_after: int  # bytes of the cut item, or of any before it, that were played after the clear
+
+    @property
+    def error_ms(self) -> float:
+        """How far the model's belief is from what was heard."""
+        return self.told_ms - self.played_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the calls came to."""
+
+    cuts: tuple[Cut, ...]
+    asked: int  # interruptions that the callers made
+    violations: tuple[str, ...]
+    left: tuple[str, ...]
+    late_ms: float  # how late this process was at worst, by which much the phone's playing was late too
+
+
+async def interrupt(tls: Tls, count: int, at_once: int, seed: int) -> Outcome:
+    """Make so many interruptions, spread over calls that run at the same time."""
+    shares = [len(range(number, count, at_once)) for number in range(at_once)]
+    shares = [share for share in shares if share]
+    await in_own_place(_call(tls, (seed, 0), 1, 0.0))  # whatever is opened once is open now
+    before = open_things()
+    async with lateness() as late:
+        calls = [
+            asyncio.ensure_future(in_own_place(_call(tls, (seed, number), share, number * STAGGER)))
+            for number, share in enumerate(shares, 1)
+        ]
+        done = await asyncio.gather(*calls)
+    # Not earlier: it takes long, and would have made the phones of the other calls late.
+    return Outcome(
+        cuts=tuple(cut for call, fake in done for cut in _cuts(call, fake)),
+        asked=sum(utterance.interrupts for call, _ in done for utterance in call.report.utterances),
+        violations=tuple(violation for _, fake in done for violation in fake.violations),
+        left=(*(what for call, _ in done for what in call.left), *await left_open(before)),
+        late_ms=late() * 1000,
+    )
+
+
+async def _call(tls: Tls, seed: tuple[int, int], count: int, delay: float) -> tuple[Call, FakeOpenAI]:
+    await asyncio.sleep(delay)
+    chance = random.Random(repr(seed))
+    pace = Pace(delta_ms=chance.choice((20, 60, 200, 400)), times=chance.uniform(2.0, 11.0))
+
+    def answer(turn: Turn) -> Answer:
+        return Answer((Speech(noise((*seed, 1, turn.number), ANSWER), "And so on, and so on."),))
+
+    steps: list[Step] = [Say(noise((*seed, 0), WORDS), "question")]
+    steps += [
+        Interrupt(noise((*seed, 2, number), WORDS), "interruption", chance.uniform(EARLIEST, LATEST))
+        for number in range(count)
+    ]
+    fake = FakeOpenAI(Script(after=answer, pace=pace), Faults(late_deltas=LATE_DELTAS))
+    async with place(tls, fake) as here:
+        return await here.call(*steps, max_seconds=30 * SECONDS + 5 * SECONDS * count), fake
+
+
+def _cuts(call: Call, fake: FakeOpenAI) -> Iterator[Cut]:
+    """Every interruption that the model was told of, in order."""
+    connection = fake.connections[0]
+    clears = [event.at + call.zero for event in call.report.events if event.kind == "clear"]
+    started = _times(connection, "input_audio_buffer.speech_started")
+    for received in fake.events_received:
+        told = received.event
+        if told.get("type") != "conversation.item.truncate":
+            continue
+        began = max((at for at in started if at <= received.at), default=received.at)
+        clear = next((at for at in clears if at >= began), None)
+        yield _cut(call, _audio_of(connection, told["item_id"]), told, began, clear)
+
+
+def _cut(call: Call, audio: bytes, told: Event, began: float, clear: float | None) -> Cut:
+    recording = call.report.heard
+    at, played = hearing.find(audio, recording)
+    return Cut(
+        clear_ms=None if clear is None else (clear - began) * 1000,
+        told_ms=told["audio_end_ms"],
+        played_ms=hearing.milliseconds(played),
+        played_after=hearing.bytes_of(audio, recording[at + played :]),
+    )
+
+
+def _audio_of(connection: Connection, item_id: str) -> bytes:
+    """What was sent of an item, without what was sent of it again after it had been cancelled."""
+    return b"".join(
+        base64.b64decode(event["delta"])
+        for event in connection.sent
+        if event["type"] == "response.output_audio.delta"
+        and event["item_id"] == item_id
+        and not event["event_id"].startswith("event_late")
+    )
+
+
+def _times(connection: Connection, type: str) -> list[float]:
+    pairs = zip(connection.sent, connection.sent_at, strict=True)
+    return [at for event, at in pairs if event["type"] == type]

@@ -1,0 +1,87 @@
+"""Where a call's model may go wrong, and how. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fake_openai import Action, At, Close, Event, Hang, Reset, Send, error_event
+
+DELTAS: Final = ("response.output_audio.delta", "response.output_audio_transcript.delta")
+# Told in each turn, and acted on in none but for what the first turn shows of it.
+DETAILS: Final = frozenset(
+    {
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.content_part.done",
+        "response.output_audio_transcript.delta",
+        "response.output_audio_transcript.done",
+        "response.function_call_arguments.delta",
+        "conversation.item.input_audio_transcription.delta",
+        "conversation.item.done",
+    }
+)
+PHASES: Final = ("opening", "greeting", "answer", "second answer", "goodbye")
+
+# What happens at a point, in order; after a hang, nothing more.
+KINDS: Final[dict[str, tuple[Action, ...]]] = {
+    "close": (Close(1011, "internal error"),),
+    "reset": (Reset(),),
+    "hang": (Hang(),),
+    "garbage": (Send("}{"),),
+    "error": (Send(error_event("server_error")),),  # the session outlives it
+    "expired": (Send(error_event("session_expired")), Close(1001, "Your session hit the maximum duration.")),
+    "quota": (Send(error_event("insufficient_quota")), Hang()),  # another try can't help
+}
+FATAL: Final = frozenset({"quota"})
+USUAL_KINDS: Final = ("close", "reset", "hang", "garbage", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The ``nth`` server event of a type in a turn; turn 0 is what comes before the first response."""
+
+    turn: int
+    event: str
+    nth: int
+
+    def __str__(self) -> str:
+        phase = PHASES[self.turn] if self.turn < len(PHASES) else f"turn {self.turn}"
+        return f"{phase}: {self.event}" + (f" {self.nth}" if self.nth > 1 else "")
+
+    @property
+    def is_detail(self) -> bool:
+        """Whether an earlier turn has the same event, which says as much."""
+        return self.turn > 1 and self.event in DETAILS
+
+    def at(self, action: Action) -> At:
+        """What makes the fake act there."""
+        return At(self.event, action, self.nth, self.turn)
+
+
+def points_of(sent: Iterable[Event]) -> list[Point]:
+    """Every point of an undisturbed call, in order; of the deltas of a turn the first, the middle and the last.
+
+    How many deltas an interrupted response comes to is chance: there, the middle and the last are the second.
+    """
+    points: list[Point] = []
+    turn, counts, cancelled = 0, Counter[str](), set[int]()
+    for event in sent:
+        kind = event["type"]
+        if kind == "response.created":
+            turn += 1
+            counts.clear()
+        if kind == "response.done" and event["response"]["status"] == "cancelled":
+            cancelled.add(turn)
+        counts[kind] += 1
+        points.append(Point(turn, kind, counts[kind]))
+    return [point for point in points if point.event not in DELTAS or _is_kept(point, points, cancelled)]
+
+
+def _is_kept(point: Point, points: Sequence[Point], cancelled: set[int]) -> bool:
+    if point.turn in cancelled:
+        return point.nth <= 2
+    last = max(other.nth for other in points if (other.turn, other.event) == (point.turn, point.event))
+    return point.nth in (1, (last + 1) // 2, last)

@@ -1,0 +1,126 @@
+"""The call that is played again and again: a caller with a script, and a model that listens, answers, and remembers.
+
+    agent   greets                                    turn 1
+    caller  asks
+    agent   answers at length                         turn 2
+    caller  interrupts
+    agent   answers that                              turn 3
+    caller  says goodbye
+    agent   says goodbye, and asks to hang up         turn 4
+
+A model that was lost is followed by another, which knows only what it is told: the history that is given to it as
+items. It then goes on as a good model would: it answers what the caller said last, or takes its own words up again.
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from callgate.linecheck.protocol import Turn
+from callgate.linecheck.response import Answer, FunctionCall, Pace, Speech
+from callgate.phone.script import Hold, Interrupt, Say, Step
+from fake_openai import Connection, Event, Script
+
+from .hearing import Sentence, bytes_of, noise
+
+SECONDS = 1.0
+PACE = Pace(delta_ms=200, times=4.0)  # so that the long answer is still being made when the caller interrupts it
+INTERRUPTED_AFTER = 0.3 * SECONDS
+RECOGNISED = 400  # bytes of an utterance, by which the model knows it
+
+
+class Scene:
+    """The sentences of one call, which no other call has: ``number`` makes them."""
+
+    def __init__(self, number: int) -> None:
+        def sentence(place: int, seconds: float, text: str, *, leaves_turn: bool = True) -> Sentence:
+            return Sentence(text, noise((number, place), seconds), leaves_turn)
+
+        self.question = sentence(0, 0.4, "Where is my parcel?")
+        self.interruption = sentence(1, 0.4, "No, the other one.")
+        self.farewell = sentence(2, 0.4, "Thank you, goodbye.")
+        self.greeting = sentence(3, 0.4, "Hello, this is the parcel service.")
+        self.answer = sentence(4, 4.0, "Your parcel left the harbour on Monday, and it came to the depot on Tuesday.")
+        self.other_answer = sentence(5, 0.6, "The other one is at the post office.")
+        self.goodbye = sentence(6, 0.6, "Goodbye, and thank you for your call.", leaves_turn=False)
+        self.taken_up = sentence(7, 0.6, "As I was saying.")
+
+    @property
+    def said_by_agent(self) -> tuple[Sentence, ...]:
+        """All that the agent may say."""
+        return self.greeting, self.answer, self.other_answer, self.goodbye, self.taken_up
+
+    @property
+    def said_by_caller(self) -> tuple[Sentence, ...]:
+        """All that the caller says."""
+        return self.question, self.interruption, self.farewell
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What the caller does. It never hangs up: that is for the agent, which said goodbye."""
+        return (
+            Say(self.question.audio, "question"),
+            Interrupt(self.interruption.audio, "interruption", INTERRUPTED_AFTER),
+            Say(self.farewell.audio, "farewell"),
+            Hold(),
+        )
+
+    @property
+    def short_steps(self) -> tuple[Step, ...]:
+        """The same for a caller in a hurry, who is greeted and says goodbye, which then is turn 2."""
+        return self.steps[-2:]
+
+    def script(self, connection: Connection) -> Script:
+        """What the model of this connection says."""
+        return Script(after=lambda turn: self._answer(turn, connection), transcript=self._transcript, pace=PACE)
+
+    def _answer(self, turn: Turn, connection: Connection) -> Answer:
+        words = self._transcript(turn.heard) if turn.heard else ""
+        if not words:
+            told = list(history(connection.received))
+            if not told:
+                return _say(self.greeting)
+            role, words = told[-1]
+            if role == "assistant":
+                return self._go_on(words)
+        match words:
+            case self.question.text:
+                return _say(self.answer)
+            case self.interruption.text:
+                return _say(self.other_answer)
+            case self.farewell.text:
+                return self._part()
+        return _say(self.taken_up)
+
+    def _go_on(self, said: str) -> Answer:
+        """Take up one's own words."""
+        if self.goodbye.text in said:
+            return Answer((FunctionCall("hang_up"),))
+        return self._part() if said and self.goodbye.text.startswith(said) else _say(self.taken_up)
+
+    def _part(self) -> Answer:
+        return Answer((_speech(self.goodbye), FunctionCall("hang_up")))
+
+    def _transcript(self, audio: bytes) -> str:
+        """The last sentence of the caller's that is in the audio, however little of it; "" where there is none."""
+        known = [each.text for each in self.said_by_caller if bytes_of(each.audio, audio) >= RECOGNISED]
+        return known[-1] if known else ""
+
+
+def history(received: list[Event]) -> Iterator[tuple[str, str]]:
+    """What a model was told of the conversation before it: role and text of each item, up to the first response."""
+    for event in received:
+        if event.get("type") == "response.create":
+            return
+        item = event.get("item", {})
+        if event.get("type") == "conversation.item.create" and item.get("type") == "message":
+            yield item["role"], " ".join(part["text"] for part in item["content"] if "text" in part)
+
+
+def _say(sentence: Sentence) -> Answer:
+    return Answer((_speech(sentence),))
+
+
+def _speech(sentence: Sentence) -> Speech:
+    return Speech(sentence.audio, sentence.text)

@@ -1,0 +1,126 @@
+"""The most calls that a relay serves without anybody noticing: bracketed, then bisected to within five percent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .contenders import Door, Relay
+from .errors import CallRefused
+from .rig import Rig
+from .window import Window
+
+SECONDS = 1.0
+FIRST_GUESS = 100  # calls
+FAR_STEP, CLOSE_STEP = 1.6, 1.1  # from one look to the next, while no limit is found: from nowhere, or from a guess
+ALMOST_BUSY = 0.95  # of the relay's core: no step goes beyond what that would bear
+NEAR = 1.05  # a bracket this narrow is the answer
+WARM_UP = 0.7 * SECONDS
+LOOK = 2 * SECONDS
+HALF_LOOK = 3 * SECONDS
+TIME_LEFT = 0.85  # of the relay's core: a look that failed with less than this used is taken again
+MOST_LOOKS = 14
+
+
+@dataclass(slots=True)
+class Search:
+    """Which number of calls to look at next. Pure. ``calls``: this one, until it is ``done``."""
+
+    calls: int
+    step: float = FAR_STEP  # the next one, while no bracket is found
+    good: int = 0  # the most that were well
+    bad: int = 0  # the fewest that were not, if any
+
+    @classmethod
+    def near(cls, guess: int | None) -> Search:
+        """From nowhere, or from what an earlier search found."""
+        return cls(guess, CLOSE_STEP) if guess else cls(FIRST_GUESS)
+
+    @property
+    def done(self) -> bool:
+        """Whether the bracket is narrow enough."""
+        return 0 < self.bad <= max(self.good + 1, self.good * NEAR)
+
+    def tell(self, well: bool, busy: float) -> None:
+        """How the calls were. ``busy``: the share of the relay's core that was used."""
+        if well:
+            self.good = self.calls
+        else:
+            self.bad = self.calls
+        if self.good and self.bad:
+            self.calls = (self.good + self.bad) // 2
+        elif self.bad:
+            self.calls = max(1, int(self.bad / self.step))
+            self.step = FAR_STEP
+        else:
+            # No step goes beyond what the core will bear; and none is too small.
+            step = min(self.step, max(CLOSE_STEP, ALMOST_BUSY / busy))
+            self.calls = max(self.good + 1, round(self.good * step))
+            self.step = FAR_STEP
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Relays with calls round them. Where there are several, the CPU time of the first is told."""
+
+    rig: Rig
+    relays: Sequence[Relay]
+    door: Door
+
+    def kill(self) -> None:
+        """Have no patience with the relays at the end: one that was overloaded recovers slowly."""
+        for relay in self.relays:
+            relay.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """The answer. ``half``: a look at half as many calls."""
+
+    calls: int
+    note: str
+    half: Window | None
+
+
+async def most_calls(
+    start: Callable[[], contextlib.AbstractAsyncContextManager[Trial]], guess: int | None = None
+) -> Most:
+    """Look for the limit of what ``start`` starts, first at ``guess`` calls, if an earlier search found that."""
+    search, note, half = Search.near(guess), "", None
+    async with contextlib.AsyncExitStack() as stack:
+        trial: Trial | None = None
+        for _ in range(MOST_LOOKS):
+            if trial is None:
+                trial = await stack.enter_async_context(start())
+            window = await look(trial, search.calls)
+            print(f"     {window or f'{search.calls} calls could not all be opened'}", flush=True)
+            well = window is not None and window.good
+            search.tell(well, window.busy if window is not None else 1.0)
+            if not well:
+                trial.kill()
+                await stack.aclose()
+                trial = None
+            if window is not None and window.generator_bound:
+                note = window.doubt
+                break
+            if search.done:
+                break
+        if search.good > 1:
+            half = await look(trial or await stack.enter_async_context(start()), search.good // 2, HALF_LOOK)
+    return Most(search.good, note, half)
+
+
+async def look(trial: Trial, calls: int, seconds: float = LOOK) -> Window | None:
+    """A look at so many calls; none where they can't all be opened. One more look, if the first one was unlucky."""
+    rig, relay = trial.rig, trial.relays[0]
+    try:
+        await rig.set_calls(relay, calls, trial.door)
+    except CallRefused:
+        return None
+    await asyncio.sleep(WARM_UP)
+    window = await rig.window(relay, seconds)
+    if window.good or window.busy > TIME_LEFT or window.generator_bound:
+        return window
+    return await rig.window(relay, seconds) if await rig.calm() else window

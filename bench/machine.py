@@ -1,0 +1,54 @@
+"""Where it was measured, and with what."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from .contenders import CORES, GENERATOR_CORE, RELAY_CORE
+
+PACKAGES = ("quart", "hypercorn", "uvloop", "picows", "websockets", "fastapi", "uvicorn")
+GIT_TIMEOUT = 10.0
+
+
+def describe() -> list[str]:
+    """A line for each fact."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    return [
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}",
+        f"{_cpu()}, {len(CORES)} cores; Linux {platform.release()}",
+        f"Python {platform.python_version()}, {versions}",
+        f"relay on core {RELAY_CORE}, generator, model and nginx on core {GENERATOR_CORE}"
+        + (" (the same: the figures below are not comparable)" if RELAY_CORE == GENERATOR_CORE else ""),
+    ]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _revision() -> str:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=GIT_TIMEOUT,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"

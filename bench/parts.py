@@ -1,0 +1,263 @@
+"""The parts of a run. Those in `ROUNDS` are repeated, with all contenders in each round; those in `ONCE` are not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+from .bench import Bench
+from .contenders import CONTENDERS, Relay
+from .edge import Edge, Trust
+from .errors import BenchError
+from .generator import Caller
+from .limit import Trial, look, most_calls
+from .model import Load
+from .rig import Rig
+from .share import Share
+from .window import Spread
+
+SECONDS = 1.0
+WARM_UP = 1.5 * SECONDS
+MANY_CALLS = 100
+LONGER = 2  # times the usual look: the talk load goes round in ten seconds
+
+MEMORY_SETTLES = 2 * SECONDS
+CHURN = 1000  # calls set up and torn down
+CHURN_AT_ONCE = 25
+
+WEBHOOKS_A_SECOND = 50
+SHORT_CALL = 0.5 * SECONDS
+
+SCALE_SHARE = 0.25  # of a core, for each backend
+SCALE_GUESS = 40  # calls, for each backend
+
+GROWTH_CALLS = (10, 20, 40, 80, 160, 240, 320, 480, 640)
+
+HOUR_FRAMES = 180_000
+HOUR_PARTS = 6
+HOUR_WINDOW = 32  # frames on their way at one time
+SIXTH_TIMEOUT = 20 * SECONDS
+
+
+def _ordered(names: tuple[str, ...], round: int) -> tuple[str, ...]:
+    return names[::-1] if round % 2 else names
+
+
+async def cpu(bench: Bench, round: int) -> None:
+    """CPU time for each second of a call, and added latency, at a few calls."""
+    for load in bench.options.loads:
+        seconds = bench.options.seconds * (LONGER if load is Load.TALK else 1)
+        more = ("quart", "fastapi-marks", "callgate-ordinary") if load is Load.ECHO else ()
+        for name in _ordered(bench.contenders("callgate", "floor", "fastapi", *more), round):
+            async with bench.running(name, load) as (rig, relay):
+                await rig.set_calls(relay, bench.options.calls)
+                await asyncio.sleep(WARM_UP)
+                bench.note_window(f"cpu {load.value}", name, round, await rig.window(relay, seconds))
+
+
+async def limit(bench: Bench, round: int) -> None:
+    """The most calls that callers would not notice, and the latency at half of them."""
+    for load in bench.options.loads:
+        usual = ("callgate", "floor", "fastapi", "quart") if load is Load.ECHO else ("callgate", "fastapi")
+        for name in _ordered(bench.contenders(*usual), round):
+            before = bench.values(f"limit {load.value}", name, "most")
+            found = await most_calls(partial(bench.trial, name, load), int(before[-1]) if before else None)
+            bench.note(f"limit {load.value}", name, round, f"{found.calls} calls", found.note, most=found.calls)
+            if found.half is not None:
+                bench.note_window(f"half {load.value}", name, round, found.half)
+
+
+async def clear(bench: Bench, round: int) -> None:
+    """``speech_started`` -> ``clear`` with many calls."""
+    for name in _ordered(bench.contenders("callgate", "floor", "fastapi"), round):
+        async with bench.running(name, Load.TALK) as (rig, relay):
+            await rig.set_calls(relay, MANY_CALLS)
+            await asyncio.sleep(WARM_UP)
+            bench.note_window("clear", name, round, await rig.window(relay, LONGER * bench.options.seconds))
+
+
+async def setup(bench: Bench, round: int) -> None:
+    """Whole call set-ups, so many a second, while many calls are live."""
+    for name in bench.callgates():
+        async with bench.running(name, Load.ECHO) as (rig, relay):
+            await rig.set_calls(relay, MANY_CALLS)
+            await asyncio.sleep(WARM_UP)
+            async with asyncio.TaskGroup() as group:
+                looking = group.create_task(rig.window(relay, bench.options.seconds))
+                group.create_task(_arrivals(rig, relay, bench.options.seconds))
+            window = looking.result()
+            webhooks, first = Spread.of(rig.tally.webhooks), Spread.of(rig.tally.first_audio)
+            bench.note(
+                "setup",
+                name,
+                round,
+                f"{webhooks.count} webhooks {webhooks}, upgrade to first audio {first}; meanwhile {window}",
+                window.doubt,
+                twiml_p50=webhooks.p50,
+                twiml_p99=webhooks.p99,
+                first_p50=first.p50,
+                first_p99=first.p99,
+                live_p99=window.p99,
+            )
+
+
+async def _arrivals(rig: Rig, relay: Relay, seconds: float) -> None:
+    """Calls that come, hear something, and go."""
+
+    async def call() -> None:
+        caller = await rig.open_call(relay)
+        await asyncio.sleep(SHORT_CALL)
+        await rig.hang_up([caller.number])
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for index in range(int(seconds * WEBHOOKS_A_SECOND)):
+            await asyncio.sleep(max(0.0, began + index / WEBHOOKS_A_SECOND - time.perf_counter()))
+            group.create_task(call())
+
+
+async def tls(bench: Bench, round: int) -> None:
+    """With nginx's TLS before the relay, and TLS to the model."""
+    for name in _ordered(bench.contenders("callgate", "fastapi"), round):
+        with Trust() as trust:
+            async with bench.running(name, Load.ECHO, model_tls=trust.model_tls(), environ=trust.environ) as (
+                rig,
+                relay,
+            ):
+                with Edge(trust, relay.port) as edge:
+                    await rig.set_calls(relay, bench.options.calls, edge.door)
+                    await asyncio.sleep(WARM_UP)
+                    window = await rig.window(relay, bench.options.seconds, edge.cpu_seconds)
+                    bench.note_window("tls", name, round, window, nginx=window.cpu_beside)
+                    await rig.hang_up(list(rig.callers))
+
+
+async def memory(bench: Bench) -> None:
+    """Memory of a live call that nobody answers; and what many calls that came and went leave behind."""
+    for name in bench.contenders("callgate", "floor", "fastapi", "quart"):
+        async with bench.running(name, Load.SILENT) as (rig, relay):
+            await _churn(rig, relay, CHURN_AT_ONCE)
+            empty = relay.memory()
+            await rig.set_calls(relay, MANY_CALLS)
+            await asyncio.sleep(MEMORY_SETTLES)
+            each = (relay.memory() - empty) / MANY_CALLS / 1e3
+            bench.note("memory", name, 0, f"{each:.0f} kB for each of {MANY_CALLS} live calls", each=each)
+            await rig.hang_up(list(rig.callers))
+        if not CONTENDERS[name].webhooks:
+            continue
+        async with bench.running(name, Load.SILENT) as (rig, relay):
+            began = time.perf_counter()
+            sizes = []
+            for _ in range(2):
+                await _churn(rig, relay, CHURN // 2)
+                sizes.append(relay.memory() / 1e6)
+            a_second = CHURN / (time.perf_counter() - began)
+            told = (
+                f"{sizes[0]:.1f} MB after {CHURN // 2} calls, {sizes[1]:.1f} MB after {CHURN} ({a_second:.0f} a second)"
+            )
+            bench.note("churn", name, 0, told, half=sizes[0], whole=sizes[1])
+
+
+async def _churn(rig: Rig, relay: Relay, calls: int) -> None:
+    """Set up calls and hang up, a few at a time."""
+    for _ in range(0, calls, CHURN_AT_ONCE):
+        await rig.set_calls(relay, CHURN_AT_ONCE)
+        await rig.hang_up(list(rig.callers))
+
+
+async def growth(bench: Bench) -> None:
+    """The cost of a call among more and more of them, until callers would notice."""
+    for name in bench.contenders("callgate", "floor"):
+        async with bench.trial(name, Load.ECHO) as trial:
+            for calls in GROWTH_CALLS:
+                window = await look(trial, calls)
+                if window is None or not window.good:
+                    print(f"     {name} at its end: {window or f'{calls} calls could not all be opened'}", flush=True)
+                    trial.kill()
+                    break
+                bench.note_window("growth", name, 0, window)
+
+
+async def hour(bench: Bench) -> None:
+    """One call of an hour, as fast as the relay takes it; playback keeps up."""
+    for name in bench.contenders("callgate", "floor"):
+        async with bench.running(name, Load.ECHO) as (rig, relay):
+            caller = await rig.open_call(relay)
+            await asyncio.sleep(WARM_UP)
+            for part in range(HOUR_PARTS):
+                began = relay.cpu_seconds()
+                frames = HOUR_FRAMES // HOUR_PARTS
+                await _speak(caller, frames)
+                spent = 1e6 * (relay.cpu_seconds() - began) / frames
+                size = relay.memory() / 1e6
+                told = f"sixth {part + 1}: {spent:.1f} ms of CPU for 1,000 frames there and back, {size:.1f} MB"
+                bench.note("hour", name, part, told, spent=spent, size=size)
+
+
+async def _speak(caller: Caller, frames: int) -> None:
+    """Send frames as they are answered, a few of them on their way at a time, until all came back."""
+    caller.plays_at_once = True
+    left = frames
+    done = asyncio.get_running_loop().create_future()
+
+    def go_on() -> None:
+        nonlocal left
+        while left and caller.to_model.waiting + caller.to_caller.waiting < HOUR_WINDOW:
+            left -= 1
+            caller.speak(time.perf_counter())
+        if not left and not caller.to_model.waiting + caller.to_caller.waiting and not done.done():
+            done.set_result(None)
+
+    caller.on_heard = go_on
+    go_on()
+    try:
+        await asyncio.wait_for(done, SIXTH_TIMEOUT)
+    except TimeoutError:
+        waiting = caller.to_model.waiting, caller.to_caller.waiting
+        raise BenchError(
+            f"the call of an hour stopped with {left} frames to go, {waiting[0]} on their way to the model, "
+            f"{waiting[1]} on their way back"
+        ) from None
+
+
+async def scale(bench: Bench) -> None:
+    """The most calls of one backend and of two behind nginx, each with the same share of a core."""
+    for name in bench.callgates():
+        for backends in (1, 2):
+            found = await most_calls(partial(_behind_nginx, bench, name, backends), SCALE_GUESS * backends)
+            told = f"{found.calls} calls on {backends} x {SCALE_SHARE:.0%} of a core"
+            bench.note(f"scale {backends}", name, 0, told, found.note, most=found.calls)
+
+
+@contextlib.asynccontextmanager
+async def _behind_nginx(bench: Bench, name: str, backends: int) -> AsyncIterator[Trial]:
+    async with contextlib.AsyncExitStack() as stack:
+        trust = stack.enter_context(Trust())
+        rig = await stack.enter_async_context(Rig(Load.ECHO))
+        relays = []
+        for index in range(backends):
+            share = stack.enter_context(Share(str(index), SCALE_SHARE))
+            relay = bench.relay(name, rig.model.url)
+            relays.append(await stack.enter_async_context(relay))
+            share.add(relay.pid)
+        edge = stack.enter_context(Edge(trust, *(relay.port for relay in relays)))
+        yield Trial(rig, relays, edge.door)
+        await rig.hang_up(list(rig.callers))
+
+
+ROUNDS: dict[str, Callable[[Bench, int], Awaitable[None]]] = {
+    "cpu": cpu,
+    "limit": limit,
+    "clear": clear,
+    "setup": setup,
+    "tls": tls,
+}
+ONCE: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "memory": memory,
+    "growth": growth,
+    "hour": hour,
+    "scale": scale,
+}

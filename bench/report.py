@@ -1,0 +1,207 @@
+"""RESULTS.md: tables of medians and spreads, and what they say of the targets. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .bench import Row
+
+EACH_ROUND = "Each figure is the median of the rounds, then the least and the most of them."
+
+# What of a part is shown: its name there, its key in the rows, digits.
+Column = tuple[str, str, int]
+LATENCY: tuple[Column, ...] = (
+    ("to model p50, ms", "to_model_p50", 2),
+    ("to model p99", "to_model_p99", 2),
+    ("to caller p50", "to_caller_p50", 2),
+    ("to caller p99", "to_caller_p99", 2),
+)
+CPU: Column = ("CPU, ms/call-s", "cpu", 2)
+CALLS: Column = ("calls", "calls", 0)
+CLEAR: tuple[Column, ...] = (("clear p50, ms", "clear_p50", 2), ("clear p99", "clear_p99", 2))
+FAULTS: tuple[Column, ...] = (("lost", "lost", 0), ("mixed up", "mixed", 0), ("calls broken", "problems", 0))
+
+TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
+    ("cpu echo", "CPU and added latency at a few calls, echo load", (CALLS, CPU, *LATENCY, *FAULTS)),
+    (
+        "cpu talk",
+        "CPU, added latency and interruptions at a few calls, talk load",
+        (CALLS, CPU, *LATENCY, *CLEAR, *FAULTS),
+    ),
+    (
+        "limit echo",
+        "Most calls on one core with p99 < 20 ms, nothing lost, nothing mixed up; echo load",
+        (("most", "most", 0),),
+    ),
+    ("limit talk", "The same, talk load", (("most", "most", 0),)),
+    ("half echo", "Added latency at half of the most calls, echo load", (CALLS, CPU, *LATENCY, *FAULTS)),
+    ("half talk", "The same, talk load", (CALLS, CPU, *LATENCY, *CLEAR, *FAULTS)),
+    (
+        "clear",
+        "`speech_started` → `clear` at many calls, talk load",
+        (CALLS, *CLEAR, ("of", "clear_count", 0), *FAULTS),
+    ),
+    (
+        "setup",
+        "Fifty call set-ups a second while 100 calls are live",
+        (
+            ("webhook → TwiML p50, ms", "twiml_p50", 1),
+            ("p99", "twiml_p99", 1),
+            ("upgrade → first audio p50", "first_p50", 1),
+            ("p99", "first_p99", 1),
+            ("p99 of the live calls' audio", "live_p99", 1),
+        ),
+    ),
+    (
+        "tls",
+        "With nginx's TLS in front and TLS to the model, a few calls, echo load",
+        (CALLS, CPU, ("nginx's CPU, ms/call-s", "nginx", 2), *LATENCY, *FAULTS),
+    ),
+    ("memory", "Memory of a live call (USS)", (("kB a call", "each", 0),)),
+    (
+        "churn",
+        "Memory behind calls that came and went (USS)",
+        (("after 500, MB", "half", 1), ("after 1,000", "whole", 1)),
+    ),
+    ("growth", "Cost of a call among more and more of them, echo load", (CALLS, CPU, ("p99, ms", "p99", 2))),
+    (
+        "hour",
+        "One call of an hour, as fast as the relay takes it, by sixths",
+        (("CPU, ms per 1,000 frames", "spent", 1), ("memory, MB", "size", 1)),
+    ),
+    ("scale 1", "Most calls of one backend behind nginx, with a quarter of a core", (("most", "most", 0),)),
+    ("scale 2", "Most calls of two, each with a quarter of that core", (("most", "most", 0),)),
+)
+ROW_BY_ROW = ("growth", "hour")  # these are curves: no median
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The rows of a run, to be asked."""
+
+    rows: Sequence[Row]
+
+    def of(self, part: str, contender: str, key: str) -> list[float]:
+        """A figure, of each round."""
+        return [row.values[key] for row in self.rows if (row.part, row.contender) == (part, contender)]
+
+    def contenders(self, part: str) -> list[str]:
+        """Who took part, in the order of the first round."""
+        return list(dict.fromkeys(row.contender for row in self.rows if row.part == part))
+
+    def ratio(self, part: str, key: str, other: str) -> list[float]:
+        """Callgate's figure to another's, of each round that has both."""
+        pairs = zip(self.of(part, "callgate", key), self.of(part, other, key), strict=False)
+        return [mine / its for mine, its in pairs if its]
+
+
+def render(rows: Sequence[Row], machine: Iterable[str]) -> str:
+    """The whole file."""
+    figures = Figures(rows)
+    parts = ["# What a call costs", "", "Written by `bench/run`; [README.md](README.md) says how it is measured.", ""]
+    parts += [f"- {line}" for line in machine]
+    parts += ["", "## Targets", "", *targets(figures), "", "## Figures", "", EACH_ROUND, ""]
+    for part, title, columns in TABLES:
+        if figures.contenders(part):
+            parts += [f"### {title}", "", *_table(figures, part, columns), ""]
+    return "\n".join(parts)
+
+
+def _table(figures: Figures, part: str, columns: Sequence[Column]) -> Iterable[str]:
+    yield "| " + " | ".join(("", *(title for title, _, _ in columns), "")) + " |"
+    yield "|---" * (len(columns) + 2) + "|"
+    if part in ROW_BY_ROW:
+        for row in figures.rows:
+            if row.part == part:
+                cells = [f"{row.values[key]:.{digits}f}" for _, key, digits in columns]
+                yield "| " + " | ".join((row.contender, *cells, row.note)) + " |"
+        return
+    for contender in figures.contenders(part):
+        cells = [spread(figures.of(part, contender, key), digits) for _, key, digits in columns]
+        yield "| " + " | ".join((contender, *cells, _notes(figures, part, contender))) + " |"
+
+
+def _notes(figures: Figures, part: str, contender: str) -> str:
+    noted = [row for row in figures.rows if (row.part, row.contender) == (part, contender)]
+    return "; ".join(f"round {row.round + 1} {row.note}" for row in noted if row.note)
+
+
+def spread(values: Iterable[float], digits: int) -> str:
+    """The median, and the least and the most if they differ from it."""
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return "–"
+    middle, least, most = (f"{value:.{digits}f}" for value in (statistics.median(known), min(known), max(known)))
+    return middle if least == most else f"{middle} ({least}–{most})"
+
+
+# The targets.
+
+
+def targets(figures: Figures) -> Iterable[str]:
+    """What was promised, as far as it was measured, with what was measured: a line each."""
+    for load, slack in (("echo", 1.0), ("talk", 1.15)):
+        cpu, limit = f"cpu {load}", f"limit {load}"
+        what = f"CPU per call-second at a few calls, {load}:"
+        yield from _met(
+            f"{what} at most {0.35 * slack:.2f} × fastapi's", figures.ratio(cpu, "cpu", "fastapi"), 0.35 * slack
+        )
+        yield from _met(
+            f"{what} at most {1.35 * slack:.2f} × the floor's", figures.ratio(cpu, "cpu", "floor"), 1.35 * slack
+        )
+        most = f"Most calls per core, {load}: at least {4 / slack:.1f} × fastapi's"
+        yield from _met(most, figures.ratio(limit, "most", "fastapi"), least=4 / slack)
+    yield from _met(
+        "Added p99 at half of the most calls, echo: at most 3 ms", figures.of("half echo", "callgate", "p99"), 3
+    )
+    yield from _met("`speech_started` → `clear`: p99 at most 5 ms", figures.of("clear", "callgate", "clear_p99"), 5)
+    yield from _met(
+        "TwiML: p99 at most 20 ms at 50 webhooks a second", figures.of("setup", "callgate", "twiml_p99"), 20
+    )
+    yield from _met("Memory of a live call: at most 150 kB", figures.of("memory", "callgate", "each"), 150)
+    yield from _met(
+        "Memory after 1,000 calls: at most 1.02 × that after 500", _ratio_of(figures, "churn", "whole", "half"), 1.02
+    )
+    yield from _met(
+        "Cost of a call at the most calls of the curve: at most that at the fewest", _ends(figures, "growth", "cpu"), 1
+    )
+    yield from _met("CPU of the last sixth of an hour: at most 1.1 × the first's", _ends(figures, "hour", "spent"), 1.1)
+    yield from _met(
+        "Memory after the last sixth: at most 1.02 × that after the first", _ends(figures, "hour", "size"), 1.02
+    )
+    faults = [
+        row.values["lost"] + row.values["mixed"] + row.values["problems"]
+        for row in figures.rows
+        if row.contender == "callgate" and "lost" in row.values
+    ]
+    yield from _met(
+        "Nothing lost, nothing mixed up, no call broken, in all of the above", [sum(faults)] if faults else [], 0
+    )
+    yield from _scaling(figures)
+
+
+def _met(sentence: str, values: Sequence[float], most: float = math.inf, *, least: float = -math.inf) -> Iterable[str]:
+    known = [value for value in values if not math.isnan(value)]
+    if known:
+        met = least <= statistics.median(known) <= most
+        yield f"- **{'met' if met else 'not met'}**: {sentence}. Measured: {spread(known, 2)}."
+
+
+def _scaling(figures: Figures) -> Iterable[str]:
+    one, two = (figures.of(f"scale {backends}", "callgate", "most") for backends in (1, 2))
+    if one and two and one[0]:
+        times = two[0] / one[0]
+        yield f"- Two backends behind nginx, each with the same share of a core, bear {times:.2f} × the calls of one."
+
+
+def _ratio_of(figures: Figures, part: str, key: str, other: str) -> list[float]:
+    pairs = zip(figures.of(part, "callgate", key), figures.of(part, "callgate", other), strict=True)
+    return [value / base for value, base in pairs]
+
+
+def _ends(figures: Figures, part: str, key: str) -> list[float]:
+    values = figures.of(part, "callgate", key)
+    return [values[-1] / values[0]] if values else []

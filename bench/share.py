@@ -1,0 +1,54 @@
+"""A control group that gives a process a share of a core, so that two backends can be compared with one on one core."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+from .errors import BenchError
+
+SECONDS = 1.0
+PERIOD_US = 5_000  # short, so that waiting for the next one is no pause that is heard
+EMPTY_TIMEOUT = 5 * SECONDS
+V2 = Path("/sys/fs/cgroup")
+V1 = V2 / "cpu"
+
+
+class Share:
+    """A group, while the context lasts; what is in it must have ended by then. Raises `BenchError` without cgroups."""
+
+    def __init__(self, name: str, share: float) -> None:
+        self._v2 = "cpu" in _words(V2 / "cgroup.subtree_control")
+        self._folder = (V2 if self._v2 else V1) / f"callgate-bench-{os.getpid()}-{name}"
+        self._quota_us = int(share * PERIOD_US)
+
+    def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir()
+        except OSError as error:
+            raise BenchError(f"a share of a core can't be set ({error}): it takes root and cgroups") from error
+        if self._v2:
+            (self._folder / "cpu.max").write_text(f"{self._quota_us} {PERIOD_US}")
+        else:
+            (self._folder / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self._folder / "cpu.cfs_quota_us").write_text(str(self._quota_us))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        deadline = time.monotonic() + EMPTY_TIMEOUT
+        while _words(self._folder / "cgroup.procs") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self._folder.rmdir()
+
+    def add(self, pid: int) -> None:
+        """Have a process, and what it starts from now on, share."""
+        (self._folder / "cgroup.procs").write_text(str(pid))
+
+
+def _words(path: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return path.read_text().split()
+    return []
