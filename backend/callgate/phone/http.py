@@ -45,34 +45,13 @@ class Answer:
 
 
 class Web:
-    """The HTTPS side of one call. Use as an asynchronous context manager."""
+    """The HTTPS side of one call."""
 
     def __init__(self, tls: ssl.SSLContext, token: str, limits: Limits, connect_to: Address | None = None) -> None:
         self._token = token
         self._limits = limits
         self._connect_to = connect_to
         self._tls = tls
-
-    async def __aenter__(self) -> Web:
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_start.append(_note_connecting)
-        trace.on_connection_create_end.append(_note_connected)
-        self._session = aiohttp.ClientSession(
-            # A new connection for each request: by --connect-to, several names may share one address.
-            connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
-            timeout=aiohttp.ClientTimeout(
-                total=self._limits.connect + self._limits.read,
-                connect=self._limits.connect,
-                sock_read=self._limits.read,
-            ),
-            headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-        )
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._session.close()
 
     async def ask(self, method: str, url: str, form: Mapping[str, str]) -> Answer:
         """Ask a webhook. With GET the ``form`` goes into the query. Raises `PhoneError` where Twilio gives up."""
@@ -109,15 +88,18 @@ class Web:
         marks = SimpleNamespace(connecting=0.0, connected=0.0)
         asked = loop.time()
         try:
-            async with self._session.request(
-                method,
-                target,
-                data=dict(form) if method == "POST" else None,
-                headers={**headers, **routing.headers},
-                server_hostname=routing.server_name,
-                allow_redirects=False,
-                trace_request_ctx=marks,
-            ) as response:
+            async with (
+                self._session() as session,
+                session.request(
+                    method,
+                    target,
+                    data=dict(form) if method == "POST" else None,
+                    headers={**headers, **routing.headers},
+                    server_hostname=routing.server_name,
+                    allow_redirects=False,
+                    trace_request_ctx=marks,
+                ) as response,
+            ):
                 location = response.headers.get("Location") if response.status in _FOLLOWED else None
                 if location is None and not 200 <= response.status < 300:
                     raise PhoneError(11200, f"{method} {mask_url(url)} was answered with status {response.status}")
@@ -132,6 +114,24 @@ class Web:
                 return Answer(url, response.status, content_type, body, took, connect_seconds), location
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise _refusal(exc, url) from exc
+
+    def _session(self) -> aiohttp.ClientSession:
+        """For one request: by --connect-to several names may share one address, so that no connection is used again.
+        Closing the session waits until a connection that was kept open is closed, which `force_close` does not."""
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(_note_connecting)
+        trace.on_connection_create_end.append(_note_connected)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(
+                total=self._limits.connect + self._limits.read,
+                connect=self._limits.connect,
+                sock_read=self._limits.read,
+            ),
+            headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
+        )
 
     def _route(self, url: str) -> tuple[URL, _Routing]:
         """Where the request goes, and what keeps it addressed to the URL's own name."""
