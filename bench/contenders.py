@@ -53,7 +53,10 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         Contender("callgate", "the full product, as `callgate serve` runs it", webhooks=True),
-        Contender("callgate-ordinary", "the same on the ASGI path", environ={"FAST_LANE": "off"}, webhooks=True),
+        Contender("callgate-interpreted", "the same, not compiled", environ={"PYTHONPATH": "backend"}, webhooks=True),
+        Contender(
+            "callgate-ordinary", "the same as the first on the ASGI path", environ={"FAST_LANE": "off"}, webhooks=True
+        ),
         Contender(
             "fastapi", "FastAPI under uvicorn, in the usual sample's shape, without marks", ("fastapi_sample.py",)
         ),

@@ -27,6 +27,11 @@ def pattern(call: int, size: int) -> bytes:
     return base64.b64encode(bytes((call * 37 + at * 11) & 0xFF for at in range(size - TAG_BYTES)))
 
 
+def silence(size: int) -> bytes:
+    """The same for a piece of nothing that can be heard."""
+    return base64.b64encode(b"\xff" * (size - TAG_BYTES))
+
+
 def call_of(payload: bytes) -> int:
     """The number of the call whose audio it is."""
     return int.from_bytes(binascii.a2b_base64(payload[:4]), "big")

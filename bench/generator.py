@@ -18,7 +18,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from . import wire
 from .clocks import Metronome
-from .flow import FRAME_BYTES, Flow, pattern
+from .flow import Flow
 
 FRAME_MS = 20
 FRAMES_A_SECOND = 1000 // FRAME_MS
@@ -45,10 +45,11 @@ class Tally:
 
 
 class Caller(WSListener):
-    """One call, from the upgrade to the close. ``token``: the stream's, from the TwiML."""
+    """One call, from the upgrade to the close. ``token``: the stream's, from the TwiML. ``words``: what the caller
+    says, behind the tag."""
 
     def __init__(
-        self, number: int, to_model: Flow, to_caller: Flow, tally: Tally, call_sid: str, token: str = ""
+        self, number: int, to_model: Flow, to_caller: Flow, tally: Tally, call_sid: str, token: str, words: bytes
     ) -> None:
         self.number = number
         self.to_model = to_model
@@ -61,7 +62,7 @@ class Caller(WSListener):
         self._token = token
         self._stream_sid = wire.new_sid("MZ")
         self._sid = self._stream_sid.encode()
-        self._rest = pattern(number, FRAME_BYTES)
+        self._rest = words
         self._cut = wire.Cut(b"payload")
         self._sent = 1  # messages with a sequenceNumber
         self._chunks = 0

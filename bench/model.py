@@ -4,7 +4,7 @@ Three loads:
     ECHO    each input_audio_buffer.append comes back at once, as one delta
     TALK    answers of five seconds, ten times faster than they are spoken, in bursts; and every ten seconds of each
             call an interruption, half of them while the answer is still being sent, half when all of it was
-    SILENT  the model listens
+    SILENT  the model listens, and the caller says nothing
 """
 
 from __future__ import annotations

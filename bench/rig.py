@@ -21,7 +21,7 @@ from picows import WSError, ws_connect
 from . import wire
 from .contenders import AUTH_TOKEN, BASE_URL, DOMAIN, Door, Relay
 from .errors import CallRefused
-from .flow import Flow, Hop
+from .flow import FRAME_BYTES, Flow, Hop, pattern, silence
 from .generator import Caller, Pacer, Tally
 from .model import Load, Model
 from .window import OVERDUE, Spread, Window
@@ -85,7 +85,8 @@ class Rig:
         url = await self.webhook(door, call_sid) if relay.contender.webhooks else f"wss://{DOMAIN}/media-stream"
         token = url.rpartition("/")[2]
         flows = Flow(number, self._to_model), Flow(number, self._to_caller)
-        caller = self.callers[number] = Caller(number, *flows, self.tally, call_sid, token)
+        words = silence(FRAME_BYTES) if self.model.load is Load.SILENT else pattern(number, FRAME_BYTES)
+        caller = self.callers[number] = Caller(number, *flows, self.tally, call_sid, token, words)
         signature = sign_upgrade(AUTH_TOKEN, url) or ""
         try:
             await ws_connect(

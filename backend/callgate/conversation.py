@@ -27,6 +27,7 @@ A wait has a deadline here too: `deadline` says when `tick` must be called if no
 
 from __future__ import annotations
 
+import binascii
 import json
 import logging
 from collections import deque
@@ -123,7 +124,7 @@ class Conversation:
         self._transcript = Transcript(memory or ())
         self._patience = Patience(now)
         self._limits = Limits(agent.idle, agent.longest, now)
-        self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio
+        self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio, µ-law
         self._caller_spoke = False  # and the model has not begun to answer
         self._committed = False  # what they said is an item of the model's conversation
         self._repeated = False  # what the model hears now was said before, to another
@@ -222,14 +223,14 @@ class Conversation:
             *self._comfort(now),
         ]
 
-    def caller_audio(self, payload: bytes, now: float) -> bool:
-        """A piece of the caller's audio came. Returns whether it goes to the model now; if not, it is kept."""
+    def caller_audio(self, audio: bytes, now: float) -> bool:
+        """A piece of the caller's audio came, µ-law. Returns whether it goes to the model now; if not, it is kept."""
         if self.phase is Phase.ENDED:
             return False
         self._last_from_twilio = now
-        self._patience.caller_heard(is_loud(payload), now)
+        self._patience.caller_heard(is_loud(audio), now)
         kept = self._kept
-        kept.append(payload)
+        kept.append(audio)
         if self.phase is Phase.TALKING:
             while len(kept) > LEAD_IN_FRAMES and not self._is_unanswered:
                 kept.popleft()
@@ -264,7 +265,8 @@ class Conversation:
             raise MediaStreamError(31951, f"a message for another stream came on this one: {message.stream_sid!r}")
         match message:
             case Media():
-                return [AppendAudio(message.payload)] if self.caller_audio(message.payload.encode(), now) else []
+                audio = binascii.a2b_base64(message.payload)
+                return [AppendAudio(message.payload)] if self.caller_audio(audio, now) else []
             case Mark():
                 self._heard.mark_returned(message.name, now)
                 return [*self._progress(now), *self._leave_if_heard(now)]
@@ -423,7 +425,7 @@ class Conversation:
             self._owe(now)
         else:
             self._kept.clear()
-        return [AppendAudio(payload.decode()) for payload in kept]
+        return [AppendAudio(binascii.b2a_base64(audio, newline=False).decode()) for audio in kept]
 
     def _agent_audio(self, event: AudioDelta, now: float) -> list[Command]:
         try:

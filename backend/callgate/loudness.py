@@ -6,8 +6,6 @@ voice detection decides about turns, and is gone when the model is.
 
 from __future__ import annotations
 
-import binascii
-
 # µ-law bytes are inverted; their low seven bits then grow with the magnitude, sixteen steps a segment. From the fourth
 # segment on a sample is louder than about -31 dBFS.
 _LOUDEST_QUIET = 3 * 16
@@ -15,7 +13,6 @@ _QUIET = bytes(byte for byte in range(256) if (~byte & 0x7F) < _LOUDEST_QUIET)
 _SHARE = 4  # a quarter of the samples must be louder
 
 
-def is_loud(payload: bytes) -> bool:
-    """Whether this base64 µ-law audio is as loud as somebody who speaks into a telephone."""
-    audio = binascii.a2b_base64(payload)
+def is_loud(audio: bytes) -> bool:
+    """Whether this µ-law audio is as loud as somebody who speaks into a telephone."""
     return len(audio.translate(None, _QUIET)) * _SHARE > len(audio)

@@ -209,21 +209,23 @@ def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
 
 
 class MediaCutter:
-    """The payload out of a call's ``media`` frames without parsing them, where they are as Twilio writes them.
+    """The audio out of a call's ``media`` frames without parsing them, where they are as Twilio writes them.
 
     Anything else, be it only another order of keys, is left to `parse_from_twilio`, which says the same of what is cut
-    here: a `Media` of this stream's inbound track with this payload.
+    here: a `Media` of this stream's inbound track with this audio.
     """
 
     def __init__(self, stream_sid: str) -> None:
         self._end = f'"}},"streamSid":"{stream_sid}"}}'.encode()
 
     def cut(self, frame: bytes) -> bytes | None:
-        """The base64 payload; None where the frame is another."""
+        """The µ-law audio; None where the frame is another."""
         if (head := _MEDIA_HEAD(frame)) is None or not frame.endswith(self._end) or len(frame) > FROM_TWILIO_LIMIT:
             return None
-        payload = frame[head.end() : -len(self._end)]
-        return payload if is_base64(payload) else None
+        try:
+            return binascii.a2b_base64(frame[head.end() : -len(self._end)], strict_mode=True) or None
+        except binascii.Error:
+            return None
 
 
 _MEDIA_HEAD = re.compile(

@@ -75,7 +75,7 @@ class Session:
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._cutter = MediaCutter(start.stream_sid)
-        self._caller_audio: list[bytes] = []  # base64, cut from the messages of one batch
+        self._caller_audio: list[bytes] = []  # µ-law, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
         self._to_model = Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
         self._stalls: dict[str, asyncio.TimerHandle] = {}  # until when a full socket must have taken something
@@ -110,12 +110,12 @@ class Session:
     # Twilio's side (`callgate.sockets.Receiver`).
 
     def text_received(self, message: bytes) -> None:
-        payload = self._cutter.cut(message)
-        if payload is not None:
+        audio = self._cutter.cut(message)
+        if audio is not None:
             now = self._loop.time()
             self._counters.frames_in += 1
-            if self._conversation.caller_audio(payload, now):
-                self._caller_audio.append(payload)
+            if self._conversation.caller_audio(audio, now):
+                self._caller_audio.append(audio)
             if now >= self._due:
                 self._tick(self._due)
         else:
@@ -128,9 +128,10 @@ class Session:
     def batch_received(self) -> None:
         """Send on what came at once as one: what has been waiting is not made to wait longer."""
         if waiting := self._caller_audio:
-            audio = waiting[0] if len(waiting) == 1 else _joined(waiting)
+            audio = waiting[0] if len(waiting) == 1 else b"".join(waiting)
             waiting.clear()
-            self._to_model.put(realtime.append_frame(audio), droppable=True)
+            frame = realtime.append_frame(binascii.b2a_base64(audio, newline=False))
+            self._to_model.put(frame, droppable=True)
 
     def pause_writing(self) -> None:
         self._to_twilio.pause()
@@ -325,12 +326,6 @@ class Session:
         for timer in (self._timer, *self._stalls.values()):
             if timer is not None:
                 timer.cancel()
-
-
-def _joined(payloads: Iterable[bytes]) -> bytes:
-    """One base64 text of the audio in several."""
-    audio = b"".join(map(binascii.a2b_base64, payloads))
-    return binascii.b2a_base64(audio, newline=False)
 
 
 def _close_code(outcome: Outcome) -> int:

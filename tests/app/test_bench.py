@@ -146,7 +146,7 @@ def test_a_target_is_met_or_not(most: float, verdict: str) -> None:
 
 
 def test_the_results_hold_every_contender_of_a_part() -> None:
-    text = render(_rows("memory", each=(80.0, 40.0)), ["some machine"])
-    assert "| callgate | 80 |" in text
-    assert "| fastapi | 40 |" in text
+    text = render(_rows("memory", idle=(80.0, 40.0), busy=(90.0, 50.0)), ["some machine"])
+    assert "| callgate | 80 | 90 |" in text
+    assert "| fastapi | 40 | 50 |" in text
     assert "- some machine" in text

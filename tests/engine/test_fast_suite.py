@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
-from engine.bundle import HERE, copy_project, note
+from engine.bundle import HERE, ROOT, copy_project, note
 
 IMAGE = "callgate-test-fast"
 BUILD_TIMEOUT = 900.0
@@ -34,3 +36,12 @@ def test_the_fast_suite_passes_in_the_backends_image(rehearsal, project):
 def test_what_it_ran_on_is_the_bundles_python_and_not_this_machines(rehearsal):
     version = rehearsal.exec("backend", "python3", "-c", "import sys; print(*sys.version_info[:2])").stdout
     assert version.split() == ["3", "13"]
+
+
+def test_the_media_path_is_compiled_in_it(rehearsal):
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
+    wanted = [path.removeprefix("backend/").removesuffix(".py").replace("/", ".") for path in hook["mypyc"]["include"]]
+    script = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
+    files = rehearsal.exec("backend", "python3", "-c", script, *wanted).stdout.split()
+    assert [file for file in files if not file.endswith(".so")] == []
+    assert len(files) == len(wanted) > 0

@@ -107,6 +107,18 @@ async def test_memory_of_a_call_has_what_is_not_written_yet(config):
     assert [turn.text for turn in found.turns] == ["better known", *map(str, range(1, 40))]
 
 
+async def test_a_backlog_is_written_without_a_pause_however_long_the_pause_is_else(config):
+    async with store_of(config, limits=JournalLimits(batch=10, pause=3600)) as store:
+        store.journal.call_started(record())
+        for number in range(34):
+            store.journal.turn("CA1", turn(number, f"{number}"))
+
+        async def is_written():
+            return not store.journal.waiting
+
+        await until(is_written)
+
+
 async def test_a_call_that_is_taken_up_again_has_not_ended_and_counts_how_often(config):
     async with store_of(config, "one") as first:
         first.journal.call_started(record())

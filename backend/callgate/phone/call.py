@@ -123,8 +123,11 @@ class Call:
         loop = asyncio.get_running_loop()
         self._zero = loop.time()
         options = self._options
-        self._web = Web(self._tls, options.auth_token, options.limits, options.connect_to)
-        async with Callbacks(self._web, self._error) as callbacks:
+        async with (
+            Web(self._tls, options.auth_token, options.limits, options.connect_to) as web,
+            Callbacks(web, self._error) as callbacks,
+        ):
+            self._web = web
             self._callbacks = callbacks
             await self._execute()
             seconds = self._clock()

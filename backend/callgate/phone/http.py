@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urldefrag, urlencode, urljoin, urlsplit
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from callgate import __version__
@@ -24,6 +25,7 @@ from .signing import sign_webhook
 from .timeline import mask_url
 
 MAX_BODY: Final = 64 * 1024
+CLOSE_DEADLINE: Final = 1.0  # seconds, for connections to say goodbye at the end of a call
 MAX_REDIRECTS: Final = 10
 USER_AGENT: Final = f"callgate-phone/{__version__}"
 _FOLLOWED: Final = frozenset({301, 302, 303, 307})  # and not 308
@@ -45,13 +47,39 @@ class Answer:
 
 
 class Web:
-    """The HTTPS side of one call."""
+    """The HTTPS side of one call. Use as an asynchronous context manager."""
 
     def __init__(self, tls: ssl.SSLContext, token: str, limits: Limits, connect_to: Address | None = None) -> None:
         self._token = token
         self._limits = limits
         self._connect_to = connect_to
         self._tls = tls
+        self._closing: set[asyncio.Future[None]] = set()  # connections that have been used
+
+    async def __aenter__(self) -> Web:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(_note_connecting)
+        trace.on_connection_create_end.append(_note_connected)
+        self._session = aiohttp.ClientSession(
+            # A new connection for each request: by --connect-to, several names may share one address.
+            connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
+            response_class=_Response,
+            timeout=aiohttp.ClientTimeout(
+                total=self._limits.connect + self._limits.read,
+                connect=self._limits.connect,
+                sock_read=self._limits.read,
+            ),
+            headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[trace],
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
+        # A loop that is closed while a connection still says goodbye complains (aiohttp does not wait).
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=CLOSE_DEADLINE)
 
     async def ask(self, method: str, url: str, form: Mapping[str, str]) -> Answer:
         """Ask a webhook. With GET the ``form`` goes into the query. Raises `PhoneError` where Twilio gives up."""
@@ -88,18 +116,17 @@ class Web:
         marks = SimpleNamespace(connecting=0.0, connected=0.0)
         asked = loop.time()
         try:
-            async with (
-                self._session() as session,
-                session.request(
-                    method,
-                    target,
-                    data=dict(form) if method == "POST" else None,
-                    headers={**headers, **routing.headers},
-                    server_hostname=routing.server_name,
-                    allow_redirects=False,
-                    trace_request_ctx=marks,
-                ) as response,
-            ):
+            async with self._session.request(
+                method,
+                target,
+                data=dict(form) if method == "POST" else None,
+                headers={**headers, **routing.headers},
+                server_hostname=routing.server_name,
+                allow_redirects=False,
+                trace_request_ctx=marks,
+            ) as response:
+                assert isinstance(response, _Response)
+                self._note_closing(response.gone)
                 location = response.headers.get("Location") if response.status in _FOLLOWED else None
                 if location is None and not 200 <= response.status < 300:
                     raise PhoneError(11200, f"{method} {mask_url(url)} was answered with status {response.status}")
@@ -115,23 +142,10 @@ class Web:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise _refusal(exc, url) from exc
 
-    def _session(self) -> aiohttp.ClientSession:
-        """For one request: by --connect-to several names may share one address, so that no connection is used again.
-        Closing the session waits until a connection that was kept open is closed, which `force_close` does not."""
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_start.append(_note_connecting)
-        trace.on_connection_create_end.append(_note_connected)
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls),
-            timeout=aiohttp.ClientTimeout(
-                total=self._limits.connect + self._limits.read,
-                connect=self._limits.connect,
-                sock_read=self._limits.read,
-            ),
-            headers={"User-Agent": USER_AGENT, "Accept": "*/*"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-        )
+    def _note_closing(self, gone: asyncio.Future[None] | None) -> None:
+        if gone is not None:
+            self._closing.add(gone)
+            gone.add_done_callback(self._closing.discard)
 
     def _route(self, url: str) -> tuple[URL, _Routing]:
         """Where the request goes, and what keeps it addressed to the URL's own name."""
@@ -150,6 +164,17 @@ class Web:
         host = name if port in (None, default) else f"{name}:{port}"
         target = target.with_host(self._connect_to.host).with_port(self._connect_to.port)
         return target, _Routing({"Host": host}, parts.hostname if parts.scheme == "https" else None)
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that knows its connection. ``gone``: done when that is closed, which may be later than the session."""
+
+    gone: asyncio.Future[None] | None = None
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        assert connection.protocol is not None
+        self.gone = connection.protocol.closed
+        return await super().start(connection)
 
 
 @dataclass(frozen=True, slots=True)

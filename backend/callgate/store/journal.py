@@ -35,7 +35,9 @@ class JournalLimits:
     bytes: int = 8 * 1024 * 1024
     batch: int = 100  # entries in one transaction
     write_deadline: float = 5 * SECONDS
-    pause: float = 0.05 * SECONDS  # between two batches: what comes within it is written as one
+    pause: float = (
+        0.5 * SECONDS
+    )  # between two batches: what comes within it is written as one, which costs as much as ten
     first_retry: float = 0.5 * SECONDS
     last_retry: float = 15 * SECONDS
 
@@ -164,7 +166,8 @@ class Journal:
                 self._waiting.put_back(self._writing)
                 pause, retry = retry, min(2 * retry, self._limits.last_retry)
             else:
-                pause, retry = self._limits.pause, self._limits.first_retry
+                is_full = len(self._writing) == self._limits.batch  # more than one batch waited
+                pause, retry = 0.0 if is_full else self._limits.pause, self._limits.first_retry
                 self._tell_losses()
             self._writing = Batch((), ())
             if not self._waiting:
