@@ -58,10 +58,9 @@ CONTENDERS = {
             "callgate-ordinary", "the same as the first on the ASGI path", environ={"FAST_LANE": "off"}, webhooks=True
         ),
         Contender(
-            "fastapi", "FastAPI under uvicorn, in the usual sample's shape, without marks", ("fastapi_sample.py",)
+            "fastapi", "FastAPI under uvicorn, as the usual sample is written and installed", ("fastapi_sample.py",)
         ),
-        Contender("fastapi-marks", "the same, with a mark behind each delta", ("fastapi_sample.py", "--marks")),
-        Contender("fastapi-asyncio", "fastapi without uvloop", ("fastapi_sample.py", "--asyncio")),
+        Contender("fastapi-lean", "the same on uvloop and without its marks", ("fastapi_sample.py", "--lean")),
         Contender("quart", "plain Quart under Hypercorn", ("quart_plain.py",)),
         Contender("floor", "picows on both sides, no framework, no turn-taking", ("floor.py",)),
     )

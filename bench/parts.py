@@ -50,12 +50,8 @@ async def cpu(bench: Bench, round: int) -> None:
     """CPU time for each second of a call, and added latency, at a few calls."""
     for load in bench.options.loads:
         seconds = bench.options.seconds * (LONGER if load is Load.TALK else 1)
-        more = (
-            ("quart", "fastapi-marks", "fastapi-asyncio", "callgate-interpreted", "callgate-ordinary")
-            if load is Load.ECHO
-            else ()
-        )
-        for name in _ordered(bench.contenders("callgate", "floor", "fastapi", *more), round):
+        more = ("quart", "callgate-interpreted", "callgate-ordinary") if load is Load.ECHO else ()
+        for name in _ordered(bench.contenders("callgate", "floor", "fastapi", "fastapi-lean", *more), round):
             async with bench.running(name, load) as (rig, relay):
                 await rig.set_calls(relay, bench.options.calls)
                 await asyncio.sleep(WARM_UP)
@@ -65,7 +61,8 @@ async def cpu(bench: Bench, round: int) -> None:
 async def limit(bench: Bench, round: int) -> None:
     """The most calls that callers would not notice, and the latency at half of them."""
     for load in bench.options.loads:
-        usual = ("callgate", "floor", "fastapi", "quart") if load is Load.ECHO else ("callgate", "fastapi")
+        more = ("floor", "quart") if load is Load.ECHO else ()
+        usual = ("callgate", "fastapi", "fastapi-lean", *more)
         for name in _ordered(bench.contenders(*usual), round):
             before = bench.values(f"limit {load.value}", name, "most")
             found = await most_calls(partial(bench.trial, name, load), int(before[-1]) if before else None)

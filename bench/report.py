@@ -180,6 +180,7 @@ def targets(figures: Figures) -> Iterable[str]:
     yield from _met(
         "Nothing lost, nothing mixed up, no call broken, in all of the above", [sum(faults)] if faults else [], 0
     )
+    yield from _beside_the_lean(figures)
     yield from _scaling(figures)
 
 
@@ -188,6 +189,14 @@ def _met(sentence: str, values: Sequence[float], most: float = math.inf, *, leas
     if known:
         met = least <= statistics.median(known) <= most
         yield f"- **{'met' if met else 'not met'}**: {sentence}. Measured: {spread(known, 2)}."
+
+
+def _beside_the_lean(figures: Figures) -> Iterable[str]:
+    for load in ("echo", "talk"):
+        spent = figures.ratio(f"cpu {load}", "cpu", "fastapi-lean")
+        most = figures.ratio(f"limit {load}", "most", "fastapi-lean")
+        if spent and most:
+            yield f"- Of fastapi-lean's, {load}: {spread(spent, 2)} × the CPU, {spread(most, 2)} × the most calls."
 
 
 def _scaling(figures: Figures) -> Iterable[str]:

@@ -379,7 +379,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--domain", default="callgate.example", help="the host name served (callgate.example)")
     parser.add_argument("--state", type=Path, help="the folder for everything that is written (a temporary one)")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # the first is ignored where a shell started this in the background
+        signal.signal(ending, _interrupt)
     try:
         with LocalEdge(options.domain, state=options.state) as edge:
             _start_all(edge, options.backend_port)

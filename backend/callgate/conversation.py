@@ -1,7 +1,8 @@
 """One call's conversation: whose turn it is, what is said next, when it ends. Pure: no I/O, no clock, no logging.
 
-All state that turn-taking depends on lives in `Conversation` and the four values it holds (what was heard, what was
-said, how patient to be, how long the call may last), and nothing else may change it. Whatever happens to a call is
+All state that turn-taking depends on lives in `Conversation` and the six values it holds (what was heard, what was
+said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed), and
+nothing else may change it. Whatever happens to a call is
 told to it, with the time; it answers with the commands to carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
@@ -38,6 +39,7 @@ from .agent import COME_BACK, GO_ON, HANG_UP, Agent, told
 from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
 from .errors import MediaStreamError
 from .heard_clock import HeardClock
+from .keypad import Keypad
 from .limits import Limits, Step
 from .loudness import is_loud
 from .media_stream import (
@@ -79,22 +81,16 @@ from .realtime import (
     SpeechStopped,
     TruncateItem,
 )
+from .tenure import LOSSES, Successor, Tenure
 from .transcript import Role, Transcript, Turn
 
 SECONDS = 1.0
 
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
 PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played
-KEYS_TOGETHER = 1.5 * SECONDS  # keys pressed closer together than this are one entry
 KEPT_FRAMES = 250  # media messages of the caller's that are kept for a model that is not there: 5 s
 LEAD_IN_FRAMES = 25  # that are kept all the time, so that a word's beginning is among them
-MAX_KEYS = 64
 COMFORT_AFTER = 1.3 * SECONDS  # of silence when the caller waits for the agent: then a word that it goes on
-RETRY_AFTER = (0.0, 0.3, 1.0, 2.0)  # before each attempt to replace a model that was lost; then the safety net
-LOSSES = 4  # of models, within `LOSSES_WITHIN`; then the safety net
-LOSSES_WITHIN = 60 * SECONDS
-ROLLOVER_AFTER = 50 * 60 * SECONDS  # of a model's session, which ends after 60 minutes: in the next pause
-ROLLOVER_AT_LAST = 58 * 60 * SECONDS  # and then even in mid-sentence
 PAUSE = 0.5 * SECONDS  # in which neither speaks
 LOOK_EVERY = 0.25 * SECONDS  # at what the caller's audio leads to, which is not looked at with each piece
 LOOK_AT_MOST_EVERY = 0.02 * SECONDS
@@ -124,6 +120,8 @@ class Conversation:
         self._transcript = Transcript(memory or ())
         self._patience = Patience(now)
         self._limits = Limits(agent.idle, agent.longest, now)
+        self._tenure = Tenure(now)
+        self._keypad = Keypad()
         self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio, µ-law
         self._caller_spoke = False  # and the model has not begun to answer
         self._committed = False  # what they said is an item of the model's conversation
@@ -131,8 +129,6 @@ class Conversation:
         self._last_from_twilio = now
         self._first_word = COME_BACK if memory is not None else None  # what the model is asked for when it is ready
         self._greeted = memory is not None
-        self._attempts = 0  # to open the model that is being opened
-        self._losses: deque[float] = deque(maxlen=LOSSES)  # when a model was lost
         self._waits_since = now  # when the caller began to wait for the agent
         self._at_once = False  # the caller is told to wait without waiting first
         self._comforts = 0  # how many clips were played; names them
@@ -142,16 +138,12 @@ class Conversation:
         self._recorded: str | None = None  # the item whose progress is on record
         self._recorded_at = now  # since when
         self._goodbye_wanted = False  # what the agent says next is its last word
-        self._model_since = now  # when the model's session was opened
-        self._successor: Phase | None = None  # of the rollover: OPENING, or TALKING when it is ready
         self._response: str | None = None  # the response under way
         self._cut_off: str | None = None  # the response whose late deltas the caller must not hear
         self._response_wanted: CreateResponse | None = None  # to be asked for as soon as that under way is done
         self._retried = False  # the last response failed and was asked for again
         self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
         self._of_others: set[str] = set()  # those of them that an earlier session of the model's said
-        self._keys = ""  # pressed, not yet told to the model
-        self._keys_until: float | None = None
         self._hang_up_asked = False
         self._leave_until: float | None = None
 
@@ -163,16 +155,15 @@ class Conversation:
 
     def model_ready(self, now: float) -> list[Command]:
         """The session that was to be opened is there, is configured, and knows what was said."""
-        self._attempts = 0
         if self.phase is Phase.TALKING:
-            if self._successor is None:
+            if self._tenure.successor is Successor.NONE:
                 return []
-            self._successor = Phase.TALKING
+            self._tenure.successor = Successor.READY
             return self._roll_over(now)
         if self.phase not in (Phase.OPENING, Phase.RECOVERING):
             return []
         self.phase = Phase.TALKING
-        self._model_since = now
+        self._tenure.began(now)
         self._response = None
         self._of_others = set(self._audio_of)
         self._patience.replaced(now)
@@ -184,17 +175,16 @@ class Conversation:
     def model_unavailable(self, reason: str, now: float, *, fatal: bool) -> list[Command]:
         """The session could not be opened. ``fatal``: another try can't help."""
         if self.phase is Phase.TALKING:  # a rollover's: the present session goes on, and the next pause tries again
-            self._successor = None
-            self._model_since = now - ROLLOVER_AFTER + 10 * SECONDS
+            self._tenure.no_successor(now)
             return [Note(logging.WARNING, f"The model's next session could not be opened: {reason}")]
         if self.phase not in (Phase.OPENING, Phase.RECOVERING):
             return []
-        self._attempts += 1
-        if fatal or self._attempts >= len(RETRY_AFTER):
+        after = None if fatal else self._tenure.not_opened()
+        if after is None:
             return self._fail(reason)
         return [
             Note(logging.WARNING, f"No model session ({reason}): trying again"),
-            self._open_model(RETRY_AFTER[self._attempts]),
+            self._open_model(after),
         ]
 
     def model_lost(self, reason: str, now: float) -> list[Command]:
@@ -203,13 +193,10 @@ class Conversation:
             return [DropModel(), *self._leave(now)]
         if self.phase is not Phase.TALKING:
             return []
-        self._losses.append(now)
-        if len(self._losses) == LOSSES and self._losses[0] > now - LOSSES_WITHIN:
+        if self._tenure.lost(now):
             return self._fail(f"{LOSSES} model sessions were lost within a minute; the last: {reason}")
         self.phase = Phase.RECOVERING
         self.reconnects += 1
-        self._successor = None
-        self._attempts = 0
         self._patience.owes = self._patience.owes or self._response is not None
         self._patience.caller_speaks = self._committed = False
         self._response = self._response_wanted = None
@@ -219,7 +206,7 @@ class Conversation:
             Said(Turn(f"loss_{self.reconnects}", Role.NOTE, "[The model was lost here, and another went on.]")),
             DropModel(),
             *self._last_mark(),
-            self._open_model(RETRY_AFTER[0]),
+            self._open_model(0.0),
             *self._comfort(now),
         ]
 
@@ -327,7 +314,7 @@ class Conversation:
         if _is_due(self._leave_until, now):
             return self._end(Outcome.GOODBYE, "the agent hung up; the last mark did not come back")
         commands: list[Command] = []
-        if _is_due(self._keys_until, now):
+        if _is_due(self._keypad.due_at, now):
             commands += self._tell_keys(now)
         if self.phase is Phase.TALKING:
             commands += self._see_to_the_model(now)
@@ -338,7 +325,7 @@ class Conversation:
 
     def deadline(self) -> float:
         """When `tick` is to be called, if nothing happens before."""
-        waits = [self._last_from_twilio + CALLER_DEADLINE, self._keys_until, self._leave_until, self._comfort_due()]
+        waits = [self._last_from_twilio + CALLER_DEADLINE, self._keypad.due_at, self._leave_until, self._comfort_due()]
         if self.phase is Phase.TALKING:
             waits += [self._patience.ask_at(), self._patience.gone_at(), self._looked_at + LOOK_EVERY]
         return max(min(at for at in waits if at is not None), self._looked_at + LOOK_AT_MOST_EVERY)
@@ -386,17 +373,15 @@ class Conversation:
     def _key_pressed(self, digit: str, now: float) -> list[Command]:
         if self.phase is Phase.LEAVING:
             return []
-        if len(self._keys) < MAX_KEYS:
-            self._keys += digit
-        self._keys_until = now + KEYS_TOGETHER
         self._limits.caller_spoke()
-        return self._tell_keys(now) if digit == "#" and self.phase is Phase.TALKING else []
+        is_entry = self._keypad.pressed(digit, now)
+        return self._tell_keys(now) if is_entry and self.phase is Phase.TALKING else []
 
     def _tell_keys(self, now: float) -> list[Command]:
         if self.phase in (Phase.OPENING, Phase.RECOVERING):  # keys pressed before the agent can be told wait for it
-            self._keys_until = now + KEYS_TOGETHER
+            self._keypad.wait(now)
             return []
-        keys, self._keys, self._keys_until = self._keys, "", None
+        keys = self._keypad.take()
         if not keys or self.phase is not Phase.TALKING:
             return []
         note = f"[The caller pressed these keys on the telephone: {keys}]"
@@ -559,19 +544,19 @@ class Conversation:
 
     def _roll_over(self, now: float) -> list[Command]:
         """Replace a model whose hour is coming to its end, in a pause, by one that knows what was said."""
-        if now < self._model_since + ROLLOVER_AFTER:
+        if not self._tenure.is_ending(now):
             return []
-        if now >= self._model_since + ROLLOVER_AT_LAST:
+        if self._tenure.is_over(now):
             return self.model_lost("its hour is nearly over, and there was no pause", now)
         quiet_since = self._quiet_since()
         if quiet_since is None or now < quiet_since + PAUSE:
             return []
-        if self._successor is None:
-            self._successor = Phase.OPENING
+        if self._tenure.successor is Successor.NONE:
+            self._tenure.successor = Successor.OPENING
             return [self._open_model(0.0)]
-        if self._successor is Phase.OPENING:
+        if self._tenure.successor is Successor.OPENING:
             return []
-        self._successor, self._model_since = None, now
+        self._tenure.began(now)
         self._patience.replaced(now)
         self._of_others = set(self._audio_of)
         return [

@@ -36,8 +36,8 @@ STAGGER = 0.37 * SECONDS  # so that the hours end at different places of the con
 
 # The relay's times, by the module constants that hold them.
 SCALED: Final = {
-    ("callgate.conversation", "ROLLOVER_AFTER"): 0.5 * SESSION,
-    ("callgate.conversation", "ROLLOVER_AT_LAST"): 0.9 * SESSION,
+    ("callgate.tenure", "ROLLOVER_AFTER"): 0.5 * SESSION,
+    ("callgate.tenure", "ROLLOVER_AT_LAST"): 0.9 * SESSION,
 }
 
 

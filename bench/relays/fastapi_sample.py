@@ -1,8 +1,8 @@
 """A relay on FastAPI under uvicorn, in the shape of the samples that most people start from.
 
-Two coroutines a call, json both ways, each delta's base64 decoded and encoded again, truncate and clear when the caller
-speaks. ``--marks``: a mark behind each delta, as those samples have it. ``--asyncio``: on asyncio's own loop, as where
-uvicorn is installed without uvloop.
+Two coroutines a call, json both ways, each delta's base64 decoded and encoded again and a mark sent behind it, truncate
+and clear when the caller speaks; on asyncio's own loop, as what these samples install brings no other. ``--lean``: on
+uvloop, and without the marks.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from fastapi.websockets import WebSocketDisconnect
 from wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
 
 PORT, MODEL_URL = arguments()
-MARKS = "--marks" in sys.argv
+LEAN = "--lean" in sys.argv
 app = FastAPI()
 
 
@@ -66,7 +66,7 @@ class Call:
                 await self.websocket.send_json(media)
                 if event["item_id"] != self.item_id:
                     self.item_id, self.response_began = event["item_id"], self.timestamp
-                if MARKS:
+                if not LEAN:
                     await self.mark()
             elif event["type"] == "input_audio_buffer.speech_started":
                 await self.interrupt()
@@ -91,5 +91,5 @@ class Call:
 
 
 if __name__ == "__main__":
-    loop = "asyncio" if "--asyncio" in sys.argv else "auto"
+    loop = "uvloop" if LEAN else "asyncio"
     uvicorn.run(app, host="127.0.0.1", port=PORT, log_level="warning", loop=loop)

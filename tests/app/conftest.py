@@ -32,4 +32,4 @@ def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is lost is replaced at once, as often as it may be."""
-    monkeypatch.setattr("callgate.conversation.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("callgate.tenure.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))

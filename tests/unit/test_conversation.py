@@ -12,17 +12,13 @@ from callgate.conversation import (
     CALLER_DEADLINE,
     COMFORT_AFTER,
     KEPT_FRAMES,
-    KEYS_TOGETHER,
-    LOSSES,
     PAUSE,
     PLAYED_DEADLINE,
-    RETRY_AFTER,
-    ROLLOVER_AFTER,
-    ROLLOVER_AT_LAST,
     Conversation,
     Phase,
 )
 from callgate.errors import MediaStreamError
+from callgate.keypad import KEYS_TOGETHER
 from callgate.limits import QUESTIONS, WARNING, Step
 from callgate.media_stream import Clear, Connected, Dtmf, Mark, Media, Start, Stop, Unknown
 from callgate.patience import ANSWER_WITHIN, ASK_AFTER, FRAMES_OF_SPEECH, WORDS_WITHIN
@@ -48,6 +44,7 @@ from callgate.realtime import (
     SpeechStopped,
     TruncateItem,
 )
+from callgate.tenure import LOSSES, RETRY_AFTER, ROLLOVER_AFTER, ROLLOVER_AT_LAST
 from callgate.transcript import Role, Turn
 
 START = Start("MZ1", "AC1", "CA1")
@@ -600,7 +597,7 @@ class TestRollover:
     @pytest.fixture
     def old(self, talking):
         """A call whose model's hour is coming to its end."""
-        talking.conversation._model_since -= ROLLOVER_AFTER
+        talking.conversation._tenure._since -= ROLLOVER_AFTER
         return talking
 
     def test_in_a_pause_another_session_takes_over_without_a_word(self, old):
@@ -639,7 +636,7 @@ class TestRollover:
         assert of(OpenModel, old.waits(30))
 
     def test_without_a_pause_it_comes_to_a_loss_in_time(self, talking):
-        talking.conversation._model_since -= ROLLOVER_AT_LAST
+        talking.conversation._tenure._since -= ROLLOVER_AT_LAST
         talking.says(5.0)
         assert of(OpenModel, talking.waits(0.5))
 
