@@ -52,7 +52,10 @@ class AdoptModel:
 
 @dataclass(frozen=True, slots=True)
 class DropModel:
-    """The call's session is of no more use: close it, and send it nothing."""
+    """The call's session is of no more use: close it, and send it nothing. ``reason``: what it failed at, so that
+    another server is asked first; "" where it is not to blame."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

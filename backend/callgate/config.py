@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -139,13 +139,32 @@ def _is_private(host: str) -> bool:
 
 def _database_url(value: str) -> str:
     try:
-        parts = urlsplit(value)
-        valid = parts.scheme in ("postgresql", "postgres") and bool(parts.path.strip("/"))
+        valid = _is_database_url(value)
     except ValueError:
         valid = False
     if not valid:  # it is not shown: it may hold a password
-        raise ValueError("it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+        raise ValueError(
+            "it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE; special signs in "
+            "the user and the password (/ ? # @ and the like) are written as %XX"
+        )
     return value
+
+
+def _is_database_url(value: str) -> bool:
+    """Whether it is a PostgreSQL address in which each sign has one meaning. Raises `ValueError` where it is no URL."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        return False
+    # A password with one of / ? # @ as it is ends too early. What is behind the sign would be taken for a host, a port,
+    # a database or an option, and so be shown.
+    login, _, hosts = parts.netloc.rpartition("@")
+    if parts.fragment or "@" in login + parts.path + parts.query:
+        return False
+    if parts.query:
+        parse_qsl(parts.query, strict_parsing=True)
+    for host in hosts.split(","):
+        _ = urlsplit(f"//{host}").port  # raises where it is no number
+    return True
 
 
 def _days(value: str) -> int:

@@ -2,8 +2,8 @@
 
 All state that turn-taking depends on lives in `Conversation` and the six values it holds (what was heard, what was
 said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed), and
-nothing else may change it. Whatever happens to a call is
-told to it, with the time; it answers with the commands to carry out, in order:
+nothing else may change it. Whatever happens to a call is told to it, with the time; it answers with the commands to
+carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
@@ -165,7 +165,7 @@ class Conversation:
         self.phase = Phase.TALKING
         self._tenure.began(now)
         self._response = None
-        self._of_others = set(self._audio_of)
+        self._forget_items()
         self._patience.replaced(now)
         commands: list[Command] = [AdoptModel(), *self._tell_the_rest()]
         if not self._greeted or (not self._is_unanswered and (self._patience.owes or self._first_word)):
@@ -181,20 +181,20 @@ class Conversation:
             return []
         after = None if fatal else self._tenure.not_opened()
         if after is None:
-            return self._fail(reason)
+            return self.fail(reason)
         return [
             Note(logging.WARNING, f"No model session ({reason}): trying again"),
             self._open_model(after),
         ]
 
-    def model_lost(self, reason: str, now: float) -> list[Command]:
-        """The model's session is over, without our doing."""
-        if self.phase is Phase.LEAVING or self._hang_up_asked:
+    def model_lost(self, reason: str, now: float, *, to_blame: bool = True) -> list[Command]:
+        """The model's session is over, without our doing. ``to_blame``: another server is asked first."""
+        if self.phase is Phase.LEAVING or (self.phase is Phase.TALKING and self._hang_up_asked):
             return [DropModel(), *self._leave(now)]
         if self.phase is not Phase.TALKING:
             return []
         if self._tenure.lost(now):
-            return self._fail(f"{LOSSES} model sessions were lost within a minute; the last: {reason}")
+            return self.fail(f"{LOSSES} model sessions were lost within a minute; the last: {reason}")
         self.phase = Phase.RECOVERING
         self.reconnects += 1
         self._patience.owes = self._patience.owes or self._response is not None
@@ -203,8 +203,10 @@ class Conversation:
         self._waits_since, self._at_once = now, True
         return [
             Note(logging.WARNING, f"The model's session was lost ({reason}): opening another"),
-            Said(Turn(f"loss_{self.reconnects}", Role.NOTE, "[The model was lost here, and another went on.]")),
-            DropModel(),
+            Said(
+                Turn(self._name("loss", self.reconnects), Role.NOTE, "[The model was lost here, and another went on.]")
+            ),
+            DropModel(reason if to_blame else ""),
             *self._last_mark(),
             self._open_model(0.0),
             *self._comfort(now),
@@ -236,6 +238,7 @@ class Conversation:
         self._retried = False
         self._greeted = True
         self._first_word = None
+        self._repeated = False
         self._audio_of[item_id] = self._audio_of.get(item_id, 0) + size
         return self._heard.sent(item_id, size, now)
 
@@ -267,7 +270,7 @@ class Conversation:
         if self.phase is Phase.ENDED:
             return []
         if self._patience.model_heard(now) and isinstance(event, SessionUpdated):
-            return []  # it lives
+            return self._nothing_found(now)
         match event:
             case AudioDelta():
                 return self._agent_audio(event, now)
@@ -312,7 +315,7 @@ class Conversation:
         if _is_due(self._last_from_twilio + CALLER_DEADLINE, now):
             return self._end(Outcome.STREAM_LOST, f"Twilio sent nothing for {CALLER_DEADLINE:.0f} s")
         if _is_due(self._leave_until, now):
-            return self._end(Outcome.GOODBYE, "the agent hung up; the last mark did not come back")
+            return self._end(Outcome.GOODBYE, "the agent hung up, and was not heard to the end in time")
         commands: list[Command] = []
         if _is_due(self._keypad.due_at, now):
             commands += self._tell_keys(now)
@@ -327,12 +330,14 @@ class Conversation:
         """When `tick` is to be called, if nothing happens before."""
         waits = [self._last_from_twilio + CALLER_DEADLINE, self._keypad.due_at, self._leave_until, self._comfort_due()]
         if self.phase is Phase.TALKING:
-            waits += [self._patience.ask_at(), self._patience.gone_at(), self._looked_at + LOOK_EVERY]
+            waits += [self._patience.ask_at(), self._patience.gone_at()]
+        if self.phase in (Phase.TALKING, Phase.RECOVERING):
+            waits.append(self._looked_at + LOOK_EVERY)
         return max(min(at for at in waits if at is not None), self._looked_at + LOOK_AT_MOST_EVERY)
 
     def fail(self, reason: str) -> list[Command]:
-        """Something outside went wrong that the call can't go on without."""
-        return self._fail(reason)
+        """Something went wrong that the call can't go on without."""
+        return self._end(Outcome.FAILED, reason)
 
     def stream_lost(self, reason: str) -> list[Command]:
         """Twilio's socket is gone without a ``stop``."""
@@ -390,7 +395,11 @@ class Conversation:
     def _tell(self, note: str) -> list[Command]:
         """Tell the model something beside what is said."""
         self._notes += 1
-        return [AddUserText(note), Said(self._transcript.noted(f"note_{self._notes}", note))]
+        return [AddUserText(note), Said(self._transcript.noted(self._name("note", self._notes), note))]
+
+    def _name(self, kind: str, number: int) -> str:
+        """What a turn of ours is called, unlike any of the streams that the call had before."""
+        return f"{self._stream_sid}_{kind}_{number}"
 
     # The agent.
 
@@ -411,6 +420,20 @@ class Conversation:
         else:
             self._kept.clear()
         return [AppendAudio(binascii.b2a_base64(audio, newline=False).decode()) for audio in kept]
+
+    def _nothing_found(self, now: float) -> list[Command]:
+        """The model lives. Where it was handed audio and noticed no words in it, it is asked for its own."""
+        if not self._repeated or self._patience.caller_speaks:
+            return []
+        self._repeated = self._caller_spoke = self._committed = False
+        self._kept.clear()
+        return self._take_the_word(now) if self._patience.owes and self._response is None else []
+
+    def _forget_items(self) -> None:
+        """What was said so far is another session's, which will send no more of it."""
+        self._of_others = set(self._audio_of)
+        for item_id in self._of_others:
+            self._heard.item_complete(item_id)
 
     def _agent_audio(self, event: AudioDelta, now: float) -> list[Command]:
         try:
@@ -468,10 +491,11 @@ class Conversation:
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._no_more_of_it(f"the model's response failed ({why})", now)
         if self._retried:
-            return self._fail(f"the model's response failed ({why})")
+            return self.fail(f"the model's response failed ({why})")
         self._retried = True
         note = Note(logging.WARNING, f"The model's response failed ({why}); asking once more")
-        return [note, *self._want_response(CreateResponse(), now)]
+        again = self._first_word is not None or not self._greeted
+        return [note, *(self._take_the_word(now) if again else self._want_response(CreateResponse(), now))]
 
     def _function_asked(self, event: FunctionCall) -> list[Command]:
         if event.name == HANG_UP.name:
@@ -485,7 +509,7 @@ class Conversation:
 
     def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
         if event.code == SESSION_EXPIRED:
-            return self.model_lost(f"{event.code}: {event.message}", now)
+            return self.model_lost(f"{event.code}: {event.message}", now, to_blame=False)
         if event.ends_session:
             return self._no_more_of_it(f"the model reported {event.code}: {event.message}", now)
         if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
@@ -501,7 +525,7 @@ class Conversation:
 
     def _no_more_of_it(self, reason: str, now: float) -> list[Command]:
         """Nothing more will come of this model: of another, where there is one."""
-        return self.model_lost(reason, now) if self._agent.has_second_model else self._fail(reason)
+        return self.model_lost(reason, now) if self._agent.has_second_model else self.fail(reason)
 
     def _see_to_the_model(self, now: float) -> list[Command]:
         """Ask a silent model whether it lives; give it up when it does not, or says nothing that it owes."""
@@ -520,7 +544,7 @@ class Conversation:
             return None
         silent_since = max(self._heard.ends_at, self._patience.last_loud)
         if self._at_once:
-            return max(silent_since, self._waits_since)
+            return max(self._heard.ends_at, self._patience.last_loud + PAUSE, self._waits_since)
         return max(silent_since, self._waits_since) + COMFORT_AFTER
 
     def _comfort(self, now: float) -> list[Command]:
@@ -528,7 +552,9 @@ class Conversation:
             return []
         self._at_once = False
         self._comforts += 1
-        mark = self._heard.sent(f"one_moment_{self._comforts}", payload_bytes(self._agent.one_moment), now)
+        name = f"one_moment_{self._comforts}"
+        mark = self._heard.sent(name, payload_bytes(self._agent.one_moment), now)
+        self._heard.item_complete(name)
         return [Media(self._stream_sid, self._agent.one_moment), Mark(self._stream_sid, mark)]
 
     @property
@@ -547,7 +573,7 @@ class Conversation:
         if not self._tenure.is_ending(now):
             return []
         if self._tenure.is_over(now):
-            return self.model_lost("its hour is nearly over, and there was no pause", now)
+            return self.model_lost("its hour is nearly over, and there was no pause", now, to_blame=False)
         quiet_since = self._quiet_since()
         if quiet_since is None or now < quiet_since + PAUSE:
             return []
@@ -558,7 +584,7 @@ class Conversation:
             return []
         self._tenure.began(now)
         self._patience.replaced(now)
-        self._of_others = set(self._audio_of)
+        self._forget_items()
         return [
             Note(logging.INFO, "The model's hour is coming to its end: another goes on with the call"),
             AdoptModel(),
@@ -590,16 +616,13 @@ class Conversation:
 
     def _leave(self, now: float) -> list[Command]:
         self.phase = Phase.LEAVING
-        self._leave_until = self._heard.silent_at(now) + PLAYED_DEADLINE
+        self._leave_until = max(now, self._heard.ends_at) + PLAYED_DEADLINE
         return [*self._last_mark(), *self._leave_if_heard(now)]
 
     def _leave_if_heard(self, now: float) -> list[Command]:
         if self.phase is not Phase.LEAVING or not self._heard.all_returned:
             return []
         return self._end(Outcome.GOODBYE, "the agent hung up, and was heard to the end")
-
-    def _fail(self, reason: str) -> list[Command]:
-        return self._end(Outcome.FAILED, reason)
 
     def _end(self, outcome: Outcome, reason: str) -> list[Command]:
         if self.phase is Phase.ENDED:

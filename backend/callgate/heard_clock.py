@@ -107,10 +107,6 @@ class HeardClock:
                 return Cut(span.item_id, (heard - span.start) // BYTES_PER_MS)
         return None
 
-    def silent_at(self, now: float) -> float:
-        """When the caller will have heard all that was sent."""
-        return now + (self._sent - self.position(now)) / SAMPLE_RATE
-
     @property
     def all_returned(self) -> bool:
         """Whether Twilio said that it has played everything that was sent."""

@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is known of a call. ``turns``: what was said, each as it was heard. ``outcome``: how its last stream
-    ended."""
+    ended. ``elsewhere``: another process than this one took it last."""
 
     turns: tuple[Turn, ...] = ()
     outcome: Outcome | None = None
+    elsewhere: bool = False
 
 
 class Ledger:
@@ -93,6 +94,7 @@ class Ledger:
         return Memory(
             tuple(Turn(turn.key, Role(turn.role), turn.text) for turn in found.turns),
             next((outcome for outcome in Outcome if outcome.name.lower() == ended), None),
+            elsewhere=found.call.process != self._store.process,
         )
 
 

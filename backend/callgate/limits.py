@@ -39,13 +39,6 @@ class Limits:
         """The caller is there."""
         self._questions = 0
 
-    def due_at(self, quiet_since: float | None) -> float | None:
-        """When the next step is due. ``quiet_since``: when both fell silent; None: one speaks, or is about to."""
-        times = [self._warn_at if self._warn_at is not None else self._end_at]
-        if self._idle and quiet_since is not None:
-            times.append(max(quiet_since, self._asked_at) + self._idle)
-        return min((at for at in times if at is not None), default=None)
-
     def step(self, quiet_since: float | None, now: float) -> Step | None:
         """The step that is due, which is taken hereby."""
         if self._end_at is not None and now >= self._end_at:

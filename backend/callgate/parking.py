@@ -40,11 +40,16 @@ class Parking:
         """Begin to open a session for a call, if it has none and there is room. ``history``: what was said so far."""
         if call_sid in self._waiting or len(self._waiting) >= self._places:
             return
-        self._waiting[call_sid] = asyncio.create_task(self._open(history))
+        self._waiting[call_sid] = asyncio.create_task(self._open_ahead(history))
         self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
 
-    async def take(self, call_sid: str) -> ModelSocket | None:
-        """The call's session, configured as the agent's; None where there is none that is of use."""
+    async def take(self, call_sid: str, history: tuple[Turn, ...]) -> ModelSocket:
+        """A session that is configured as the agent's: the one that waits for the call, or a new one, which is told
+        ``history``. Raises `UpstreamError` when no server gives one."""
+        return await self._take_waiting(call_sid) or await self._open(history)
+
+    async def _take_waiting(self, call_sid: str) -> ModelSocket | None:
+        """The session that waits for the call; None where there is none that is of use."""
         opened = self._remove(call_sid)
         if opened is None:
             return None
@@ -72,9 +77,12 @@ class Parking:
             self.drop(call_sid)
         await asyncio.gather(*self._leaving)
 
-    async def _open(self, history: tuple[Turn, ...]) -> ModelSocket | None:
+    async def _open(self, history: tuple[Turn, ...]) -> ModelSocket:
+        return await self._upstream.open((self._opening, *told(history)))
+
+    async def _open_ahead(self, history: tuple[Turn, ...]) -> ModelSocket | None:
         try:
-            return await self._upstream.open((self._opening, *told(history)))
+            return await self._open(history)
         except UpstreamError as exc:
             log.warning("No model session could be opened ahead of the call: %s", exc)
             return None

@@ -27,7 +27,7 @@ class Patience:
         self._asked: float | None = None  # when
 
     def caller_heard(self, is_loud: bool, now: float) -> None:
-        """20 ms of the caller's audio went to the model."""
+        """20 ms of the caller's audio came."""
         if is_loud:
             self._loud_frames += 1
             self.last_loud = now

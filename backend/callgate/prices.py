@@ -65,14 +65,6 @@ class Price:
         return cost / MILLION
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """About what something cost, in USD, by the prices of ``table_date``. None: not known."""
-
-    cost_usd: Decimal | None
-    table_date: str = PRICES_OF
-
-
 PRICES: Final[Mapping[str, Price]] = {
     "gpt-realtime-2.1": Price(
         text_in=Decimal(4),
@@ -94,14 +86,15 @@ PRICES: Final[Mapping[str, Price]] = {
 }
 
 
-def estimate(model: str, usage: Usage) -> Estimate:
-    """What tokens of this model cost. ``model``: an id, or an Azure deployment that is named after one.
+def estimate(model: str, usage: Usage) -> Decimal | None:
+    """About what tokens of this model cost, in USD, by the prices of `PRICES_OF`; None where that is not known.
+    ``model``: an id, or an Azure deployment that is named after one.
 
     An id may have more behind it, such as the date of a snapshot: the longest that it begins with counts.
     """
     known = [name for name in PRICES if model == name or model.startswith(f"{name}-")]
     price = PRICES[max(known, key=len)] if known else Price()
-    return Estimate(price.of(usage))
+    return price.of(usage)
 
 
 def usage_of(usage: object) -> Usage:

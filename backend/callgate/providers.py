@@ -34,11 +34,6 @@ class Endpoint:
     model: str = ""
     if_refused: str = ""
 
-    @property
-    def price_key(self) -> str:
-        """What `prices` knows its tokens by."""
-        return self.model
-
 
 def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoint, ...]:
     """The servers that the settings name, in the order in which they are tried; the line check where they name none."""

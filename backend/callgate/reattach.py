@@ -15,6 +15,7 @@ from twilio.rest import Client
 
 from .errors import StoreError
 from .ledger import Ledger
+from .registry import Registry
 from .store import Store
 
 log = logging.getLogger(__name__)
@@ -23,15 +24,20 @@ SECONDS = 1.0
 COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
 LOOK_EVERY = 60 * SECONDS
 
+NOT_FOUND = 404
+UNKNOWN = "unknown"  # the status of a call that Twilio has nothing of
+
 
 class Reattach:
     """Looks for abandoned calls while the service runs. ``client``: None where the settings allow no REST request.
 
-    ``twiml``: what connects a call that is taken up again.
+    ``registry``: the calls that are here. ``twiml``: what connects a call that is taken up again.
     """
 
-    def __init__(self, store: Store, ledger: Ledger, client: Client | None, twiml: Callable[[str], str]) -> None:
-        self._store, self._ledger, self._client, self._twiml = store, ledger, client, twiml
+    def __init__(
+        self, store: Store, ledger: Ledger, registry: Registry, client: Client | None, twiml: Callable[[str], str]
+    ) -> None:
+        self._store, self._ledger, self._registry, self._client, self._twiml = store, ledger, registry, client, twiml
         self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
         self._task: asyncio.Task[None] | None = None
 
@@ -52,28 +58,40 @@ class Reattach:
                 for call in await self._store.abandoned():
                     if await self._store.claim(call.call_sid, call.process):
                         self._claimed.add(call.call_sid)
+                for call_sid in list(self._claimed):
+                    await self._fetch_back(client, call_sid)
             except StoreError as exc:
                 log.debug("Abandoned calls can't be looked for: %s", exc)
-            for call_sid in list(self._claimed):
-                await self._fetch_back(client, call_sid)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _fetch_back(self, client: Client, call_sid: str) -> None:
-        try:
-            status = await asyncio.to_thread(self._reconnect, client, call_sid)
-        except (TwilioException, OSError) as exc:
-            log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, exc)
+        """Have Twilio connect a claimed call anew, if it is on the line and nobody serves it. Raises `StoreError`."""
+        if not await self._is_still_ours(call_sid):
             return
+        context = client.calls(call_sid)
+        try:
+            status = str((await asyncio.to_thread(context.fetch)).status)
+            if status == "in-progress":
+                if not await self._is_still_ours(call_sid):  # the answer may have taken its time
+                    return
+                # The TwiML is made here, not in the thread: making it writes to the journal, which is the loop's.
+                await asyncio.to_thread(context.update, twiml=self._twiml(call_sid))
+        except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
+            if getattr(exc, "status", None) != NOT_FOUND:
+                log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, exc)
+                return
+            status = UNKNOWN
         self._claimed.discard(call_sid)
         if status == "in-progress":
             log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)
         else:
+            log.info("%s was abandoned, and is over: Twilio says it is %s", call_sid, status)
             self._ledger.call_over(call_sid, status)
 
-    def _reconnect(self, client: Client, call_sid: str) -> str:
-        """The call's status; one that is in progress is connected anew."""
-        context = client.calls(call_sid)
-        status = str(context.fetch().status)
-        if status == "in-progress":
-            context.update(twiml=self._twiml(call_sid))
-        return status
+    async def _is_still_ours(self, call_sid: str) -> bool:
+        """Whether a claimed call is still to be fetched back. One that came back by itself is left where it is."""
+        if await self._store.claim(call_sid, self._store.process) and not self._registry.holds(call_sid):
+            return True
+        log.info("%s was abandoned, and came back by itself or is over", call_sid)
+        self._claimed.discard(call_sid)
+        return False

@@ -131,7 +131,7 @@ class Counters:
         """What all models together cost; not known as soon as it is not for one."""
         total = Decimal(0)
         for model, usage in self._usage.items():
-            if (cost := estimate(model, usage).cost_usd) is None:
+            if (cost := estimate(model, usage)) is None:
                 return None
             total += cost
         return total

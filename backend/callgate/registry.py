@@ -23,6 +23,10 @@ OUTCOMES_KEPT = 10_000  # how many ended calls are remembered for /call-interrup
 class Call(Protocol):
     """A live call, as far as the registry needs it."""
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, as soon as that is decided: before its sockets are closed."""
+
     def shut_down(self) -> None:
         """End it now; it ends as `Outcome.SHUT_DOWN`."""
 
@@ -66,15 +70,18 @@ class Registry:
         self._used[token.nonce] = token.expires
 
     def begin(self, call_sid: str, call: Call) -> None:
-        """The call's stream began. Raises `RequestRefused` when the call already has one."""
-        if call_sid in self._live:
+        """The call's stream began. Raises `RequestRefused` when the call already has one that has not ended."""
+        before = self._live.get(call_sid)
+        if before is not None and before.outcome is None:
             raise RequestRefused("the call already has a stream")
         self._admitted.pop(call_sid, None)
         self._live[call_sid] = call
         self._empty.clear()
 
-    def end(self, call_sid: str, outcome: Outcome) -> None:
-        """The call's stream ended."""
+    def end(self, call_sid: str, call: Call, outcome: Outcome) -> None:
+        """The call's stream ended, and is all closed; where another has begun since, that one counts."""
+        if self._live.get(call_sid) is not call:
+            return
         del self._live[call_sid]
         self._outcomes[call_sid] = outcome
         self._outcomes.move_to_end(call_sid)
@@ -84,7 +91,9 @@ class Registry:
             self._empty.set()
 
     def outcome(self, call_sid: str) -> Outcome | None:
-        """How the call's last stream ended; None where this process did not see it."""
+        """How the call's last stream ended; None where it has not, or this process did not see it."""
+        if (call := self._live.get(call_sid)) is not None:
+            return call.outcome
         return self._outcomes.get(call_sid)
 
     async def drain(self, seconds: float) -> None:
@@ -98,3 +107,7 @@ class Registry:
             for call in list(self._live.values()):
                 call.shut_down()
             await self._empty.wait()
+
+    def holds(self, call_sid: str) -> bool:
+        """Whether the call is here: on the line, or admitted and awaited."""
+        return call_sid in self._live or call_sid in self._admitted

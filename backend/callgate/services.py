@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from twilio.http import HttpClient
+from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
 from .config import Config
 from .ledger import Ledger
-from .outbound import TestCalls
+from .outbound import REST_DEADLINE, TestCalls
 from .reattach import Reattach
 from .store import Store
 from .switchboard import Switchboard
@@ -24,7 +25,8 @@ class Services:
         self.store = store
         self.switchboard = Switchboard(config, upstream, ledger)
         self.test_calls = TestCalls(config, http_client)
-        self.reattach = Reattach(store, ledger, _rest_client(config, http_client), self.switchboard.reconnect)
+        client = _rest_client(config, http_client)
+        self.reattach = Reattach(store, ledger, self.switchboard.registry, client, self.switchboard.reconnect)
 
     def readiness(self) -> dict[str, Any]:
         """Whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one sentence
@@ -52,4 +54,5 @@ def _rest_client(config: Config, http_client: HttpClient | None) -> Client | Non
     """Twilio's REST API, where the settings allow it."""
     if config.twilio_account_sid is None or config.rehearsal:
         return None
+    http_client = http_client or TwilioHttpClient(timeout=REST_DEADLINE)  # its own client would wait for ever
     return Client(config.twilio_account_sid, config.twilio_auth_tokens[0], http_client=http_client)

@@ -47,8 +47,9 @@ Open = Callable[[tuple[Turn, ...]], Awaitable[ModelSocket]]
 class Session:
     """A call between its ``start`` and its end. It receives from both sockets.
 
-    ``record``: who is told of each turn as it happens. ``memory``: what was said before the call was cut off, which it
-    was ``resumes`` times; None for a call that begins.
+    ``record``: who is told of each turn as it happens. ``at_end``: of what the call was, before Twilio's socket is
+    closed. ``at_failure``: of a model's session that failed, and at what. ``memory``: what was said before the call was
+    cut off, which it was ``resumes`` times; None for a call that begins.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Session:
         agent: Agent,
         *,
         record: Callable[[Turn], None] = lambda turn: None,
+        at_end: Callable[[Receipt], None] = lambda receipt: None,
+        at_failure: Callable[[ModelSocket, str], None] = lambda model, reason: None,
         memory: tuple[Turn, ...] | None = None,
         resumes: int = 0,
     ) -> None:
@@ -67,6 +70,8 @@ class Session:
         self._conversation = Conversation(start, agent, self._loop.time(), memory)
         self._agent = agent
         self._record = record
+        self._at_end = at_end
+        self._at_failure = at_failure
         self._stream_sid = start.stream_sid
         self._twilio = twilio
         self._open_model = open_model
@@ -84,17 +89,29 @@ class Session:
         self._due = math.inf  # when it goes off, or the first message after that
         self._context = contextvars.copy_context()  # the one that names the call, which the sockets' callbacks lack
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the call ended, as soon as that is decided; its sockets are closed after that."""
+        decided = self._ended.done() and not self._ended.cancelled()
+        return self._ended.result().outcome if decided else None
+
     async def run(self) -> Receipt:
         """Serve the call to its end, and say what it was and how it ended."""
         self._to_twilio.open(self._twilio.send_text)
         self._do(self._conversation.begin())
         try:
             end = await self._ended
+            receipt = self._receipt(end)
+            # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
+            self._at_end(receipt)
             # Before waiting for the model's side: until this, the caller hears nothing.
             self._twilio.close(_close_code(end.outcome), end.outcome.value)
         finally:
             self._forget_timers()
             await self._leave_models()
+        return receipt
+
+    def _receipt(self, end: End) -> Receipt:
         if self._to_model.dropped:
             log.warning("%d frames of the caller's audio were dropped: the model stalled", self._to_model.dropped)
         counters = self._counters
@@ -162,15 +179,34 @@ class Session:
             self._close_later(self._next)
             self._next = None
         try:
-            self._next = await self._open_model(wanted.history)
-        except UpstreamError as exc:
-            fatal = isinstance(exc, UpstreamRefused)
-            self._do(self._conversation.model_unavailable(str(exc), self._loop.time(), fatal=fatal))
-        except Exception:
-            log.exception("Unexpected error while a model session was opened")
-            self._do(self._conversation.fail("no model session could be opened, by a fault of ours"))
-        else:
+            model = await self._open_model(wanted.history)
+        except Exception as exc:
+            if self._opening is asyncio.current_task():
+                self._do(self._not_opened(exc))
+            else:
+                log.debug("The opening of a model session that was given up ended with %r", exc)
+            return
+        if self._opening is asyncio.current_task():
+            self._next = model
             self._do(self._conversation.model_ready(self._loop.time()))
+        else:  # it came in the moment in which it was given up
+            self._close_later(model)
+
+    def _not_opened(self, exc: Exception) -> list[Command]:
+        if isinstance(exc, UpstreamError):
+            fatal = isinstance(exc, UpstreamRefused)
+            return self._conversation.model_unavailable(str(exc), self._loop.time(), fatal=fatal)
+        log.error("Unexpected error while a model session was opened", exc_info=exc)
+        return self._conversation.fail("no model session could be opened, by a fault of ours")
+
+    def _open(self, wanted: OpenModel) -> None:
+        """Begin to open a session; one that is being opened knows less, and is given up."""
+        before = self._opening
+        if before is not None and not before.done() and before is not asyncio.current_task():
+            before.cancel()
+            self._closing.add(before)
+            before.add_done_callback(self._closing.discard)
+        self._opening = asyncio.create_task(self._open_next(wanted), context=self._context.copy())
 
     def _adopt(self) -> None:
         """The session that is ready becomes the call's."""
@@ -178,7 +214,7 @@ class Session:
         self._drop()
         model, self._next = self._next, None
         self._model = model
-        self._counters.served_by(model.endpoint.price_key)
+        self._counters.served_by(model.endpoint.model)
         self._to_model.open(model.send)
         self._loop.call_soon(self._listen_to, model)  # behind what it is to be told first
 
@@ -207,7 +243,7 @@ class Session:
         for model in (self._model, self._next):
             if model is not None:
                 self._close_later(model)
-        if self._closing:
+        while self._closing:  # an opening that is given up may have one more to close
             await asyncio.wait(self._closing)
 
     def model_sent(self, frame: bytes) -> None:
@@ -246,7 +282,7 @@ class Session:
             self._do(self._conversation.model_lost(str(exc), self._loop.time()))
         else:
             if isinstance(event, ResponseDone) and self._model is not None:
-                self._counters.spent(self._model.endpoint.price_key, usage_of(event.usage))
+                self._counters.spent(self._model.endpoint.model, usage_of(event.usage))
             self._do(self._conversation.model_sent(event, self._loop.time()))
 
     # The conversation's side.
@@ -268,10 +304,12 @@ class Session:
                     if not self._ended.done():
                         self._ended.set_result(command)
                 case OpenModel():
-                    self._opening = asyncio.create_task(self._open_next(command), context=self._context.copy())
+                    self._open(command)
                 case AdoptModel():
                     self._adopt()
                 case DropModel():
+                    if command.reason and self._model is not None:
+                        self._at_failure(self._model, command.reason)
                     self._drop()
                 case Said():
                     self._record(command.turn)

@@ -10,7 +10,7 @@ from functools import partial
 from werkzeug.datastructures import Headers
 
 from . import twiml
-from .agent import Agent, opening, told
+from .agent import Agent
 from .clips import one_moment
 from .commands import Outcome
 from .config import Config
@@ -28,7 +28,7 @@ from .signature import SignatureCheck
 from .sockets import Socket
 from .token import StreamToken, StreamTokens
 from .transcript import Transcript, Turn
-from .upstream import ModelSocket, Upstream
+from .upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,6 @@ class Switchboard:
             longest=config.max_call_seconds,
             has_second_model=len(upstream.endpoints) > 1,
         )
-        self._opening = opening(self._agent)
         self.parking = Parking(upstream, self._agent, config.max_calls)
 
     async def __aenter__(self) -> Switchboard:
@@ -98,7 +97,8 @@ class Switchboard:
         memory = Memory()
         if (outcome := self.registry.outcome(call_sid)) in (None, Outcome.STREAM_LOST, Outcome.SHUT_DOWN):
             memory = await self.ledger.memory(call_sid)
-            outcome = outcome or memory.outcome  # another process may have served it
+            if outcome is None or memory.elsewhere:  # another process has served it, or served it since
+                outcome = memory.outcome or outcome
         if outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
         why = outcome.value if outcome else "this process knows nothing of the call's stream"
@@ -187,9 +187,11 @@ class Switchboard:
             session = Session(
                 start,
                 socket,
-                partial(self._open_model, start.call_sid),
+                partial(self.parking.take, start.call_sid),
                 self._agent,
                 record=self.ledger.recorder(start.call_sid, memory),
+                at_end=partial(self.ledger.call_ended, start.call_sid),
+                at_failure=self.upstream.failed,
                 memory=memory,
                 resumes=claim.resumed,
             )
@@ -207,10 +209,6 @@ class Switchboard:
             reception.hand_over(session)
             await self._run(start, session)
         await socket.wait_closed()
-
-    async def _open_model(self, call_sid: str, history: tuple[Turn, ...]) -> ModelSocket:
-        """The session that waits for the call; a new one where none does."""
-        return await self.parking.take(call_sid) or await self.upstream.open((self._opening, *told(history)))
 
     async def _memory(self, call_sid: str) -> tuple[Turn, ...]:
         """What was said before the call was cut off: as it was found at the webhook, where this process answered
@@ -230,13 +228,10 @@ class Switchboard:
 
     async def _run(self, start: Start, session: Session) -> None:
         log.info("Stream started: %s, Call: %s", start.stream_sid, start.call_sid)
-        outcome = Outcome.FAILED
         try:
             receipt = await session.run()
-            outcome = receipt.ended
-            self.ledger.call_ended(start.call_sid, receipt)
-            level = logging.ERROR if outcome is Outcome.FAILED else logging.INFO
-            log.log(level, "Stream ended: %s: %s", outcome.value, receipt.reason)
+            level = logging.ERROR if receipt.ended is Outcome.FAILED else logging.INFO
+            log.log(level, "Stream ended: %s: %s", receipt.ended.value, receipt.reason)
             log.info("%s", receipt.line())
         finally:
-            self.registry.end(start.call_sid, outcome)
+            self.registry.end(start.call_sid, session, session.outcome or Outcome.FAILED)

@@ -30,6 +30,7 @@ class Tenure:
     def __init__(self, now: float) -> None:
         self.successor = Successor.NONE
         self._since = now
+        self._rollover_at = now + ROLLOVER_AFTER
         self._attempts = 0  # to open the one that is being opened
         self._losses: deque[float] = deque(maxlen=LOSSES)
 
@@ -37,6 +38,7 @@ class Tenure:
         """A session serves the call from now on."""
         self.successor = Successor.NONE
         self._since = now
+        self._rollover_at = now + ROLLOVER_AFTER
         self._attempts = 0
 
     def lost(self, now: float) -> bool:
@@ -54,11 +56,11 @@ class Tenure:
     def no_successor(self, now: float) -> None:
         """None could be opened: try again a little later."""
         self.successor = Successor.NONE
-        self._since = now - ROLLOVER_AFTER + ROLLOVER_AGAIN
+        self._rollover_at = now + ROLLOVER_AGAIN
 
     def is_ending(self, now: float) -> bool:
         """Whether the session's hour is coming to its end."""
-        return now >= self._since + ROLLOVER_AFTER
+        return now >= self._rollover_at
 
     def is_over(self, now: float) -> bool:
         """Whether it can't be waited for a pause any more."""

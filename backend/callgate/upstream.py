@@ -41,7 +41,9 @@ CLOSE_DEADLINE = 2 * SECONDS
 PING_AFTER = 20 * SECONDS  # of silence
 PING_DEADLINE = 20 * SECONDS
 LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
-EARLY_LIMIT = 64  # events kept for whoever adopts a session; a session that was only configured sends two
+# Events kept for whoever adopts a session. One that was configured sends two; one that was told what was said before
+# adds a few for each turn.
+EARLY_LIMIT = 64
 MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
@@ -78,7 +80,8 @@ class Upstream:
         ``session.update``, which it has confirmed when this returns. Raises `UpstreamError` when no server gives one;
         each may take `OPEN_DEADLINE` and `CONFIRM_DEADLINE`."""
         errors: list[UpstreamError] = []
-        for endpoint in sorted(self.endpoints, key=lambda each: self._failure_of(each) is not None):
+        in_order = sorted(self.endpoints, key=lambda each: self._failure_of(each) is not None)
+        for endpoint in in_order:
             log.info("Attempting to connect to %s...", endpoint.name)
             try:
                 model = await _connect(endpoint, self._ssl)
@@ -86,13 +89,15 @@ class Upstream:
             except UpstreamError as exc:
                 self._failures[endpoint.name] = (time.monotonic(), str(exc))
                 errors.append(exc)
-                if endpoint is not self.endpoints[-1]:
+                if endpoint is not in_order[-1]:  # whose failure is the caller's to tell
                     log.warning("%s", exc)
             else:
                 self._failures.pop(endpoint.name, None)
                 log.info("Connected to %s", endpoint.name)
                 return model
-        raise next((exc for exc in errors if not isinstance(exc, UpstreamRefused)), errors[0])
+        if all(isinstance(exc, UpstreamRefused) for exc in errors):
+            raise errors[-1]
+        raise UpstreamError(str(errors[-1])) from errors[-1]  # another try may help, if not at that server
 
     def _failure_of(self, endpoint: Endpoint) -> str | None:
         at, why = self._failures.get(endpoint.name, (float("-inf"), ""))

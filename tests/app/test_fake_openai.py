@@ -7,12 +7,10 @@ import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from callgate.linecheck.response import Pace, Speech
 from fake_openai import (
-    PATIENCE,
     At,
     Close,
     Delay,
@@ -32,11 +30,9 @@ from fake_openai import (
     wrong_format,
 )
 from linecheck_driver import WORDS, silence
+from realtime_client import SESSION, audio_of, closed_with, read_until, send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-PCMU = {"type": "audio/pcmu"}
-SESSION = {"type": "realtime", "audio": {"input": {"format": PCMU}, "output": {"format": PCMU}}}
 
 
 @contextlib.asynccontextmanager
@@ -49,38 +45,11 @@ async def client(
         yield websocket
 
 
-async def send(websocket: ClientConnection, type: str, **fields: Any) -> None:
-    await websocket.send(json.dumps({"type": type, **fields}))
-
-
-async def read_until(websocket: ClientConnection, type: str) -> list[dict]:
-    """The events up to and with the next of this type."""
-    events = []
-    async with asyncio.timeout(PATIENCE):
-        while not events or events[-1]["type"] != type:
-            events.append(json.loads(await websocket.recv()))
-    return events
-
-
 async def ask(websocket: ClientConnection) -> list[dict]:
     """Set the session up, ask for one response, and return all events to its end."""
     await send(websocket, "session.update", session=SESSION)
     await send(websocket, "response.create")
     return await read_until(websocket, "response.done")
-
-
-def audio_of(events: list[dict]) -> bytes:
-    return b"".join(base64.b64decode(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")
-
-
-async def closed_with(websocket: ClientConnection) -> int:
-    """Read to the end; the close code, 1006 where there was none."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            try:
-                await websocket.recv()
-            except ConnectionClosed as closed:
-                return closed.rcvd.code if closed.rcvd else 1006
 
 
 class TestHabits:
@@ -251,11 +220,20 @@ class TestFaults:
             assert fake.connections[0].sent[-1]["type"] == "response.output_audio_transcript.delta"
             assert fake.open_connections == 1
 
-    async def test_event_is_dropped_or_delayed(self) -> None:
-        faults = Faults(at=[At("session.updated", Drop()), At("response.created", Delay(0.01))])
+    async def test_event_is_dropped(self) -> None:
+        faults = Faults(at=[At("session.updated", Drop())])
         async with FakeOpenAI(faults=faults) as fake, client(fake) as websocket:
             types = [event["type"] for event in await ask(websocket)]
             assert types[:2] == ["session.created", "response.created"]
+
+    async def test_event_that_is_delayed_is_not_sent_yet(self) -> None:
+        faults = Faults(at=[At("response.created", Delay(60))])
+        async with FakeOpenAI(faults=faults) as fake, client(fake) as websocket:
+            await send(websocket, "session.update", session=SESSION)
+            await send(websocket, "response.create")
+            await fake.received("response.create")
+            await (await websocket.ping())
+            assert fake.connections[0].sent[-1]["type"] == "session.updated"
 
     async def test_session_updated_echoes_a_wrong_format(self) -> None:
         async with FakeOpenAI(faults=Faults(at=[wrong_format()])) as fake, client(fake) as websocket:
@@ -286,4 +264,6 @@ class TestFaults:
 
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(flood(), 0.5)
+            assert len(fake.events("input_audio_buffer.append")) <= 1
+            assert websocket.transport.get_write_buffer_size() > 0
             websocket.transport.abort()

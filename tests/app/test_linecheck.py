@@ -10,19 +10,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from callgate.linecheck import LineCheck, clips
 from callgate.linecheck import server as linecheck_server
+from fake_openai import PATIENCE
 from linecheck_driver import WORDS, silence
-from realtime_types import validate_server_event
+from realtime_client import SESSION, audio_of, closed_with, read_until, send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-PATIENCE = 10.0
-PCMU = {"type": "audio/pcmu"}
-SESSION = {"type": "realtime", "audio": {"input": {"format": PCMU}, "output": {"format": PCMU}}}
 
 
 @contextlib.asynccontextmanager
@@ -31,20 +27,6 @@ async def session(url: str) -> AsyncIterator[ClientConnection]:
     async with connect(f"{url}?model=any", proxy=None, close_timeout=1) as websocket:
         await send(websocket, "session.update", session=SESSION)
         yield websocket
-
-
-async def send(websocket: ClientConnection, type: str, **fields: Any) -> None:
-    await websocket.send(json.dumps({"type": type, **fields}))
-
-
-async def read_until(websocket: ClientConnection, type: str) -> list[dict]:
-    """The events up to and with the next of this type, each checked against the SDK."""
-    events: list[dict] = []
-    async with asyncio.timeout(PATIENCE):
-        while not events or events[-1]["type"] != type:
-            events.append(json.loads(await websocket.recv()))
-            validate_server_event(events[-1])
-    return events
 
 
 async def speak(websocket: ClientConnection, audio: bytes) -> None:
@@ -58,10 +40,6 @@ async def all_ended(line_check: LineCheck) -> None:
     async with asyncio.timeout(PATIENCE):
         while line_check.sessions:  # noqa: ASYNC110 - nothing tells a client when the server has let go of it
             await asyncio.sleep(0.001)
-
-
-def audio_of(events: list[dict]) -> bytes:
-    return b"".join(base64.b64decode(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")
 
 
 async def test_caller_is_greeted_and_then_hears_its_own_words() -> None:
@@ -117,10 +95,7 @@ async def test_session_beyond_the_limit_is_refused_and_welcome_once_one_has_ende
 async def test_message_too_big_ends_the_session_with_1009() -> None:
     async with LineCheck() as line_check, session(line_check.url) as websocket:
         await websocket.send(" " * (linecheck_server.MAX_MESSAGE_BYTES + 1))
-        with pytest.raises(ConnectionClosed) as caught:
-            await read_until(websocket, "nothing")
-        assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1009
+        assert await closed_with(websocket) == 1009
 
 
 async def test_session_ends_after_its_hour_with_an_error_and_1001(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +103,7 @@ async def test_session_ends_after_its_hour_with_an_error_and_1001(monkeypatch: p
     async with LineCheck() as line_check, connect(line_check.url, proxy=None) as websocket:
         error = (await read_until(websocket, "error"))[-1]
         assert error["error"]["code"] == "session_expired"
-        with pytest.raises(ConnectionClosed) as caught:
-            await read_until(websocket, "nothing")
-        assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1001
+        assert await closed_with(websocket) == 1001
 
 
 async def test_client_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,10 +124,7 @@ async def test_leaving_the_block_closes_every_session() -> None:
     async with LineCheck() as line_check:
         websocket = await connect(line_check.url, proxy=None)
         await websocket.recv()
-    with pytest.raises(ConnectionClosed) as caught:
-        await websocket.recv()
-    assert caught.value.rcvd is not None
-    assert caught.value.rcvd.code == 1001
+    assert await closed_with(websocket) == 1001
 
 
 def test_url_before_it_runs_is_an_error_that_says_so() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_openai import At, Close, FakeOpenAI, Faults, Reset, Script, Send, say, tone
+from fake_openai import At, Close, Connection, FakeOpenAI, Faults, Reset, Script, Send, failed, say, tone
 from relayed import meets_the_safety_net
 from service import config_for, running
 
@@ -44,3 +44,18 @@ async def test_a_model_that_fails_at_any_event_leads_the_caller_into_the_safety_
             assert await line.closed() == 1011
         await meets_the_safety_net(service, log, call)
         await fake.all_closed()
+
+
+async def test_a_second_model_goes_on_with_the_call_when_the_first_is_out_of_credit(fake, tmp_path, log):
+    def script(connection: Connection) -> Script:
+        return Script(after=lambda turn: failed("insufficient_quota") if connection.model == "m1" else say(ANSWER))
+
+    fake.script = script
+    async with running(config_for(fake.url, tmp_path, OPENAI_MODEL="m1", OPENAI_FALLBACK_MODEL="m2")) as service:
+        async with service.stream() as line:
+            await line.listen(lambda line: ANSWER in line.heard)
+            await line.hang_up()
+            assert await line.closed() == 1000
+        async with service.stream() as line:  # whom the first model does not keep waiting
+            await line.hear(ANSWER)
+    assert [connection.model for connection in fake.connections] == ["m1", "m2", "m2"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from callgate.phone.options import Address, Limits, PhoneOptions
 from callgate.phone.report import CallReport
 from callgate.phone.script import Hold, Wait
 from phone_peer import CONNECT, NAME, STREAM, TOKEN, WEBHOOK, App, Certificates, Leg, Talk, Webhook, serving, xml
+
+LIMITS = Limits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # a busy machine is slow
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def call_to(port: int, ca: Path | None, **options: object) -> PhoneOptions:
         "ca": ca,
         "greeting": False,
         "max_seconds": 10.0,
-        "limits": Limits(connect=0.5, read=0.5, upgrade=0.5, send=0.5, close=0.5),
+        "limits": LIMITS,
         **options,
     }
     return PhoneOptions(**given)  # type: ignore[arg-type]
@@ -183,9 +186,11 @@ async def test_only_a_failure_to_connect_is_tried_again(certificates: Certificat
 
 async def test_a_server_that_takes_the_connection_and_says_nothing(certificates: Certificates) -> None:
     async with raw_server(silent) as port:
-        assert_broken(await place_call(call_to(port, certificates.ca)), 11205, "in time")
+        options = call_to(port, certificates.ca, limits=dataclasses.replace(LIMITS, connect=0.5))
+        assert_broken(await place_call(options), 11205, "in time")
     async with raw_server(silent, certificates.server()) as port:
-        assert_broken(await place_call(call_to(port, certificates.ca)), 11200, "in time")
+        options = call_to(port, certificates.ca, limits=dataclasses.replace(LIMITS, read=0.5))
+        assert_broken(await place_call(options), 11200, "in time")
     async with raw_server(rude, certificates.server()) as port:
         assert_broken(await place_call(call_to(port, certificates.ca)), 11200)
 
@@ -253,10 +258,13 @@ async def test_a_streams_certificate_that_twilio_does_not_trust(certificates: Ce
 
 async def test_a_stream_to_a_server_that_is_not_there_or_does_not_answer(certificates: Certificates) -> None:
     assert_broken(await place_call(call_to(free_port(), certificates.ca, to=STREAM)), 31902)
+    impatient = dataclasses.replace(LIMITS, upgrade=0.5)
     async with raw_server(silent) as port:
-        assert_broken(await place_call(call_to(port, certificates.ca, to=STREAM)), 31901, "TLS handshake")
+        options = call_to(port, certificates.ca, to=STREAM, limits=impatient)
+        assert_broken(await place_call(options), 31901, "TLS handshake")
     async with raw_server(silent, certificates.server()) as port:
-        assert_broken(await place_call(call_to(port, certificates.ca, to=STREAM)), 31901, "the upgrade")
+        options = call_to(port, certificates.ca, to=STREAM, limits=impatient)
+        assert_broken(await place_call(options), 31901, "the upgrade")
     async with raw_server(rude, certificates.server()) as port:
         assert_broken(await place_call(call_to(port, certificates.ca, to=STREAM)), 31920)
 
@@ -316,11 +324,16 @@ async def test_an_app_that_breaks_the_websocket_protocol(certificates: Certifica
 
 
 async def test_an_app_that_stops_reading(certificates: Certificates) -> None:
+    given_up = asyncio.Event()
+
     async def talk(leg: Leg) -> None:
         await leg.until("start")
         leg.request.transport.pause_reading()
-        await asyncio.sleep(1.2)
+        await given_up.wait()
 
     flood = Faults(injections=tuple(Injection(0.1, "x" * 2**20) for _ in range(30)))
-    report = await call_app(certificates, CONNECT, talk, script=(Hold(),), faults=flood)
+    async with serving(App({"/incoming-call": CONNECT}, talk), certificates.server()) as app:
+        limits = dataclasses.replace(LIMITS, send=0.5)
+        report = await place_call(call_to(app.port, certificates.ca, script=(Hold(),), faults=flood, limits=limits))
+        given_up.set()
     assert_broken(report, 31924, "stopped reading")

@@ -114,6 +114,7 @@ async def test_the_agents_goodbye_is_heard_whole_before_the_line_closes_and_the_
         await line.hear(GREETING)
         await line.listen(lambda line: len(line.marks) >= 3)
         await fake.received("conversation.item.create")
+        await (await line.socket.ping())  # it is still open
         await line.return_marks()
         assert await line.closed() == 1000
     _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)

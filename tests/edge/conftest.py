@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 import pytest
 from edge.backends import Backend
 from edge.probes import FirstStart, ask, handshake, workers
-from local_edge import LocalEdge
+from local_edge import LOOPBACK, LocalEdge, free_ports
 
 CHALLENGE = "/.well-known/acme-challenge/a-challenge"
 
@@ -20,6 +21,19 @@ CHALLENGE = "/.well-known/acme-challenge/a-challenge"
 def backend() -> Iterator[Backend]:
     with contextlib.closing(Backend()) as backend:
         yield backend
+
+
+@pytest.fixture
+def nobody() -> int:
+    """A port where nobody answers."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a backend that accepts connections and never says a word."""
+    with socket.create_server((LOOPBACK, 0), backlog=2000) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from edge.backends import Backend
 from edge.probes import TIMEOUT, ask
-from local_edge import LOOPBACK, LocalEdge, free_ports
+from local_edge import LOOPBACK, LocalEdge
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
 CALLS = 100
@@ -30,19 +30,6 @@ AT_ONCE = 300  # requests written before the first answer is read: they all fit 
 FLOOD = 6000
 
 Beside = Callable[..., AbstractContextManager[LocalEdge]]
-
-
-@pytest.fixture
-def nobody() -> int:
-    """A port where nobody answers."""
-    return free_ports(1)[0]
-
-
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """The port of a backend that accepts connections and never says a word."""
-    with socket.create_server((LOOPBACK, 0), backlog=2000) as server:
-        yield server.getsockname()[1]
 
 
 def answers(edge: LocalEdge, method: str, path: str, count: int) -> list[bytes]:

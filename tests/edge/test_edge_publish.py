@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from edge.keepers import files_below
 from edge.pairs import Authority, Pair
 from local_edge import DEPLOY, LocalEdge
 
@@ -52,14 +53,6 @@ def lineage(tmp_path: Path, pair: Pair) -> Path:
     return folder
 
 
-def everything_below(folder: Path) -> dict[str, bytes | str]:
-    return {
-        str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_symlink() or path.is_file()
-    }
-
-
 def test_good_pair_is_published(tmp_path: Path, publish: Publish, current: Path, authority: Authority) -> None:
     pair = authority.issue(DOMAIN)
     done = publish(lineage(tmp_path, pair))
@@ -74,10 +67,10 @@ def test_pair_published_again_changes_nothing(
 ) -> None:
     live = lineage(tmp_path, authority.issue(DOMAIN))
     publish(live)
-    before = everything_below(current.parent)
+    before = files_below(current.parent)
     done = publish(live)
     assert done.returncode == 0, done.stderr
-    assert everything_below(current.parent) == before
+    assert files_below(current.parent) == before
 
 
 def test_the_pair_before_is_kept_and_older_ones_are_not(
@@ -126,7 +119,7 @@ def test_bad_pair_is_refused_and_the_working_one_untouched(
     tmp_path: Path, publish: Publish, current: Path, authority: Authority, bad: str
 ) -> None:
     publish(lineage(tmp_path, authority.issue(DOMAIN)))
-    before = everything_below(current.parent)
+    before = files_below(current.parent)
     make, reason = BAD_PAIRS[bad]
 
     done = publish(lineage(tmp_path, make(authority)))
@@ -134,14 +127,14 @@ def test_bad_pair_is_refused_and_the_working_one_untouched(
     assert done.returncode != 0
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert everything_below(current.parent) == before
+    assert files_below(current.parent) == before
 
 
 def test_missing_lineage_is_refused(tmp_path: Path, publish: Publish, current: Path) -> None:
     done = publish(tmp_path / "nowhere")
     assert done.returncode != 0
     assert "fullchain.pem can't be read" in done.stderr
-    assert everything_below(tmp_path / "published") == {}
+    assert files_below(tmp_path / "published") == {}
 
 
 @pytest.mark.parametrize("name", ["../evil", "*.callgate.example", "-rf", ".hidden"])

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-import pytest
 from edge.backends import Backend
 from edge.probes import wait_for, workers
 from edge.sockets import HeldSockets
-from local_edge import LOOPBACK, SECONDS, LocalEdge
+from local_edge import LOOPBACK, LocalEdge
 
 SOCKETS = 100
 ROTATIONS = 20
 RELOAD_EVERY = 5
-SEEN_WITHIN = 10 * SECONDS
 
 Beside = Callable[..., AbstractContextManager[LocalEdge]]
 
@@ -28,10 +25,9 @@ def renew(edge: LocalEdge) -> int:
     return int((edge.published / edge.domain / "current").readlink().name, 16)
 
 
-def seconds_until_served(edge: LocalEdge, serial: int) -> float:
-    """Shake hands until the certificate is seen; return how long after its publication that was."""
+def until_served(edge: LocalEdge, serial: int) -> None:
+    """Shake hands until the certificate is seen."""
     wait_for(lambda: edge.served_certificate().serial_number == serial)
-    return time.time() - (edge.published / edge.domain / "current").lstat().st_mtime
 
 
 def reload(edge: LocalEdge) -> None:
@@ -43,26 +39,22 @@ def reload(edge: LocalEdge) -> None:
 
 
 async def test_a_hundred_sockets_notice_nothing_of_twenty_rotations(
-    edge: LocalEdge, beside: Beside, backend: Backend, capsys: pytest.CaptureFixture[str]
+    edge: LocalEdge, beside: Beside, backend: Backend
 ) -> None:
-    serials, times = set(), []
+    serials = set()
     # The one renews, the other serves: its workers may change.
     with beside(backend.port) as serving:
         address = {"host": LOOPBACK, "port": serving.https_port, "name": serving.domain, "ca_file": serving.ca_file}
         async with HeldSockets(SOCKETS, **address) as sockets:  # type: ignore[arg-type]
             for number in range(1, ROTATIONS + 1):
                 serial = await asyncio.to_thread(renew, edge)
-                times.append(await asyncio.to_thread(seconds_until_served, serving, serial))
+                await asyncio.to_thread(until_served, serving, serial)
                 serials.add(serial)
                 if number % RELOAD_EVERY == 0:
                     await asyncio.to_thread(reload, serving)
                 assert sockets.dropped == 0, f"after {number} rotations"
             tally = await sockets.stop()
 
-    with capsys.disabled():
-        print(f"\n{ROTATIONS} rotations, {ROTATIONS // RELOAD_EVERY} reloads: {tally}.")
-        print("Seconds from publication to a handshake that shows it:", *(f"{seconds:.2f}" for seconds in times))
     assert len(serials) == ROTATIONS
     assert (tally.sockets, tally.dropped, tally.lost) == (SOCKETS, 0, 0)
     assert tally.sent >= SOCKETS * ROTATIONS
-    assert max(times) < SEEN_WITHIN

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import fill, small_disk
 from edge.keepers import environ, files_below, keeper, read_state, running
 from edge.pairs import Authority
 from edge.probes import wait_for
@@ -91,14 +93,20 @@ def test_caa_record_that_forbids_the_authority(unchanged: LocalEdge) -> None:
     assert "CAA records of callgate.example forbid" in line
 
 
+def has_ipv6() -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_dead_aaaa_record(unchanged: LocalEdge) -> None:
     tell_dns(unchanged, "add-aaaa", unchanged.domain, addresses=["::1"])
     try:
         done = keeper(unchanged, "issue", "--force", "--dry-run")
     finally:
         tell_dns(unchanged, "clear-aaaa", unchanged.domain)
-    if "can't tell: whether port" in done.stdout:
-        pytest.skip("this machine has no IPv6")
     line = refusal(done, UNUSABLE)
     assert "of ::1 can't be reached" in line
     assert "remove the AAAA record" in line
@@ -208,20 +216,9 @@ def leave_half_written(config: Path, name: str) -> None:
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system that has no room."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "full"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", folder], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
+    with small_disk(tmp_path / "full", "256k") as folder:
         (folder / "ballast").write_bytes(b"\0" * 250_000)
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_disk_of_certbot_full(unchanged: LocalEdge, full_disk: Path) -> None:
@@ -233,7 +230,7 @@ def test_disk_of_certbot_full(unchanged: LocalEdge, full_disk: Path) -> None:
 def test_disk_of_the_published_pairs_full(unchanged: LocalEdge, full_disk: Path) -> None:
     """The keeper looks before it asks; and should it fill afterwards, certbot's hook keeps what is there."""
     shutil.copytree(unchanged.published / unchanged.domain, full_disk / unchanged.domain, symlinks=True)
-    fill(full_disk)
+    fill(full_disk / "ballast")
     before = files_below(full_disk / unchanged.domain)
 
     line = refusal(keeper(unchanged, "issue", "--force", CERT_PUBLISHED=str(full_disk)), UNUSABLE)
@@ -247,12 +244,6 @@ def test_disk_of_the_published_pairs_full(unchanged: LocalEdge, full_disk: Path)
     assert done.returncode != 0
     assert "ot published" in done.stderr
     assert files_below(full_disk / unchanged.domain) == before
-
-
-def fill(folder: Path) -> None:
-    with contextlib.suppress(OSError), (folder / "ballast").open("ab", buffering=0) as ballast:
-        while True:
-            ballast.write(b"\0" * 4096)
 
 
 def test_service_on_a_full_disk_serves_on_and_says_so(unchanged: LocalEdge, full_disk: Path) -> None:

@@ -38,6 +38,6 @@ def test_configuration_page_lists_every_setting_with_its_default_and_no_other():
 
 
 def test_no_module_but_config_reads_the_environment():
-    for path in (ROOT / "backend/callgate").glob("*.py"):
+    for path in (ROOT / "backend/callgate").rglob("*.py"):
         if path.name != "config.py":
             assert not re.search(r"os\.environ|getenv|load_dotenv", path.read_text()), path

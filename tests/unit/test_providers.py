@@ -25,7 +25,7 @@ def test_openai_is_asked_for_its_model_with_the_key():
     (only,) = order(**OPENAI)
     assert only.url == "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"
     assert dict(only.headers) == {"Authorization": "Bearer sk-s3cret"}
-    assert only.model == only.price_key == "gpt-realtime-2.1"
+    assert only.model == "gpt-realtime-2.1"
 
 
 def test_the_second_model_then_azure_stand_behind_openai():

@@ -30,7 +30,7 @@ def receipt_of(counters: Counters, ended: Outcome = Outcome.CALLER_HUNG_UP, reas
 
 def test_a_receipt_is_one_line_that_tells_the_call():
     line = receipt_of(a_call()).line()
-    cost = estimate(MODEL, SOME).cost_usd
+    cost = estimate(MODEL, SOME)
     assert line == (
         "Receipt: 84.2 s, first audio after 96 ms, 2 interruptions, 1 reconnect, 4210 frames in, 3988 out, "
         "1840 tokens (gpt-realtime-2.1: 900 audio and 400 text in, of them 300 cached; 420 audio and 120 text out), "
@@ -83,7 +83,7 @@ def test_tokens_of_each_model_cost_what_that_model_costs():
     receipt = receipt_of(counters)
     assert receipt.model == f"{MODEL}, {MINI}"
     assert receipt.usage == SOME + SOME + SOME
-    assert receipt.cost_usd == estimate(MODEL, SOME + SOME).cost_usd + estimate(MINI, SOME).cost_usd
+    assert receipt.cost_usd == estimate(MODEL, SOME + SOME) + estimate(MINI, SOME)
 
 
 def test_the_cost_is_unknown_when_that_of_one_model_is():

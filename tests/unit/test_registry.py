@@ -10,15 +10,23 @@ from callgate.token import LIFETIME, StreamToken
 class Line:
     """A call that ends when it is told to."""
 
+    outcome: Outcome | None = None
+
     def __init__(self, registry: Registry, call_sid: str) -> None:
         self.registry, self.call_sid = registry, call_sid
 
     def shut_down(self) -> None:
-        self.registry.end(self.call_sid, Outcome.SHUT_DOWN)
+        self.end(Outcome.SHUT_DOWN)
+
+    def end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.registry.end(self.call_sid, self, outcome)
 
 
-def begin(registry: Registry, call_sid: str) -> None:
-    registry.begin(call_sid, Line(registry, call_sid))
+def begin(registry: Registry, call_sid: str) -> Line:
+    line = Line(registry, call_sid)
+    registry.begin(call_sid, line)
+    return line
 
 
 async def test_one_call_more_than_there_are_lines_is_not_admitted():
@@ -51,9 +59,9 @@ async def test_a_caller_who_hung_up_before_the_stream_leaves_the_place():
 
 async def test_a_call_that_ended_leaves_the_place_and_how_it_ended():
     registry = Registry(1)
-    begin(registry, "CA1")
+    line = begin(registry, "CA1")
     assert registry.outcome("CA1") is None
-    registry.end("CA1", Outcome.GOODBYE)
+    line.end(Outcome.GOODBYE)
     assert registry.outcome("CA1") is Outcome.GOODBYE
     assert registry.admit("CA2", 0)
 
@@ -63,6 +71,25 @@ async def test_a_call_has_one_stream():
     begin(registry, "CA1")
     with pytest.raises(RequestRefused):
         begin(registry, "CA1")
+
+
+async def test_how_a_call_ended_is_known_while_its_sockets_are_still_being_closed():
+    registry = Registry(1)
+    begin(registry, "CA1").outcome = Outcome.GOODBYE
+    assert (registry.outcome("CA1"), registry.live) == (Outcome.GOODBYE, 1)
+    assert not registry.admit("CA2", 0)
+
+
+async def test_a_call_is_taken_up_again_before_its_old_stream_is_all_closed_and_that_end_is_not_the_new_ones():
+    registry = Registry(1)
+    old = begin(registry, "CA1")
+    old.outcome = Outcome.STREAM_LOST
+    new = begin(registry, "CA1")
+    assert registry.outcome("CA1") is None
+    old.end(Outcome.STREAM_LOST)
+    assert (registry.outcome("CA1"), registry.live) == (None, 1)
+    new.end(Outcome.GOODBYE)
+    assert (registry.outcome("CA1"), registry.live) == (Outcome.GOODBYE, 0)
 
 
 async def test_a_token_is_good_for_one_stream():
@@ -75,12 +102,12 @@ async def test_a_token_is_good_for_one_stream():
 
 async def test_a_drain_waits_for_calls_to_end_by_themselves_and_admits_nobody():
     registry = Registry(5)
-    begin(registry, "CA1")
+    line = begin(registry, "CA1")
     draining = asyncio.create_task(registry.drain(60))
     await asyncio.sleep(0)
     assert not registry.admit("CA2", 0)
     assert not draining.done()
-    registry.end("CA1", Outcome.CALLER_HUNG_UP)
+    line.end(Outcome.CALLER_HUNG_UP)
     await asyncio.wait_for(draining, 5)
 
 

@@ -7,9 +7,9 @@ import logging
 
 import pytest
 from callgate.agent import Agent
-from callgate.commands import Outcome
+from callgate.commands import DropModel, OpenModel, Outcome
 from callgate.conversation import CALLER_DEADLINE
-from callgate.errors import UpstreamRefused
+from callgate.errors import UpstreamError, UpstreamRefused
 from callgate.logs import call_sid
 from callgate.media_stream import Mark, Media, Start, Stop, encode_to_app
 from callgate.providers import Endpoint
@@ -75,9 +75,9 @@ class Model(Peer):
 class Call:
     """A session that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, **told) -> None:
         self.twilio, self.model = Twilio(), Model()
-        self.session = Session(START, self.twilio, self.open_model, AGENT)
+        self.session = Session(START, self.twilio, self.open_model, AGENT, **told)
         self.running = asyncio.ensure_future(self.session.run())
 
     async def open_model(self, history):
@@ -196,17 +196,15 @@ async def test_a_model_that_stays_full_is_replaced_and_hears_what_it_should_have
     await call.end()
 
 
-async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(call, monkeypatch):
+async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(call):
     """The deadline for the caller's silence is met late: what came in time has yet to be read."""
     loop = asyncio.get_running_loop()
     due = loop.time() - CALLER_DEADLINE
     call.session._conversation._last_from_twilio = due - CALLER_DEADLINE
     call.session._tick(due)
-    assert not call.running.done()
     call.caller_says(caller(1))
     call.session._tick(loop.time())
-    await asyncio.sleep(0)
-    assert not call.running.done()
+    assert await call.end() is Outcome.CALLER_HUNG_UP  # and was not missed before
 
 
 async def test_a_caller_who_is_silent_is_missed():
@@ -250,3 +248,99 @@ async def test_a_mark_that_comes_back_is_told_to_the_conversation(call):
     call.session.text_received(encode_to_app(Mark("MZ1", mark["mark"]["name"])).encode())
     call.session.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
     assert not call.twilio.of("clear")  # it had all been played
+
+
+class Openings(Call):
+    """Sessions after the first are opened when the test says so. ``late``: what an opening that is cancelled comes to
+    all the same, some steps of the loop later, as it does when that came in the same moment."""
+
+    def __init__(self, late: Model | UpstreamError | None = None, steps: int = 0) -> None:
+        self.late, self.steps = late, steps
+        self.opened: list[asyncio.Future[Model]] = []
+        self.asked = 0
+        self.given_up = 0
+        super().__init__()
+
+    async def open_model(self, history):
+        self.asked += 1
+        if self.asked == 1:
+            return self.model
+        self.opened.append(asyncio.get_running_loop().create_future())
+        try:
+            return await self.opened[-1]
+        except asyncio.CancelledError:
+            self.given_up += 1
+            if self.late is None:
+                raise
+            for _ in range(self.steps):
+                await asyncio.sleep(0)
+            if isinstance(self.late, UpstreamError):
+                raise self.late from None
+            return self.late
+
+    async def until(self, condition) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("late", [None, Model(), UpstreamError("reset")], ids=["cancelled", "opened", "failed"])
+async def test_a_model_lost_while_its_successor_is_opened_is_followed_by_one_that_knows_more_and_by_no_other(
+    late, caplog
+):
+    call = Openings(late)
+    await call.talks()
+    call.session._do([OpenModel(0.0, ())])  # the successor, for the next pause
+    await call.until(lambda: len(call.opened) == 1)
+    call.session.model_lost("it was reset")
+    await call.until(lambda: len(call.opened) == 2)
+    await call.until(lambda: call.given_up == 1)
+    following = Model()
+    call.opened[1].set_result(following)
+    await call.until(lambda: following.of("response.create"))
+    call.session.model_sent(delta(800))
+    assert call.twilio.of("media")
+    assert following.closed is None
+    await call.end()
+    assert following.closed == 1000
+    assert not isinstance(late, Model) or (late.sent, late.closed) == ([], 1000)
+    assert "trying again" not in caplog.text
+
+
+async def test_a_call_is_over_only_when_a_model_that_was_given_up_and_came_all_the_same_is_closed():
+    class SlowToClose(Model):
+        async def close(self) -> None:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await super().close()
+
+    call = Openings(late := SlowToClose(), steps=20)
+    await call.talks()
+    call.session._do([OpenModel(0.0, ())])
+    await call.until(lambda: len(call.opened) == 1)
+    call.session.model_lost("it was reset")
+    await call.end()
+    assert late.closed == 1000
+
+
+@pytest.mark.parametrize("reason", ["it was reset", ""])
+async def test_a_model_is_reported_where_it_is_to_blame(reason):
+    failures = []
+    call = await Call(at_failure=lambda *failure: failures.append(failure)).talks()
+    call.session._do([DropModel(reason), DropModel(reason)])  # once for each session
+    await call.end()
+    assert failures == ([(call.model, reason)] if reason else [])
+
+
+async def test_how_a_call_ended_is_known_and_on_record_before_twilio_is_told():
+    told = []
+    call = Call(at_end=lambda receipt: told.append((receipt.ended, receipt.frames_in, call.twilio.closed)))
+    await call.talks()
+    assert call.session.outcome is None
+    call.caller_says(caller(1))
+    call.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+    assert call.session.outcome is Outcome.CALLER_HUNG_UP
+    assert told == []
+    receipt = await asyncio.wait_for(call.running, 5)
+    assert told == [(Outcome.CALLER_HUNG_UP, 1, None)]
+    assert (receipt.ended, call.twilio.closed) == (Outcome.CALLER_HUNG_UP, 1000)

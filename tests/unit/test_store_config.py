@@ -17,7 +17,15 @@ def test_a_database_url_is_a_secret_and_so_is_its_password():
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://u@h/calls", "postgresql:///calls?host=/run/postgresql", "postgresql://h/c"]
+    "url",
+    [
+        "postgres://u@h/calls",
+        "postgresql:///calls?host=/run/postgresql",
+        "postgresql://h/c",
+        "postgresql://u:p@[::1]:5432/c",
+        "postgresql://u:p@a:5432,b:5433/c?target_session_attrs=read-write",
+        "postgresql://u:12%2F34%40%23%3F@h/c",
+    ],
 )
 def test_a_database_url_is_taken_as_libpq_takes_it(url):
     assert Config.parse({"DATABASE_URL": url}).database_url == url
@@ -30,6 +38,24 @@ def test_another_url_is_refused_and_not_shown(url):
     (problem,) = caught.value.problems
     assert problem.startswith("DATABASE_URL: it must be a PostgreSQL address")
     assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#", "@", "/@", "?/", "#/", "["])
+@pytest.mark.parametrize("head", ["top", "12", ""])
+def test_a_password_with_a_special_sign_as_it_is_is_refused_and_no_part_of_it_shown(head, sign):
+    url = f"postgresql://someone:{head}{sign}s3cret@127.0.0.1:1/calls"
+    with pytest.raises(ConfigError) as caught:
+        Config.parse({"DATABASE_URL": url})
+    (problem,) = caught.value.problems
+    assert "written as %XX" in problem
+    assert not any(part in problem for part in ("s3cret", "top", "12", "someone"))
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:s3cret/c", "postgresql://h/c?password=a&s3cret", "postgresql://h/c#s"])
+def test_what_could_be_read_in_two_ways_is_refused_as_well(url):
+    with pytest.raises(ConfigError) as caught:
+        Config.parse({"DATABASE_URL": url})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_database_url_may_be_in_a_file(tmp_path):

@@ -35,9 +35,8 @@ class JournalLimits:
     bytes: int = 8 * 1024 * 1024
     batch: int = 100  # entries in one transaction
     write_deadline: float = 5 * SECONDS
-    pause: float = (
-        0.5 * SECONDS
-    )  # between two batches: what comes within it is written as one, which costs as much as ten
+    # Between two batches: what comes within it is written as one, as a transaction costs more than what is in it.
+    pause: float = 0.5 * SECONDS
     first_retry: float = 0.5 * SECONDS
     last_retry: float = 15 * SECONDS
 
@@ -87,8 +86,12 @@ class Journal:
         self, call_sid: str, at: datetime, outcome: str, reason: str, receipt: Mapping[str, Any] | None = None
     ) -> None:
         """A call ended. Should it be taken up again, `call_resumed` undoes it. An end without a receipt, as Twilio
-        tells any process of it, never takes the place of another."""
+        tells any process of it, never takes the place of another.
+
+        It is written without a pause: another process may be asked at once what comes next.
+        """
         self._put(CallEnded(call_sid, at, outcome, reason, receipt))
+        self._hurry.set()
 
     def call_resumed(self, call_sid: str, at: datetime) -> None:
         """A call that was interrupted goes on, here."""

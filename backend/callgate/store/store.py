@@ -1,8 +1,9 @@
 """The store of a service: its journal, what a call that is taken up again needs, and the upkeep.
 
 A service starts, answers calls and stops whether its store works or not. Each start of a process has an identity of
-its own, which its calls bear. It beats while it lives; a call whose process has been replaced, or beats no more, is
-abandoned, and may be claimed.
+its own, which its calls bear. It beats while it lives. A call whose process has been replaced or has stopped is
+abandoned, and may be claimed; one whose process is only silent is not, as that may serve its calls and be unable to
+write.
 """
 
 from __future__ import annotations
@@ -43,12 +44,9 @@ class StoreTimes:
     """How often, how long; in seconds."""
 
     beat: float = 10 * SECONDS
-    unseen: float = 35 * SECONDS  # a process that has not beaten for so long is gone
-    settled: float = (
-        25 * SECONDS
-    )  # of beats of our own, until a silent process is taken for gone: the silence may be ours
+    # A process that has not beaten for so long is gone, and forgotten. No call lasts longer.
+    unseen: float = 24 * HOURS
     sweep: float = 1 * HOURS
-    forget_process: float = 24 * HOURS
     # Both together are how long a caller who is taken up again waits for a store that fails.
     flush_deadline: float = 0.25 * SECONDS
     read_deadline: float = 0.75 * SECONDS
@@ -79,7 +77,6 @@ class Store(Archive):
         self._retention = timedelta(days=config.retention_days) if config.retention_days else None
         self._times = times
         self._checked_in = False
-        self._beating_since: float | None = None  # loop time of the first of an unbroken row of beats
         self._stopping = asyncio.Event()
         self._upkeep: list[asyncio.Task[None]] = []
 
@@ -119,17 +116,19 @@ class Store(Archive):
     async def abandoned(self) -> list[CallRecord]:
         """The calls that have not ended and whose process is gone, the newest first.
 
-        That a process was replaced by the next start of the same, or has stopped, is known at once; that one is silent,
-        only when this one has beaten for a while. So ask again after `StoreTimes.settled`.
+        That a process was replaced by the next start of the same, or has stopped, is known at once. One that is only
+        silent keeps its calls for `StoreTimes.unseen`: it may live, and its store be what fails. Is it gone, TwiML
+        brings its callers back by itself.
         """
-        unseen = timedelta(seconds=self._times.unseen) if self._is_settled() else None
+        unseen = timedelta(seconds=self._times.unseen)
         return await self._write_seen(
             lambda connection: queries.find_abandoned(connection, self.process, unseen, ABANDONED_LIMIT)
         )
 
     async def claim(self, call_sid: str, held_by: str) -> bool:
         """Take an abandoned call over from the process that held it (`CallRecord.process`). Of several processes that
-        try, one gets True."""
+        try, one gets True. Asked with its own `process`: whether it holds the call still, and it has not ended."""
+        await self.journal.flush(self._times.flush_deadline, call_sid)  # what is known of it here counts, too
         return await self._write_seen(lambda connection: queries.claim(connection, call_sid, held_by, self.process))
 
     async def _write(self, work: Work[T]) -> T:
@@ -154,20 +153,12 @@ class Store(Archive):
             await queries.replace_process(connection, self.process, self.name)
         await queries.beat(connection, self.process, self.name)
 
-    def _is_settled(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        return self._beating_since is not None and now - self._beating_since >= self._times.settled
-
     async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 await self._write_seen(_nothing)
-                if self._beating_since is None:
-                    self._beating_since = loop.time()
             except StoreError as exc:
                 log.debug("No beat: %s", exc)
-                self._beating_since = None
             if await self._stops_within(self._times.beat):
                 return
 
@@ -191,7 +182,7 @@ class Store(Archive):
 
     async def sweep(self, now: datetime) -> int:
         """Delete calls that are older than ``RETENTION_DAYS``, and processes long gone. How many calls went."""
-        unseen = timedelta(seconds=self._times.forget_process)
+        unseen = timedelta(seconds=self._times.unseen)
         await self._write(lambda connection: queries.forget_processes(connection, unseen))
         if self._retention is None:
             return 0

@@ -1,0 +1,142 @@
+"""What a caller meets when the stream has ended: Twilio asks within milliseconds, whatever is still being closed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from callgate.commands import Outcome
+from callgate.linecheck.response import Answer, Speech
+from callgate.upstream import ModelSocket
+from fake_openai import FakeOpenAI, Script, failed, say, tone, tool
+from relayed import until
+from service import BASE_URL, Service, Stream, config_for, running
+
+GREETING = tone(0.4, 440)
+BACK = tone(0.4, 660)
+GOODBYE = tool("hang_up", first=Speech(GREETING, "Goodbye."))
+ANOTHER_GOODBYE = tool("hang_up", first=Speech(BACK, "Goodbye."))
+
+pytestmark = pytest.mark.usefixtures("log")
+
+
+@pytest.fixture
+def may_close(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """The models' sessions are closed only when this is set, as by a server that is slow to answer a close."""
+    event, close = asyncio.Event(), ModelSocket.close
+
+    async def when_it_may(model: ModelSocket) -> None:
+        await event.wait()
+        await close(model)
+
+    monkeypatch.setattr(ModelSocket, "close", when_it_may)
+    return event
+
+
+async def interrupted(service: Service, call: Stream) -> ElementTree.Element:
+    """What Twilio is told when the stream has ended and the caller is still there."""
+    status, document = await service.webhook("/call-interrupted?resumed=0", CallSid=call.call_sid)
+    assert status == 200
+    return ElementTree.fromstring(document)
+
+
+async def verbs(service: Service, call: Stream) -> list[str]:
+    return [verb.tag for verb in await interrupted(service, call)]
+
+
+def stream_of(call: Stream, document: ElementTree.Element) -> Stream:
+    stream = document.find("./Connect/Stream")
+    assert stream is not None
+    path = stream.attrib["url"].removeprefix(BASE_URL.replace("https", "wss"))
+    return Stream(call.call_sid, path, stream[0].attrib["value"])
+
+
+async def known(service: Service, call: Stream, outcome: Outcome) -> None:
+    """Wait until this is how the call ended, as the store has it."""
+    async with asyncio.timeout(10):
+        while (await service.services.switchboard.ledger.memory(call.call_sid)).outcome is not outcome:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+def one_after_the_other(fake: FakeOpenAI, *answers: Answer) -> Script:
+    """Each session's first answer."""
+    return Script(after=lambda turn: answers[len(fake.connections) - 1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "then"),
+    [(GOODBYE, 1000, ["Hangup"]), (failed("insufficient_quota"), 1011, ["Say", "Hangup"])],
+    ids=["goodbye", "failure"],
+)
+async def test_a_call_that_is_over_is_over_while_its_model_is_still_being_closed(
+    service, fake, may_close, answer, code, then
+):
+    fake.script = Script((answer,))
+    call = await service.call()
+    async with service.stream(call) as line:
+        assert await line.closed() == code
+    assert fake.open_connections == 1
+    assert await verbs(service, call) == then
+    may_close.set()
+    await until(lambda: service.services.switchboard.registry.live == 0)
+    assert await verbs(service, call) == then
+
+
+async def test_a_call_that_was_cut_off_goes_on_while_its_old_model_is_still_being_closed(service, fake, log, may_close):
+    fake.script = one_after_the_other(fake, say(GREETING), say(BACK))
+    registry = service.services.switchboard.registry
+    call = await service.call()
+    async with service.stream(call) as line:
+        await line.hear(GREETING)
+        line.socket.transport.abort()
+    await until(lambda: registry.outcome(call.call_sid) is Outcome.STREAM_LOST)
+    async with service.stream(stream_of(call, await interrupted(service, call))) as line:
+        await line.hear(BACK)
+        assert registry.outcome(call.call_sid) is None
+        may_close.set()
+        await until(lambda: "Stream ended: the media stream was lost" in log.getvalue())
+        assert registry.live == 1  # the old stream's end is not the new one's
+        assert registry.outcome(call.call_sid) is None
+        await line.hang_up()
+        assert await line.closed() == 1000
+    await until(lambda: registry.live == 0)
+    assert registry.outcome(call.call_sid) is Outcome.CALLER_HUNG_UP
+
+
+async def test_another_process_knows_at_once_that_the_agent_said_goodbye(fake, tmp_path: Path, may_close):
+    fake.script = Script((GOODBYE,))
+    async with (
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="2")) as second,
+    ):
+        journal = first.services.store.journal
+        journal._limits = dataclasses.replace(journal._limits, pause=600.0)
+        call = await first.call()
+        async with first.stream(call) as line:
+            assert await line.closed() == 1000
+        await known(second, call, Outcome.GOODBYE)
+        assert await verbs(second, call) == ["Hangup"]
+        may_close.set()
+    assert fake.upgrades == 1
+
+
+async def test_a_goodbye_that_another_process_said_since_counts_for_the_one_that_lost_the_stream(fake, tmp_path: Path):
+    fake.script = one_after_the_other(fake, say(GREETING), ANOTHER_GOODBYE)
+    async with (
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="2")) as second,
+    ):
+        call = await first.call()
+        async with first.stream(call) as line:
+            await line.hear(GREETING)
+            line.socket.transport.abort()
+        await known(second, call, Outcome.STREAM_LOST)
+        async with second.stream(stream_of(call, await interrupted(second, call))) as line:
+            await line.hear(BACK)
+            assert await line.closed() == 1000
+        await known(first, call, Outcome.GOODBYE)
+        assert await verbs(first, call) == ["Hangup"]
+    assert fake.upgrades == 2

@@ -1,0 +1,13 @@
+import pytest
+from conversation_driver import Call, greeted
+
+
+@pytest.fixture
+def call() -> Call:
+    return Call()
+
+
+@pytest.fixture
+def talking(call: Call) -> Call:
+    """A call whose greeting is over."""
+    return greeted(call)
