@@ -101,11 +101,13 @@ class Session:
         self._do(self._conversation.begin())
         try:
             end = await self._ended
-            receipt = self._receipt(end)
-            # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
-            self._at_end(receipt)
-            # Before waiting for the model's side: until this, the caller hears nothing.
-            self._twilio.close(_close_code(end.outcome), end.outcome.value)
+            try:
+                receipt = self._receipt(end)
+                # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
+                self._at_end(receipt)
+            finally:
+                # Before waiting for the model's side: until this, the caller hears nothing.
+                self._twilio.close(_close_code(end.outcome), end.outcome.value)
         finally:
             self._forget_timers()
             await self._leave_models()

@@ -134,6 +134,23 @@ async def test_a_call_that_is_taken_up_again_has_not_ended_and_counts_how_often(
             assert (await second.memory("CA1")).call.resumes == 2
 
 
+async def test_the_end_of_a_stream_that_is_written_after_the_call_went_on_elsewhere_does_not_end_it(config):
+    async with store_of(config, "one") as one, store_of(config, "two") as two:
+        one.journal.call_started(record())
+        await flushed(one)
+        two.journal.call_resumed("CA1", at(6))
+        await flushed(two)
+        one.journal.call_ended("CA1", at(5), "stream_lost", "the stream was lost", RECEIPT)
+        assert (await one.memory("CA1")).call.outcome is None
+        await flushed(one)
+        found = (await two.call("CA1")).call
+        two.journal.call_ended("CA1", at(9), "goodbye", "the agent said goodbye", RECEIPT)
+        await flushed(two)
+        ended = (await two.call("CA1")).call
+    assert (found.ended_at, found.outcome, found.process) == (None, None, two.process)
+    assert (ended.ended_at, ended.outcome) == (at(9), "goodbye")
+
+
 async def test_word_of_an_end_from_who_did_not_hold_the_call_is_taken_only_where_no_other_is_known(config):
     async with store_of(config, "one") as one, store_of(config, "two") as two:
         one.journal.call_started(record())
@@ -166,8 +183,10 @@ async def test_what_was_written_outlives_a_process_that_is_killed_and_its_calls_
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, env=environ, stdout=asyncio.subprocess.PIPE
     )
-    async with asyncio.timeout(TIMEOUT):
-        assert await process.stdout.readline() == b"written\n"
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            assert await process.stdout.readline() == b"written\n"
+    finally:
         process.send_signal(signal.SIGKILL)
         await process.communicate()
     async with store_of(config, "same") as store:

@@ -13,6 +13,7 @@ from callgate.errors import UpstreamError, UpstreamRefused
 from callgate.logs import call_sid
 from callgate.media_stream import Mark, Media, Start, Stop, encode_to_app
 from callgate.providers import Endpoint
+from callgate.receipt import Receipt
 from callgate.session import CALLER_AUDIO_LIMIT, TO_TWILIO_LIMIT, Session
 
 START = Start("MZ1", "AC1", "CA1")
@@ -344,3 +345,15 @@ async def test_how_a_call_ended_is_known_and_on_record_before_twilio_is_told():
     receipt = await asyncio.wait_for(call.running, 5)
     assert told == [(Outcome.CALLER_HUNG_UP, 1, None)]
     assert (receipt.ended, call.twilio.closed) == (Outcome.CALLER_HUNG_UP, 1000)
+
+
+async def test_a_record_that_can_not_be_kept_does_not_keep_the_caller_on_a_dead_line():
+    def fails(receipt: Receipt) -> None:
+        raise RuntimeError("no room")
+
+    call = Call(at_end=fails)
+    await call.talks()
+    call.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+    with pytest.raises(RuntimeError, match="no room"):
+        await asyncio.wait_for(call.running, 5)
+    assert call.twilio.closed == 1000

@@ -42,6 +42,7 @@ class CallEnded:
     """A call ended, or its stream did and nobody knows yet whether it comes back.
 
     Who has a receipt held the call. Who has none was only told of its end, and is believed where no other is known.
+    The end of a stream from before the call was taken up again comes too late, and is not the call's.
     """
 
     call_sid: str
@@ -170,6 +171,8 @@ def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
     if isinstance(event, CallEnded):
         if event.receipt is None and call.ended_at is not None:
             return call
+        if call.resumed_at is not None and event.at < call.resumed_at:
+            return call  # it goes on since
         return replace(call, ended_at=event.at, outcome=event.outcome, reason=event.reason, receipt=event.receipt)
     if call.resumed_at is not None and call.resumed_at >= event.at:
         return call  # it is written already

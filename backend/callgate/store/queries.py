@@ -53,7 +53,8 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
             await connection.execute(update(calls).where(this_call, is_new).values(open_again))
         case CallEnded(at=at, outcome=outcome, reason=reason, receipt=receipt):
             ended = {"ended_at": at, "outcome": outcome, "reason": _storable(reason), "receipt": receipt}
-            end = update(calls).where(this_call).values(ended)
+            not_resumed_since = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at <= at)
+            end = update(calls).where(this_call, not_resumed_since).values(ended)
             await connection.execute(end if receipt is not None else end.where(calls.c.ended_at.is_(None)))
 
 
@@ -139,14 +140,10 @@ async def forget_processes(connection: AsyncConnection, unseen: timedelta) -> No
     await connection.execute(delete(processes).where(processes.c.seen_at < await _now(connection) - unseen))
 
 
-async def find_abandoned(
-    connection: AsyncConnection, process: str, unseen: timedelta | None, limit: int
-) -> list[CallRecord]:
-    """Calls that have not ended, and whose process is gone: replaced or stopped; or, with ``unseen``, not seen for so
-    long. ``process``: who asks, and does not mean its own."""
-    alive = select(processes.c.process)
-    if unseen is not None:
-        alive = alive.where(processes.c.seen_at >= await _now(connection) - unseen)
+async def find_abandoned(connection: AsyncConnection, process: str, unseen: timedelta, limit: int) -> list[CallRecord]:
+    """Calls that have not ended, and whose process is gone: replaced, stopped, or not seen for so long. ``process``:
+    who asks, and does not mean its own."""
+    alive = select(processes.c.process).where(processes.c.seen_at >= await _now(connection) - unseen)
     query = (
         select(calls)
         .where(calls.c.ended_at.is_(None), calls.c.process != process, calls.c.process.not_in(alive))
