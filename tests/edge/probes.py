@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from local_edge import LOOPBACK, LocalEdge
-from websockets.sync.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection, connect
 
 TIMEOUT = 20.0
 
@@ -70,23 +73,47 @@ def handshake(edge: LocalEdge, name: str | None, version: ssl.TLSVersion | None 
     return context.wrap_socket(plain(edge.https_port), server_hostname=name)
 
 
-def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token") -> ClientConnection:
-    """Open a WebSocket through the edge, at its public URL."""
-    context = ssl.create_default_context(cafile=edge.ca_file)
-    return connect(
+class Stream:
+    """An open WebSocket, for a test that waits for each thing it asks."""
+
+    def __init__(self, portal: BlockingPortal, connection: ClientConnection) -> None:
+        self._portal = portal
+        self._connection = connection
+
+    def send(self, text: str) -> None:
+        self._portal.call(self._connection.send, text)
+
+    def recv(self) -> str:
+        return self._portal.call(self._receive)
+
+    async def _receive(self) -> str:
+        async with asyncio.timeout(TIMEOUT):
+            return await self._connection.recv(decode=True)
+
+
+@contextlib.contextmanager
+def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token") -> Iterator[Stream]:
+    """Open a WebSocket through the edge, at its public URL.
+
+    The socket is read and written in one thread: Python guards a TLS socket against two only from 3.13 on, and before
+    that a request that crossed with the server's session ticket could get lost.
+    """
+    opening = connect(
         f"wss://{edge.domain}{path}",
         sock=plain(edge.https_port),
-        ssl=context,
+        ssl=ssl.create_default_context(cafile=edge.ca_file),
         server_hostname=edge.domain,
         open_timeout=TIMEOUT,
         close_timeout=TIMEOUT,
         proxy=None,
     )
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(opening) as connection:
+        yield Stream(portal, connection)
 
 
-def assert_echoes(stream: ClientConnection, text: str) -> None:
+def assert_echoes(stream: Stream, text: str) -> None:
     stream.send(text)
-    assert stream.recv(timeout=TIMEOUT) == text
+    assert stream.recv() == text
 
 
 def wait_for(what: Callable[[], bool]) -> None:

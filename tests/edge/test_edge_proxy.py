@@ -149,8 +149,8 @@ def test_caller_is_asked_to_wait_before_twilio_gives_up_on_a_silent_backend(besi
 def test_other_paths_say_that_the_backend_is_down(beside: Beside, nobody: int) -> None:
     with beside(nobody) as edge:
         assert ask(edge, "POST", "/call-status").status == 502
-        with pytest.raises(InvalidStatus, match="502"):
-            open_stream(edge)
+        with pytest.raises(InvalidStatus, match="502"), open_stream(edge):
+            pass
 
 
 def test_failure_of_other_paths_is_the_backends_own(edge: LocalEdge) -> None:
@@ -202,7 +202,7 @@ def test_calls_go_to_the_backend_that_has_the_fewest(beside: Beside) -> None:
 
         def call() -> int:
             line = stack.enter_context(contextlib.ExitStack())
-            port = int(json.loads(line.enter_context(open_stream(edge)).recv(timeout=10))["Served-By"])
+            port = int(json.loads(line.enter_context(open_stream(edge)).recv())["Served-By"])
             served[port].append(line)
             return port
 
