@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .realtime import AddAgentText, AddUserText, ClientEvent, Tool, UpdateSession
+from .tools import Toolbox
 from .transcript import Role, Turn
 
 HANG_UP = Tool(
@@ -24,6 +25,9 @@ COME_BACK = (
 )
 
 
+TALK = Toolbox()
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
     """Who speaks for us. ``transcription``: the model that writes down what the caller says, if any. ``one_moment``:
@@ -38,6 +42,7 @@ class Agent:
     idle: float = 0.0
     longest: float = 0.0
     has_second_model: bool = False
+    toolbox: Toolbox = TALK
 
 
 def opening(agent: Agent) -> UpdateSession:
