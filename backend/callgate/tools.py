@@ -33,8 +33,8 @@ class HttpTool:
     """A tool that is a request to the owner's own server.
 
     ``parameters``: the JSON schema of its arguments, an object's. ``url``: https, its host fixed. With GET the
-    arguments go into the query, else they are the body, as JSON. ``headers``: sent with it; their values may be secrets.
-    ``timeout``: seconds for all of it.
+    arguments go into the query, else they are the body, as JSON. ``headers``: their values may be secrets. ``timeout``:
+    seconds for all of it.
     """
 
     name: str

@@ -7,9 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = [
-    "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure",
-        "tools", "keypad",
-    "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
+    "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
+    "tools", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
 ]  # fmt: skip
 ALLOWED = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "json", "logging",
