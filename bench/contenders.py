@@ -26,6 +26,8 @@ DOMAIN = "callgate.example"
 BASE_URL = f"https://{DOMAIN}"
 
 RELAYS = Path(__file__).resolve().parent / "relays"
+# An environment of its own, made by lib.sh from relays/fastapi_sample.txt.
+SAMPLE_PYTHON = Path(sys.prefix) / "fastapi_sample" / "bin" / "python"
 CORES = sorted(os.sched_getaffinity(0))
 RELAY_CORE = CORES[0]
 GENERATOR_CORE = CORES[-1]
@@ -38,6 +40,7 @@ class Contender:
     name: str
     about: str
     program: tuple[str, ...] = ()  # of a reference: its file in relays/, and options
+    python: Path = Path(sys.executable)
     environ: Mapping[str, str] = field(default_factory=dict)
     webhooks: bool = False
 
@@ -46,7 +49,7 @@ class Contender:
         if self.webhooks:
             return [sys.executable, "-m", "callgate", "serve", "--env-file", os.devnull]
         file, *options = self.program
-        return [sys.executable, str(RELAYS / file), str(port), model_url, *options]
+        return [str(self.python), str(RELAYS / file), str(port), model_url, *options]
 
 
 CONTENDERS = {
@@ -58,9 +61,16 @@ CONTENDERS = {
             "callgate-ordinary", "the same as the first on the ASGI path", environ={"FAST_LANE": "off"}, webhooks=True
         ),
         Contender(
-            "fastapi", "FastAPI under uvicorn, as the usual sample is written and installed", ("fastapi_sample.py",)
+            "fastapi",
+            "FastAPI under uvicorn, as the usual sample is written, in the versions that it is installed with",
+            ("fastapi_sample.py",),
+            SAMPLE_PYTHON,
         ),
-        Contender("fastapi-lean", "the same on uvloop and without its marks", ("fastapi_sample.py", "--lean")),
+        Contender(
+            "fastapi-lean",
+            "the same in today's versions, on uvloop, and without its marks",
+            ("fastapi_sample.py", "--lean"),
+        ),
         Contender("quart", "plain Quart under Hypercorn", ("quart_plain.py",)),
         Contender("floor", "picows on both sides, no framework, no turn-taking", ("floor.py",)),
     )

@@ -8,6 +8,17 @@ need_venv
 .venv/bin/python -c 'import fastapi, hatch_mypyc, picows, psutil, uvicorn' 2>/dev/null && [ -x .venv/bin/py-spy ] ||
   pip_install --require-hashes -r bench/requirements.txt
 
+# The usual sample's own versions. bench/contenders.py looks for it here.
+sample=.venv/fastapi_sample
+if ! cmp -s bench/relays/fastapi_sample.txt "$sample/installed.txt"; then
+  say "setting up the usual sample's versions"
+  rm -rf "$sample"
+  .venv/bin/python -m venv --without-pip "$sample"
+  .venv/bin/python -m pip --python "$sample/bin/python" install --quiet --disable-pip-version-check --require-hashes \
+    -r bench/relays/fastapi_sample.txt
+  cp bench/relays/fastapi_sample.txt "$sample/installed.txt"
+fi
+
 # The backend's image has the media path compiled, so that is what is measured: made from a copy, kept until a source
 # changes. Sets compiled, the folder to import it from.
 compile_callgate() {

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from .contenders import CORES, GENERATOR_CORE, RELAY_CORE
+from .contenders import CORES, GENERATOR_CORE, RELAY_CORE, RELAYS
 
 PACKAGES = ("quart", "hypercorn", "uvloop", "picows", "websockets", "fastapi", "uvicorn")
 GIT_TIMEOUT = 10.0
@@ -20,10 +20,15 @@ def describe() -> list[str]:
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}",
         f"{_cpu()}, {len(CORES)} cores; Linux {platform.release()}",
-        f"Python {platform.python_version()}, {versions}",
+        f"Python {platform.python_version()}, {versions}; the usual sample's own: {_sample_versions()}",
         f"relay on core {RELAY_CORE}, generator, model and nginx on core {GENERATOR_CORE}"
         + (" (the same: the figures below are not comparable)" if RELAY_CORE == GENERATOR_CORE else ""),
     ]
+
+
+def _sample_versions() -> str:
+    named = (RELAYS / "fastapi_sample.in").read_text().splitlines()
+    return ", ".join(line.replace("==", " ") for line in named if line and not line.startswith("#"))
 
 
 def _version(name: str) -> str:

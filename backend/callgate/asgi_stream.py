@@ -61,6 +61,11 @@ class AsgiStream:
         """Send a text message, given as UTF-8; to a closed socket it does nothing."""
         self._put(lambda: self._websocket.send(message.decode()), len(message))
 
+    def send_texts(self, first: bytes, second: bytes) -> None:
+        """Send two text messages."""
+        self.send_text(first)
+        self.send_text(second)
+
     def send_binary(self, message: bytes) -> None:
         """Send a binary message."""
         self._put(lambda: self._websocket.send(message), len(message))

@@ -209,13 +209,14 @@ def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
 
 
 class MediaCutter:
-    """The audio out of a call's ``media`` frames without parsing them, where they are as Twilio writes them.
+    """What a call's frequent frames hold, without parsing them, where they are as Twilio writes them.
 
     Anything else, be it only another order of keys, is left to `parse_from_twilio`, which says the same of what is cut
-    here: a `Media` of this stream's inbound track with this audio.
+    here: a `Media` of this stream's inbound track with this audio, a `Mark` of this stream's with this name.
     """
 
     def __init__(self, stream_sid: str) -> None:
+        self._stream_sid = stream_sid
         self._end = f'"}},"streamSid":"{stream_sid}"}}'.encode()
 
     def cut(self, frame: bytes) -> bytes | None:
@@ -227,7 +228,17 @@ class MediaCutter:
         except binascii.Error:
             return None
 
+    def cut_mark(self, frame: bytes) -> Mark | None:
+        """The mark that came back; None where the frame is another."""
+        if (head := _MARK_HEAD(frame)) is None or frame[head.end() :] != self._end:
+            return None
+        number, name = head.groups()
+        return Mark(self._stream_sid, name.decode(), int(number))
 
+
+_MARK_HEAD = re.compile(
+    rb'\{"event":"mark","sequenceNumber":"([0-9]{1,18})","mark":\{"name":"([0-9a-zA-Z_:]{1,64})'
+).match
 _MEDIA_HEAD = re.compile(
     rb'\{"event":"media","sequenceNumber":"[0-9]{1,18}","media":'
     rb'\{"track":"inbound","chunk":"[0-9]{1,18}","timestamp":"[0-9]{1,18}","payload":"'

@@ -20,6 +20,7 @@ class Outbox:
         self._most = most
         self._most_droppable = most_droppable
         self._send: Send | None = None
+        self._send_both: Callable[[bytes, bytes], None] | None = None
         self._paused = False
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._size = 0
@@ -41,14 +42,22 @@ class Outbox:
         while droppable and self._droppable_size > self._most_droppable:
             self._drop_oldest()
 
-    def open(self, send: Send) -> None:
+    def put_both(self, first: bytes, second: bytes) -> None:
+        """Send two frames, in one write where the socket can."""
+        if self._send_both is not None and not self._paused and not self._waiting:
+            self._send_both(first, second)
+            return
+        self.put(first)
+        self.put(second)
+
+    def open(self, send: Send, send_both: Callable[[bytes, bytes], None] | None = None) -> None:
         """The socket is there: send what waits, and from now on what comes."""
-        self._send = send
+        self._send, self._send_both = send, send_both
         self._flush()
 
     def shut(self) -> None:
         """The socket is gone: forget what waits for it, and keep what comes for the next."""
-        self._send = None
+        self._send = self._send_both = None
         self._paused = False
         self.clear()
 

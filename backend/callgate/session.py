@@ -97,7 +97,7 @@ class Session:
 
     async def run(self) -> Receipt:
         """Serve the call to its end, and say what it was and how it ended."""
-        self._to_twilio.open(self._twilio.send_text)
+        self._to_twilio.open(self._twilio.send_text, self._twilio.send_texts)
         self._do(self._conversation.begin())
         try:
             end = await self._ended
@@ -139,7 +139,10 @@ class Session:
                 self._tick(self._due)
         else:
             self.batch_received()
-            self._twilio_sent(message.decode())
+            if (mark := self._cutter.cut_mark(message)) is not None:
+                self._do(self._conversation.twilio_sent(mark, self._loop.time()))
+            else:
+                self._twilio_sent(message.decode())
 
     def binary_received(self, message: bytes) -> None:
         self._twilio_sent(message)
@@ -259,9 +262,11 @@ class Session:
         if mark is None:
             return
         self._counters.agent_audio_sent(now)
-        self._to_twilio.put(media_stream.media_frame(self._stream_sid, audio))
+        media = media_stream.media_frame(self._stream_sid, audio)
         if mark:
-            self._to_twilio.put(media_stream.mark_frame(self._stream_sid, mark))
+            self._to_twilio.put_both(media, media_stream.mark_frame(self._stream_sid, mark))
+        else:
+            self._to_twilio.put(media)
         if self._to_twilio.full:
             self._do(())
 

@@ -44,6 +44,9 @@ class Socket(Protocol):
     def send_text(self, message: bytes) -> None:
         """Send a text message, given as UTF-8; to a closed socket it does nothing."""
 
+    def send_texts(self, first: bytes, second: bytes) -> None:
+        """Send two, in one write where there is a choice."""
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake; a closing socket stays as it is."""
 

@@ -139,6 +139,11 @@ class WebSocketServer(asyncio.Protocol):
         """Send a text message, given as UTF-8."""
         self._send(TEXT, message)
 
+    def send_texts(self, first: bytes, second: bytes) -> None:
+        """Send two text messages, in one write."""
+        if self.state is State.OPEN and not self._transport.is_closing():
+            self._transport.write(_head(TEXT, len(first)) + first + _head(TEXT, len(second)) + second)
+
     def send_binary(self, message: bytes) -> None:
         """Send a binary message."""
         self._send(BINARY, message)
@@ -302,16 +307,17 @@ class WebSocketServer(asyncio.Protocol):
     # Sending.
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        if self.state is not State.OPEN or self._transport.is_closing():
-            return
-        size = len(payload)
-        if size < 126:
-            head = bytes((0x80 | opcode, size))
-        elif size < 1 << 16:
-            head = bytes((0x80 | opcode, 126, size >> 8, size & 0xFF))
-        else:
-            head = bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
-        self._transport.write(head + payload)
+        if self.state is State.OPEN and not self._transport.is_closing():
+            self._transport.write(_head(opcode, len(payload)) + payload)
+
+
+def _head(opcode: int, size: int) -> bytes:
+    """The header of an unmasked frame that is a whole message."""
+    if size < 126:
+        return bytes((0x80 | opcode, size))
+    if size < 1 << 16:
+        return bytes((0x80 | opcode, 126, size >> 8, size & 0xFF))
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
 def _long_length(encoded: bytes | bytearray) -> int:

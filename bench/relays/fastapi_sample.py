@@ -1,9 +1,11 @@
 """A relay on FastAPI under uvicorn, in the shape of the samples that most people start from.
 
 Two coroutines a call, json both ways, each delta's base64 decoded and encoded again and a mark sent behind it, truncate
-and clear when the caller speaks; on asyncio's own loop, as what these samples install brings no other. ``--lean``: on
-uvloop, and without the marks.
+and clear when the caller speaks. It runs on what these samples install (`fastapi_sample.in`), which is asyncio's own
+loop. ``--lean``: on uvloop, and without the marks.
 """
+
+from __future__ import annotations
 
 import asyncio
 import base64
@@ -45,7 +47,7 @@ class Call:
         try:
             async for text in self.websocket.iter_text():
                 message = json.loads(text)
-                if message["event"] == "media":
+                if message["event"] == "media" and self.model.state.name == "OPEN":
                     self.timestamp = int(message["media"]["timestamp"])
                     append = {"type": "input_audio_buffer.append", "audio": message["media"]["payload"]}
                     await self.model.send(json.dumps(append))

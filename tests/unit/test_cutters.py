@@ -5,7 +5,7 @@ import binascii
 import json
 
 from callgate import media_stream, realtime
-from callgate.media_stream import Media, MediaCutter, decoded_bytes, encode_to_app, is_base64, parse_from_twilio
+from callgate.media_stream import Mark, Media, MediaCutter, decoded_bytes, encode_to_app, is_base64, parse_from_twilio
 from callgate.realtime import AudioDelta, append_frame, cut_audio_delta
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -29,6 +29,10 @@ def compact(event: dict) -> bytes:
 
 def media() -> bytes:
     return encode_to_app(Media(SID, AUDIO.decode(), "inbound", 2, 20, 3)).encode()
+
+
+def mark() -> bytes:
+    return encode_to_app(Mark(SID, "3:1600", 7)).encode()
 
 
 @st.composite
@@ -55,6 +59,14 @@ def agrees_on_media(frame: bytes) -> bool:
     return audio is not None
 
 
+def agrees_on_mark(frame: bytes) -> bool:
+    mark = MediaCutter(SID).cut_mark(frame)
+    if mark is not None:
+        assert parse_from_twilio(frame.decode()) == mark
+        assert mark.stream_sid == SID
+    return mark is not None
+
+
 def agrees_on_delta(frame: bytes) -> bool:
     cut = cut_audio_delta(frame)
     if cut is not None:
@@ -68,6 +80,10 @@ def test_what_twilio_writes_is_cut():
     assert agrees_on_media(media())
 
 
+def test_a_mark_as_twilio_writes_it_is_cut():
+    assert agrees_on_mark(mark())
+
+
 def test_what_openai_writes_is_cut():
     assert agrees_on_delta(compact(DELTA))
 
@@ -79,6 +95,15 @@ def test_what_openai_writes_is_cut():
 @example(media()[:-1] + b',"media":{}}')
 def test_a_media_frame_is_never_cut_to_something_else_than_it_says(frame):
     agrees_on_media(frame)
+
+
+@given(mutated(mark(), media()))
+@example(mark().replace(b"3:1600", b""))
+@example(mark().replace(b"3:1600", b"3\\u003a1600"))
+@example(mark().replace(b"MZ0", b"MZ1"))
+@example(mark()[:-1] + b',"mark":{}}')
+def test_a_mark_is_never_cut_to_another_than_it_is(frame):
+    agrees_on_mark(frame)
 
 
 @given(mutated(compact(DELTA), media(), compact({**DELTA, "type": "response.output_audio.done"})))

@@ -94,3 +94,29 @@ def test_what_was_written_no_longer_counts(written):
         outbox.resume()
     assert (outbox.full, outbox.dropped) == (False, 0)
     assert written == [b"a", b"b", b"c"]
+
+
+def test_two_frames_go_in_one_write_where_the_socket_can(written):
+    outbox = Outbox(10)
+    outbox.open(written.append, lambda first, second: written.append(first + second))
+    outbox.put_both(b"a", b"b")
+    assert written == [b"ab"]
+
+
+def test_two_frames_wait_like_any_others(written):
+    outbox = Outbox(10)
+    outbox.open(written.append, lambda first, second: written.append(first + second))
+    outbox.pause()
+    outbox.put(b"a")
+    outbox.put_both(b"b", b"c")
+    assert written == []
+    outbox.resume()
+    assert written == [b"a", b"b", b"c"]
+
+
+def test_nothing_goes_to_a_socket_that_is_gone(written):
+    outbox = Outbox(10)
+    outbox.open(written.append, lambda first, second: written.append(first + second))
+    outbox.shut()
+    outbox.put_both(b"a", b"b")
+    assert written == []

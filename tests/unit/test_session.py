@@ -45,6 +45,10 @@ class Peer:
     def send_text(self, message: bytes) -> None:
         self.sent.append(json.loads(message))
 
+    def send_texts(self, first: bytes, second: bytes) -> None:
+        self.send_text(first)
+        self.send_text(second)
+
     send = send_text
 
     def of(self, kind: str) -> list[dict]:

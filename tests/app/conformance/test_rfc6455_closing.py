@@ -101,6 +101,7 @@ def test_5_5_1_a_server_that_closes_sends_and_takes_nothing_more(service: Servic
     def close_and_go_on(receiver: Observed) -> None:
         receiver.close(1000, "")
         receiver.socket.send_text(b"late")
+        receiver.socket.send_texts(b"later", b"too late")
         receiver.close(1001, "again")
 
     with service.connect() as (probe, receiver):

@@ -25,6 +25,14 @@ def test_5_6_binary_comes_as_binary(service: Service):
         assert receiver.messages == [(BINARY, bytes(range(256)))]
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+def test_5_6_two_texts_that_are_sent_together_come_as_two(service: Service, length: int):
+    with service.connect() as (probe, receiver):
+        service.call(receiver.socket.send_texts, b"a" * length, b"b")
+        assert probe.read_message() == Frame(TEXT, b"a" * length)
+        assert probe.read_message() == Frame(TEXT, b"b")
+
+
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG])
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8"])
 def test_5_1_a_frame_that_is_not_masked_fails_the_connection(service: Service, opcode: int, payload: bytes):
