@@ -29,7 +29,7 @@ edge() {
   say "store tests: SQLite and PostgreSQL"
   .venv/bin/python -m pytest -q --numprocesses 2 tests/store
   say "edge tests: nginx, certbot, ACME server"
-  .venv/bin/python -m pytest -q tests/edge
+  .venv/bin/python -m pytest -q --numprocesses 3 tests/edge
 }
 
 engine() {
