@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [fast|edge|engine|all]: sets up what the tests need, and runs them. Says how long each part took.
 #   fast    formatting, lint and types of everything; the unit and application tests. Under a minute.
-#   edge    what needs other programs: the real nginx, certbot, an ACME server and PostgreSQL; and the demo.
+#   edge    whole calls; what needs other programs: the real nginx, certbot, an ACME server and PostgreSQL; and the demo.
 #   engine  the production bundle on a Docker engine: the one that is here, or one of the tests' own (tests/engine/up.sh).
 #   all     all three, in this order. The default, and what CI runs.
 
@@ -20,7 +20,7 @@ fast() {
   .venv/bin/shfmt -d -i 2 "${shell_scripts[@]}"
   .venv/bin/shellcheck -x -P SCRIPTDIR "${shell_scripts[@]}"
   say "unit and application tests"
-  .venv/bin/python -m pytest -q --numprocesses 3 tests/unit tests/app
+  .venv/bin/python -m pytest -q --numprocesses 3 -m "not whole" tests/unit tests/app
 }
 
 edge() {
@@ -28,6 +28,8 @@ edge() {
   need_venv
   say "store tests: SQLite and PostgreSQL"
   .venv/bin/python -m pytest -q --numprocesses 2 tests/store
+  say "whole calls"
+  .venv/bin/python -m pytest -q --numprocesses 3 -m whole tests/app
   say "edge tests: nginx, certbot, ACME server"
   .venv/bin/python -m pytest -q --numprocesses 3 tests/edge
 }

@@ -18,6 +18,7 @@ from callgate.realtime import (
     ResponseDone,
     SessionUpdated,
 )
+from callgate.tools import NEVER_AWAY, Absences
 from callgate.transcript import Turn
 
 START = Start("MZ1", "AC1", "CA1")
@@ -36,9 +37,15 @@ class Call:
     """A conversation, driven: what happens is done at `now`; what it commands is collected, what it records kept
     apart."""
 
-    def __init__(self, agent: Agent = AGENT, memory: tuple[Turn, ...] | None = None, start: Start = START) -> None:
+    def __init__(
+        self,
+        agent: Agent = AGENT,
+        memory: tuple[Turn, ...] | None = None,
+        start: Start = START,
+        absences: Absences = NEVER_AWAY,
+    ) -> None:
         self.now = 100.0
-        self.conversation = Conversation(start, agent, self.now, memory)
+        self.conversation = Conversation(start, agent, self.now, memory, absences)
         self.commands: list[Any] = []
         self.said: dict[str, Turn] = {}
 

@@ -62,10 +62,19 @@ def tone(seconds: float, hertz: float = 440.0) -> bytes:
     return bytes(clips.encode_sample(0.28 * math.sin(2 * math.pi * hertz * index / SAMPLE_RATE)) for index in samples)
 
 
-def tool(name: str, *, first: Speech | None = None, **arguments: Any) -> Answer:
+def tool(name: str, /, *, first: Speech | None = None, **arguments: Any) -> Answer:
     """Ask for a tool, after saying something ``first`` or nothing."""
-    call = FunctionCall(name, json.dumps(arguments))
-    return Answer((first, call) if first else (call,))
+    return tools(asking(name, **arguments), first=first)
+
+
+def asking(name: str, /, **arguments: Any) -> FunctionCall:
+    """One tool that is asked for."""
+    return FunctionCall(name, json.dumps(arguments))
+
+
+def tools(*calls: FunctionCall, first: Speech | None = None) -> Answer:
+    """Ask for several tools in one response, after saying something ``first`` or nothing."""
+    return Answer((first, *calls) if first else calls)
 
 
 def failed(code: str = "server_error", message: str = "The server had an error.") -> Answer:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from callgate.config import Config
-from callgate.store import CallRecord, JournalLimits, Store, StoreTimes, Turn
+from callgate.store import CallRecord, JournalLimits, Message, Store, StoreTimes, Turn
 
 T = TypeVar("T")
 
@@ -36,6 +36,12 @@ def turn(number: int, text: str, **values: Any) -> Turn:
     return Turn(
         **{"number": number, "at": at(number), "role": role, "text": text, "item_id": f"item_{number}", **values}
     )
+
+
+def message(key: str, **values: Any) -> Message:
+    """What a caller leaves, a minute into the call."""
+    left = {"text": "The parcel is broken.\nCall me back.", "name": "Ada", "callback": CALLER}
+    return Message(**{"key": key, "at": at(60), **left, **values})
 
 
 @contextlib.asynccontextmanager

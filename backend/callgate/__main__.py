@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import uvloop
 
 from . import __version__
+from .agents.cli import add_parser as add_agents_parser
+from .call import add_parser as add_call_parser
 from .calls import add_parser as add_calls_parser
 from .config import Config
+from .doctor.cli import add_parser as add_doctor_parser
 from .errors import ConfigError
 from .health import readiness_problems
 from .logs import set_up_logging
@@ -33,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready_parser.set_defaults(run=_ready)
     add_phone_parser(commands)
     add_calls_parser(commands)
+    add_call_parser(commands)
+    add_agents_parser(commands)
+    add_doctor_parser(commands)
     args = parser.parse_args(argv)
     try:
         code: int = args.run(args)

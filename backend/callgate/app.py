@@ -12,12 +12,13 @@ from twilio.http import HttpClient
 from werkzeug.exceptions import HTTPException
 
 from . import takeover, twiml
+from .agents import AgentBook
 from .asgi_ending import EndsInTime
 from .config import Config
 from .errors import RequestRefused
 from .handshake import refuse_bad_key
 from .linecheck import LineCheck
-from .outbound import TestCallRefused
+from .outbound_request import OutboundRefused
 from .providers import endpoints
 from .routes import routes
 from .services import Services
@@ -30,9 +31,11 @@ FORM_LIMIT = 64 * 1024  # bytes; Twilio's webhooks are some two kB
 FORM_DEADLINE = 5  # seconds for a request's body to come
 
 
-def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quart:
-    """The application for these settings. ``http_client``: how Twilio's REST API is reached, its own by default."""
+def create_app(config: Config, *, agents: AgentBook | None = None, http_client: HttpClient | None = None) -> Quart:
+    """The application for these settings. ``agents``: as ``AGENTS_FILE`` has them, by default. ``http_client``: how
+    Twilio's REST API is reached, its own by default. Raises `ConfigError`."""
     config = config.with_rehearsal_token()
+    book = agents or AgentBook(config)
     (takeover.install if config.fast_lane else takeover.uninstall)()
     app = Quart(__name__)
     app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
@@ -40,7 +43,7 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
     app.before_websocket(refuse_bad_key)
     app.register_blueprint(routes)
     app.register_error_handler(RequestRefused, _refused)
-    app.register_error_handler(TestCallRefused, _test_call_refused)
+    app.register_error_handler(OutboundRefused, _not_placed)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -50,9 +53,10 @@ def create_app(config: Config, *, http_client: HttpClient | None = None) -> Quar
             url = (await stack.enter_async_context(LineCheck())).url if config.uses_line_check else None
             upstream = Upstream(endpoints(config, url))
             store = await stack.enter_async_context(Store(config))
-            services = app.extensions["callgate"] = Services(config, upstream, store, http_client)
+            services = app.extensions["callgate"] = Services(config, book, upstream, store, http_client)
             await stack.enter_async_context(services.switchboard)
             await stack.enter_async_context(services.reattach)
+            await stack.enter_async_context(services.outbound)
             yield
 
     return app
@@ -63,9 +67,9 @@ async def _refused(exc: RequestRefused) -> Response:
     return Response("Forbidden\n", 403, content_type="text/plain")
 
 
-async def _test_call_refused(exc: TestCallRefused) -> tuple[dict[str, Any], int]:
-    log.warning("The test call is not placed: %s", exc)
-    return {"ok": False, "error": exc.error, "fix": exc.fix}, exc.status
+async def _not_placed(exc: OutboundRefused) -> tuple[dict[str, Any], int, dict[str, str]]:
+    headers = {"Retry-After": str(exc.retry_after)} if exc.retry_after else {}
+    return {"ok": False, "error": exc.error, "fix": exc.fix}, exc.status, headers
 
 
 async def _http_error(exc: HTTPException) -> Response:
@@ -78,6 +82,6 @@ async def _unexpected(exc: Exception) -> Response:
         log.error("Unexpected error in a media stream", exc_info=exc)
         return Response(status=500)
     log.error("Unexpected error at %s %s", request.method, request.path, exc_info=exc)
-    if request.path in ("/incoming-call", twiml.INTERRUPTED):
+    if request.path in ("/incoming-call", twiml.INTERRUPTED, twiml.TRANSFERRED):
         return Response(twiml.apologise(None), content_type="text/xml; charset=utf-8")
     return Response("Internal server error\n", 500, content_type="text/plain")

@@ -15,12 +15,12 @@ from typing import Any, Final
 from .config import Config
 from .errors import StoreError
 from .logs import mask_number
-from .store import Archive, CallRecord, Transcript, Turn
+from .store import Archive, CallRecord, Message, Transcript, Turn
 
 DONE, NOT_DONE = 0, 1
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
-COLUMNS: Final = ("STARTED (UTC)", "LENGTH", "CALL", "FROM", "TO", "ENDED")
+COLUMNS: Final = ("STARTED (UTC)", "LENGTH", "CALL", "FROM", "TO", "ENDED", "MESSAGES")
 SPEAKERS: Final = {"caller": "Caller", "agent": "Agent", "note": "--"}
 
 
@@ -73,10 +73,11 @@ def _command(verb: Verb) -> Callable[[argparse.Namespace], int]:
 
 async def _list(archive: Archive, args: argparse.Namespace) -> int:
     calls = await archive.calls(args.limit, args.since)
+    left = await archive.messages_left([call.call_sid for call in calls])
     if args.json:
-        _print_json([_call_values(call, args.numbers) for call in calls])
+        _print_json([{**_call_values(call, args.numbers), "messages": left.get(call.call_sid, 0)} for call in calls])
     elif calls:
-        _print_table([COLUMNS, *(_row(call, args.numbers) for call in calls)])
+        _print_table([COLUMNS, *((*_row(call, args.numbers), str(left.get(call.call_sid, "-"))) for call in calls)])
     else:
         print("No calls.")
     return DONE
@@ -88,7 +89,8 @@ async def _show(archive: Archive, args: argparse.Namespace) -> int:
         return _complain(_no_such_call(args.call_sid))
     if args.json:
         turns = [dataclasses.asdict(turn) for turn in found.turns]
-        _print_json({**_call_values(found.call, args.numbers), "turns": turns})
+        messages = [_message_values(message, args.numbers) for message in found.messages]
+        _print_json({**_call_values(found.call, args.numbers), "turns": turns, "messages": messages})
     else:
         print("\n".join(transcript_lines(found, args.numbers)))
     return DONE
@@ -134,9 +136,20 @@ def transcript_lines(found: Transcript, numbers: bool = False) -> Iterable[str]:
     yield ""
     for turn in found.turns:
         yield _said(turn, call.started_at)
+    for message in found.messages:
+        yield from _message_lines(message, numbers)
     if call.receipt:
         yield from ("", "Receipt")
         yield from (f"  {name}  {value}" for name, value in _aligned(_flat(call.receipt)))
+
+
+def _message_lines(message: Message, numbers: bool) -> Iterable[str]:
+    yield from ("", f"Message, {message.at:%Y-%m-%d %H:%M:%S} UTC")
+    yield f"  {_printable(message.text)}"
+    if message.name:
+        yield f"  from {_printable(message.name)}"
+    if message.callback:
+        yield f"  call back at {_number(message.callback, numbers)}"
 
 
 def _ending(call: CallRecord) -> str:
@@ -199,9 +212,15 @@ def _counted(count: int, noun: str) -> str:
 
 def _call_values(call: CallRecord, numbers: bool) -> dict[str, Any]:
     values = dataclasses.asdict(call)
+    del values["next_step"]  # between two webhooks, and nobody's to read
     if not numbers:
         values |= {name: mask_number(values[name]) for name in ("from_number", "to_number")}
     return values
+
+
+def _message_values(message: Message, numbers: bool) -> dict[str, Any]:
+    values = dataclasses.asdict(message)
+    return values if numbers else values | {"callback": mask_number(message.callback)}
 
 
 def _print_json(value: Any) -> None:

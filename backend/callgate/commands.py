@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from .media_stream import FromApp
 from .realtime import ClientEvent
+from .tools import HttpTool, Message, Transfer
 from .transcript import Turn
 
 
@@ -15,17 +18,39 @@ class Outcome(Enum):
 
     CALLER_HUNG_UP = "the caller hung up"
     GOODBYE = "the agent hung up"
+    TRANSFERRED = "the call is put through"
+    SENDING_DIGITS = "keys are sent into the line"
     FAILED = "the call failed"
     STREAM_LOST = "the media stream was lost"
     SHUT_DOWN = "the service is stopping"
 
 
 @dataclass(frozen=True, slots=True)
+class PutThrough:
+    """Ring somebody else for the caller. ``announced``: the agent has told them so."""
+
+    transfer: Transfer
+    announced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Play the tones of these keys into the line, and come back. ``w`` and ``W`` are pauses of 0.5 and 1 s."""
+
+    digits: str = field(repr=False)
+
+
+NextStep = PutThrough | SendDigits
+
+
+@dataclass(frozen=True, slots=True)
 class End:
-    """Close both sockets. ``reason``: one line for the log."""
+    """Close both sockets. ``reason``: one line for the log. ``then``: what Twilio is to do next, beside what the
+    outcome says."""
 
     outcome: Outcome
     reason: str
+    then: NextStep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +90,21 @@ class Said:
     turn: Turn
 
 
-Command = FromApp | ClientEvent | Note | OpenModel | AdoptModel | DropModel | Said | End
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """Ask the owner's server, and tell what it gave with `tool_done`. ``call_id``: what the answer is known by."""
+
+    call_id: str
+    tool: HttpTool
+    arguments: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeMessage:
+    """Keep a message of the caller's, and tell whether it could be kept with `tool_done`."""
+
+    call_id: str
+    message: Message
+
+
+Command = FromApp | ClientEvent | Note | OpenModel | AdoptModel | DropModel | Said | CallTool | TakeMessage | End

@@ -21,14 +21,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 
+from .egress import Egress
 from .errors import ConfigError
+from .outbound_numbers import PATTERN, read_number
+from .outbound_request import HANG_UP, VOICEMAIL_HELP, is_voicemail
 
 SECONDS = 1.0
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
 AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all, or none
 REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
-E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
 WHY_WSS: Final = (
     "Twilio Media Streams connects only to wss:// on port 443, and the stream's URL is made from BASE_URL: "
@@ -98,14 +100,37 @@ def _account_sid(value: str) -> str:
 
 
 def _phone_number(value: str) -> str:
-    number = re.sub(r"[\s().-]", "", value)
-    if not E164.fullmatch(number):
+    number = read_number(value)
+    if number is None or "+" not in value:
         raise ValueError("a phone number is written with + and country code, as in +15551230000")
     return number
 
 
 def _phone_numbers(value: str) -> tuple[str, ...]:
     return tuple(_phone_number(part) for part in value.split(",") if part.strip())
+
+
+def _allowed_numbers(value: str) -> tuple[str, ...]:
+    return tuple(_allowed_number(part) for part in value.split(",") if part.strip())
+
+
+def _allowed_number(value: str) -> str:
+    if "*" not in value:
+        return _phone_number(value)
+    prefix = re.sub(r"[\s().-]", "", value)
+    if not PATTERN.fullmatch(prefix):
+        raise ValueError("a prefix is written with + and country code and ends in *, as in +1555*; * is any number")
+    return prefix
+
+
+def _voicemail(value: str) -> str:
+    if not is_voicemail(value):
+        raise ValueError(f"it must be {VOICEMAIL_HELP}")
+    return value
+
+
+def _call_seconds(value: str) -> int:
+    return _whole(value, 10, 4 * 3600)
 
 
 def _realtime_url(value: str) -> str:
@@ -227,6 +252,21 @@ class Config:
     )
     admin_token: str | None = _setting("ADMIN_TOKEN", _text, "Who sends it may place the test call", secret=True)
 
+    outbound_allow: tuple[str, ...] = _setting(
+        "OUTBOUND_ALLOW",
+        _allowed_numbers,
+        "What may be called beside TEST_CALL_TO: numbers, and prefixes as +1555*, with commas",
+        default=(),
+    )
+    outbound_rate: int = _setting("OUTBOUND_RATE", _count, "Calls that may be placed in a minute", default=6)
+    outbound_daily_cap: int = _setting("OUTBOUND_DAILY_CAP", _count, "Calls that may be placed in 24 hours", default=50)
+    outbound_seconds: int = _setting(
+        "OUTBOUND_SECONDS", _call_seconds, "The longest that a call we placed may last", default=600
+    )
+    voicemail: str = _setting(
+        "VOICEMAIL", _voicemail, f"What a machine that answers gets: {VOICEMAIL_HELP}", default=HANG_UP
+    )
+
     openai_api_key: str | None = _setting(
         "OPENAI_API_KEY", _text, "Without it the line check answers the calls", secret=True
     )
@@ -254,6 +294,9 @@ class Config:
     )
     greeting: str = _setting("GREETING", _text, "What the agent says first", default="Hello! How can I help you today?")
 
+    agents_file: Path = _setting(  # noqa: RUF009 (a Path is never changed)
+        "AGENTS_FILE", _directory, "The agents, by the called number; it may lack", default=Path("agents/agents.toml")
+    )
     transcription_model: str | None = _setting(
         "TRANSCRIPTION_MODEL",
         lambda value: None if value == "off" else value,
@@ -274,6 +317,12 @@ class Config:
     )
     max_calls: int = _setting(
         "MAX_CALLS", _count, "Calls at one time; one more is told that all lines are busy", default=30
+    )
+    http_tools_allow: Egress = _setting(  # noqa: RUF009 (an Egress is never changed)
+        "HTTP_TOOLS_ALLOW",
+        Egress.parse,
+        "What HTTP tools may ask on a private network: HOST:PORT or networks (CIDR), with commas",
+        default=Egress(),
     )
     fallback_dial: str | None = _setting("FALLBACK_DIAL", _phone_number, "The human who is rung when no model answers")
     drain_seconds: float = _setting(
@@ -299,6 +348,8 @@ class Config:
         "LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "How much is logged", default="INFO"
     )
 
+    # The texts that the settings were read from: the agents' file may name any variable of the environment.
+    values: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     rehearsal: bool = False  # no TWILIO_AUTH_TOKEN was set: the token is one made here, and real calls are refused
 
     def __post_init__(self) -> None:
@@ -330,7 +381,7 @@ class Config:
         problems += _missing_of_azure(values)
         if problems:
             raise ConfigError(problems)
-        return cls(**found)
+        return cls(**found, values=values)
 
     def with_rehearsal_token(self) -> Config:
         """These settings with an auth token in any case: without ``TWILIO_AUTH_TOKEN``, one made at random.

@@ -1,9 +1,9 @@
 """One call's conversation: whose turn it is, what is said next, when it ends. Pure: no I/O, no clock, no logging.
 
-All state that turn-taking depends on lives in `Conversation` and the six values it holds (what was heard, what was
-said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed), and
-nothing else may change it. Whatever happens to a call is told to it, with the time; it answers with the commands to
-carry out, in order:
+All state that turn-taking depends on lives in `Conversation` and the seven values it holds (what was heard, what was
+said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed, what
+tools were asked for), and nothing else may change it. Whatever happens to a call is told to it, with the time; it
+answers with the commands to carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
@@ -17,6 +17,7 @@ The order of things, for the usual call:
     media              -> input_audio_buffer.append
     audio deltas       -> media, and a mark about every 200 ms
     speech_started     -> clear, conversation.item.truncate at what was heard
+    a tool asked for   -> CallTool; tool_done: its output; when all are there: response.create
     hang_up asked      -> nothing more; when the last mark has come back: End  LEAVING
     stop               -> End                                                  ENDED
 
@@ -35,7 +36,7 @@ from collections import deque
 from dataclasses import replace
 from enum import Enum
 
-from .agent import COME_BACK, GO_ON, HANG_UP, Agent, told
+from .agent import COME_BACK, GO_ON, RETURN, Agent, told
 from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
 from .errors import MediaStreamError
 from .heard_clock import HeardClock
@@ -71,6 +72,9 @@ from .realtime import (
     ErrorEvent,
     FunctionCall,
     Other,
+    RemoteCallBegan,
+    RemoteCallEnded,
+    RemoteToolsMissing,
     ResponseCreated,
     ResponseDone,
     ServerEvent,
@@ -82,6 +86,8 @@ from .realtime import (
     TruncateItem,
 )
 from .tenure import LOSSES, Successor, Tenure
+from .tool_desk import OVERDUE, ToolDesk
+from .tools import NEVER_AWAY, Absences
 from .transcript import Role, Transcript, Turn
 
 SECONDS = 1.0
@@ -102,15 +108,22 @@ class Phase(Enum):
     OPENING = "the first model is not there yet; the caller's audio is kept"
     TALKING = "both sides may speak"
     RECOVERING = "the model was lost and another is being opened; the caller's audio is kept"
-    LEAVING = "the agent said goodbye; the line closes when the caller has heard it"
+    LEAVING = "the agent's last word is said; the line closes when the caller has heard it"
     ENDED = "nothing more is done"
 
 
 class Conversation:
-    """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off;
-    None for a call that begins."""
+    """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off,
+    or the agent left it for a while; None for a call that begins."""
 
-    def __init__(self, start: Start, agent: Agent, now: float, memory: tuple[Turn, ...] | None = None) -> None:
+    def __init__(
+        self,
+        start: Start,
+        agent: Agent,
+        now: float,
+        memory: tuple[Turn, ...] | None = None,
+        absences: Absences = NEVER_AWAY,
+    ) -> None:
         self.phase = Phase.OPENING
         self.interruptions = 0
         self.reconnects = 0
@@ -122,12 +135,15 @@ class Conversation:
         self._limits = Limits(agent.idle, agent.longest, now)
         self._tenure = Tenure(now)
         self._keypad = Keypad()
+        self._desk = ToolDesk(agent.toolbox, absences)
         self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio, µ-law
         self._caller_spoke = False  # and the model has not begun to answer
         self._committed = False  # what they said is an item of the model's conversation
         self._repeated = False  # what the model hears now was said before, to another
         self._last_from_twilio = now
-        self._first_word = COME_BACK if memory is not None else None  # what the model is asked for when it is ready
+        self._first_word: str | None = None  # what the model is asked for when it is ready
+        if memory is not None:
+            self._first_word = RETURN if absences.back else COME_BACK
         self._greeted = memory is not None
         self._waits_since = now  # when the caller began to wait for the agent
         self._at_once = False  # the caller is told to wait without waiting first
@@ -144,7 +160,6 @@ class Conversation:
         self._retried = False  # the last response failed and was asked for again
         self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
         self._of_others: set[str] = set()  # those of them that an earlier session of the model's said
-        self._hang_up_asked = False
         self._leave_until: float | None = None
 
     # What happens to the call. Each returns what to do.
@@ -189,7 +204,7 @@ class Conversation:
 
     def model_lost(self, reason: str, now: float, *, to_blame: bool = True) -> list[Command]:
         """The model's session is over, without our doing. ``to_blame``: another server is asked first."""
-        if self.phase is Phase.LEAVING or (self.phase is Phase.TALKING and self._hang_up_asked):
+        if self.phase is Phase.LEAVING or (self.phase is Phase.TALKING and self._desk.farewell is not None):
             return [DropModel(), *self._leave(now)]
         if self.phase is not Phase.TALKING:
             return []
@@ -275,6 +290,7 @@ class Conversation:
             case AudioDelta():
                 return self._agent_audio(event, now)
             case AudioDone():
+                self._desk.announced = True
                 self._heard.item_complete(event.item_id)
                 return [*self._last_mark(), *self._spoken(event.item_id)]
             case SpeechStarted():
@@ -293,6 +309,7 @@ class Conversation:
                 return [Said(self._transcript.agent_wrote(event.item_id, event.text))]
             case ResponseCreated():
                 self._response = event.response_id
+                self._desk.announced = False
                 if self._committed:  # this answers what the caller said
                     self._caller_spoke = self._repeated = self._committed = False
                     self._kept.clear()
@@ -300,12 +317,26 @@ class Conversation:
             case ResponseDone():
                 return self._response_done(event, now)
             case FunctionCall():
-                return self._function_asked(event)
+                return self._function_asked(event, now)
+            case RemoteToolsMissing() | RemoteCallBegan() | RemoteCallEnded():
+                self._waits_since = now
+                return [*self._desk.remote(event, now), *self._answer_tools(now)]
             case ErrorEvent():
                 return self._model_error(event, now)
             case SessionCreated() | SessionUpdated() | Other():
                 pass
         return []
+
+    def tool_done(self, call_id: str, output: str, now: float) -> list[Command]:
+        """A tool that was asked for (`CallTool`, `TakeMessage`) gave this: JSON, or other text."""
+        answer = self._desk.done(call_id, output)
+        if answer is None or self.phase is Phase.ENDED:
+            return []
+        commands: list[Command] = [self._noted(answer.noted)]
+        if self.phase is Phase.TALKING:  # a session that is being opened is told the note, as it is told all notes
+            told: ClientEvent = AddFunctionOutput(call_id, output) if answer.knows else AddUserText(answer.text)
+            commands.insert(0, told)
+        return [*commands, *self._answer_tools(now), *self._leave_if_heard(now)]
 
     def tick(self, now: float) -> list[Command]:
         """Time has passed: do what is due."""
@@ -315,13 +346,15 @@ class Conversation:
         if _is_due(self._last_from_twilio + CALLER_DEADLINE, now):
             return self._end(Outcome.STREAM_LOST, f"Twilio sent nothing for {CALLER_DEADLINE:.0f} s")
         if _is_due(self._leave_until, now):
-            return self._end(Outcome.GOODBYE, "the agent hung up, and was not heard to the end in time")
+            return self._depart(", and was not heard to the end in time")
         commands: list[Command] = []
         if _is_due(self._keypad.due_at, now):
             commands += self._tell_keys(now)
         if self.phase is Phase.TALKING:
             commands += self._see_to_the_model(now)
         if self.phase is Phase.TALKING:
+            if (overdue := self._desk.overdue(now)) is not None:
+                commands += [overdue, *self._tell(OVERDUE), *self._answer_tools(now)]
             commands += self._keep_to_limits(now)
             commands += self._roll_over(now)
         return commands + self._comfort(now)
@@ -350,7 +383,7 @@ class Conversation:
     # The caller.
 
     def _caller_speaks(self, now: float) -> list[Command]:
-        if self.phase is not Phase.TALKING or self._hang_up_asked:  # the last word is heard to its end
+        if self.phase is not Phase.TALKING or self._desk.farewell is not None:  # the last word is heard to its end
             return []
         self._patience.noticed()
         self._caller_spoke = True
@@ -358,6 +391,15 @@ class Conversation:
         if self._repeated:  # nobody is spoken over by what was said before
             return []
         self._patience.owes = False
+        commands, heard_ms = self._silence_agent(now)
+        if heard_ms is not None:
+            self.interruptions += 1
+            commands.append(Note(logging.INFO, f"Caller spoke over the agent, who was heard for {heard_ms} ms"))
+        return commands
+
+    def _silence_agent(self, now: float) -> tuple[list[Command], int | None]:
+        """The agent is not heard any further. The second value: how many ms of what it was saying were; None: it said
+        nothing."""
         commands: list[Command] = []
         if not self._heard.all_returned:
             commands.append(Clear(self._stream_sid))
@@ -370,15 +412,14 @@ class Conversation:
             commands.append(Said(self._transcript.cut(cut.item_id, cut.heard_ms)))
         self._audio_of.clear()
         self._recorded = None
-        if cuts:
-            self.interruptions += 1
-            commands.append(Note(logging.INFO, f"Caller spoke over the agent, who was heard for {cuts[0].heard_ms} ms"))
-        return commands
+        return commands, cuts[0].heard_ms if cuts else None
 
     def _key_pressed(self, digit: str, now: float) -> list[Command]:
         if self.phase is Phase.LEAVING:
             return []
         self._limits.caller_spoke()
+        if self._keypad.due_at is None and self._desk.binds(digit):  # it is no part of an entry
+            return self._key_asked(digit, now)
         is_entry = self._keypad.pressed(digit, now)
         return self._tell_keys(now) if is_entry and self.phase is Phase.TALKING else []
 
@@ -392,10 +433,22 @@ class Conversation:
         note = f"[The caller pressed these keys on the telephone: {keys}]"
         return [*self._tell(note), *self._want_response(CreateResponse(), now)]
 
+    def _key_asked(self, key: str, now: float) -> list[Command]:
+        """A key asks for a tool. One that ends the call ends it in mid-sentence."""
+        commands, note = self._desk.pressed(key)
+        self._waits_since = now
+        if self._desk.farewell is None:
+            return [*commands, self._noted(note)]
+        silenced, _ = self._silence_agent(now)
+        return [*commands, self._noted(note), *silenced, *self._depart(f", as the caller pressed {key}")]
+
     def _tell(self, note: str) -> list[Command]:
         """Tell the model something beside what is said."""
+        return [AddUserText(note), self._noted(note)]
+
+    def _noted(self, note: str) -> Said:
         self._notes += 1
-        return [AddUserText(note), Said(self._transcript.noted(self._name("note", self._notes), note))]
+        return Said(self._transcript.noted(self._name("note", self._notes), note))
 
     def _name(self, kind: str, number: int) -> str:
         """What a turn of ours is called, unlike any of the streams that the call had before."""
@@ -431,6 +484,7 @@ class Conversation:
 
     def _forget_items(self) -> None:
         """What was said so far is another session's, which will send no more of it."""
+        self._desk.session_replaced()
         self._of_others = set(self._audio_of)
         for item_id in self._of_others:
             self._heard.item_complete(item_id)
@@ -472,7 +526,9 @@ class Conversation:
             self._response_wanted = response
             return []
         self._response_wanted = None
-        self._hang_up_asked = self._hang_up_asked or self._goodbye_wanted
+        if self._goodbye_wanted:
+            self._desk.say_goodbye()
+        self._desk.answered()
         self._owe(now)
         return [response]
 
@@ -480,11 +536,15 @@ class Conversation:
         if event.response_id == self._response:
             self._response = None
         self._patience.owes = False
-        if self._hang_up_asked:
+        if self._desk.farewell is not None:
             return self._leave(now)
         if event.status == "failed":
             return self._response_failed(event, now)
-        return self._want_response(self._response_wanted, now) if self._response_wanted else []
+        if self._patience.caller_speaks and not self._goodbye_wanted:
+            self._response_wanted = None  # what they say will be answered, and with it all that was told
+        if self._response_wanted:
+            return self._want_response(self._response_wanted, now)
+        return self._answer_tools(now)
 
     def _response_failed(self, event: ResponseDone, now: float) -> list[Command]:
         why = f"{event.error_code or 'no code'}: {event.error_message or 'no message'}"
@@ -497,15 +557,22 @@ class Conversation:
         again = self._first_word is not None or not self._greeted
         return [note, *(self._take_the_word(now) if again else self._want_response(CreateResponse(), now))]
 
-    def _function_asked(self, event: FunctionCall) -> list[Command]:
-        if event.name == HANG_UP.name:
-            self._hang_up_asked = True
-            return [AddFunctionOutput(event.call_id, '{"ok":true}')]
-        self._response_wanted = CreateResponse()
-        return [
-            Note(logging.WARNING, f"The model asked for a function that does not exist: {event.name!r}"),
-            AddFunctionOutput(event.call_id, '{"error":"there is no such function"}'),
-        ]
+    def _function_asked(self, event: FunctionCall, now: float) -> list[Command]:
+        commands, told = self._desk.asked(event.call_id, event.name, event.arguments)
+        self._waits_since = now
+        return commands if told is None else [*commands, AddFunctionOutput(event.call_id, told)]
+
+    def _answer_tools(self, now: float) -> list[Command]:
+        """Have the model go on with what its tools gave, when all have."""
+        if not self._desk.answers_are_due or self.phase is not Phase.TALKING or self._desk.farewell is not None:
+            return []
+        if self._patience.caller_speaks:  # it answers what it was told with what they say
+            self._desk.answered()
+            return []
+        if self._patience.owes:  # an answer is on its way, or under way, that may not know of it
+            self._response_wanted = self._response_wanted or CreateResponse()
+            return []
+        return self._want_response(CreateResponse(), now)
 
     def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
         if event.code == SESSION_EXPIRED:
@@ -538,7 +605,7 @@ class Conversation:
 
     def _comfort_due(self) -> float | None:
         """When a caller who waits for the agent is to hear that it goes on."""
-        waits = self.phase is Phase.OPENING or self._patience.owes
+        waits = self.phase is Phase.OPENING or self._patience.owes or self._desk.waits
         waits = waits or (self.phase is Phase.RECOVERING and self._is_unanswered)
         if not waits or self.phase in (Phase.LEAVING, Phase.ENDED):
             return None
@@ -564,7 +631,7 @@ class Conversation:
 
     def _quiet_since(self) -> float | None:
         """When both fell silent; None: one speaks, or is about to."""
-        if self._patience.owes or self._patience.caller_speaks or self._response is not None:
+        if self._patience.owes or self._patience.caller_speaks or self._response is not None or self._desk.waits:
             return None
         return max(self._heard.ends_at, self._patience.last_loud)
 
@@ -620,9 +687,14 @@ class Conversation:
         return [*self._last_mark(), *self._leave_if_heard(now)]
 
     def _leave_if_heard(self, now: float) -> list[Command]:
-        if self.phase is not Phase.LEAVING or not self._heard.all_returned:
+        if self.phase is not Phase.LEAVING or not self._heard.all_returned or self._desk.waits:
             return []
-        return self._end(Outcome.GOODBYE, "the agent hung up, and was heard to the end")
+        return self._depart(", and was heard to the end")
+
+    def _depart(self, how: str) -> list[Command]:
+        """The agent leaves as it said it would. ``how``: for the log."""
+        self.phase = Phase.ENDED
+        return [self._desk.ending(how)]
 
     def _end(self, outcome: Outcome, reason: str) -> list[Command]:
         if self.phase is Phase.ENDED:

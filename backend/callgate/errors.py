@@ -8,7 +8,9 @@ CallgateError                   str() is one line an operator can act on
 │   └── RealtimeError           the model's side of a Realtime session
 ├── UpstreamError               no model session to be had, or it is lost
 │   └── UpstreamRefused         the model's server answered no; trying again changes nothing
-├── TestCallRefused             the test call is not placed (outbound)
+├── ToolError                   a tool can't do what the model asked for; the model is told so
+├── OutboundRefused             a call is not placed (outbound_request)
+│   └── CallInDoubt             it may have been (outbound_rest)
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
 └── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
@@ -58,6 +60,10 @@ class UpstreamError(CallgateError):
 
 class UpstreamRefused(UpstreamError):
     """The model's server refused for a reason that another try does not change (key, quota, account)."""
+
+
+class ToolError(CallgateError):
+    """A tool can't do what it was asked for. The model reads the text."""
 
 
 class StoreError(CallgateError):

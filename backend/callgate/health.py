@@ -12,10 +12,15 @@ DEADLINE = 4.0  # seconds
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+def backend_url(config: Config) -> str:
+    """Where the backend on this machine answers."""
+    host = ANY_ADDRESS.get(config.host, config.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+
+
 def readiness_problems(config: Config) -> list[str]:
     """Why the backend would not answer a call now, one sentence each; none when it would."""
-    host = ANY_ADDRESS.get(config.host, config.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{config.port}/readyz"
+    url = f"{backend_url(config)}/readyz"
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=DEADLINE):
             return []

@@ -5,15 +5,17 @@ again. A store that is slow or broken costs the record, never the call.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from . import store
-from .commands import Outcome
+from .commands import NextStep, Outcome, PutThrough, SendDigits
 from .errors import StoreError
 from .receipt import Receipt
 from .store import CallRecord, Store
+from .tools import Message, Transfer
 from .transcript import Role, Turn
 
 log = logging.getLogger(__name__)
@@ -22,11 +24,19 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Memory:
     """What is known of a call. ``turns``: what was said, each as it was heard. ``outcome``: how its last stream
-    ended. ``elsewhere``: another process than this one took it last."""
+    ended, and ``then`` what Twilio is to do next. ``elsewhere``: another process than this one took it last. ``call``:
+    when it came, and between whom; None where that is not known."""
 
     turns: tuple[Turn, ...] = ()
     outcome: Outcome | None = None
+    then: NextStep | None = None
     elsewhere: bool = False
+    call: CallRecord | None = None
+
+    @property
+    def came_at(self) -> datetime | None:
+        """When the call came, where that is known."""
+        return self.call.started_at if self.call else None
 
 
 class Ledger:
@@ -52,9 +62,16 @@ class Ledger:
         """A call that was cut off is taken up again, here."""
         self._store.journal.call_resumed(call_sid, _now())
 
-    def call_ended(self, call_sid: str, receipt: Receipt) -> None:
-        """A call's stream ended."""
-        self._store.journal.call_ended(call_sid, _now(), receipt.ended.name.lower(), receipt.reason, receipt.as_dict())
+    def agent_returned(self, call_sid: str, turns: tuple[Turn, ...], note: Turn) -> None:
+        """The agent had left a call, and is back, here, with what ``note`` says; ``turns``: what was said before."""
+        self._store.journal.call_resumed(call_sid, _now(), interrupted=False)
+        self.recorder(call_sid, turns)(note)
+
+    def call_ended(self, call_sid: str, receipt: Receipt, then: NextStep | None = None) -> None:
+        """A call's stream ended. ``then``: what Twilio is to do next."""
+        next_step = None if then is None else _as_json(then)
+        outcome, summary = receipt.ended.name.lower(), receipt.as_dict()
+        self._store.journal.call_ended(call_sid, _now(), outcome, receipt.reason, summary, next_step)
 
     def call_over(self, call_sid: str, status: str) -> None:
         """Twilio says that a call is over which never had a stream, or whose process is gone."""
@@ -81,6 +98,15 @@ class Ledger:
 
         return record
 
+    def keeper(self, call_sid: str) -> Callable[[str, Message], Awaitable[None]]:
+        """What keeps the messages that are left in one call, each known by a key. It raises `StoreError`."""
+
+        async def keep(key: str, message: Message) -> None:
+            kept = store.Message(key=key, at=_now(), text=message.text, name=message.name, callback=message.callback)
+            await self._store.keep_message(call_sid, kept)
+
+        return keep
+
     async def memory(self, call_sid: str) -> Memory:
         """What is known of a call; nothing where that can't be found out."""
         try:
@@ -94,8 +120,27 @@ class Ledger:
         return Memory(
             tuple(Turn(turn.key, Role(turn.role), turn.text) for turn in found.turns),
             next((outcome for outcome in Outcome if outcome.name.lower() == ended), None),
+            _from_json(found.call.next_step or {}),
             elsewhere=found.call.process != self._store.process,
+            call=found.call,
         )
+
+
+def _as_json(then: NextStep) -> dict[str, Any]:
+    if isinstance(then, SendDigits):
+        return {"digits": then.digits}
+    to = then.transfer
+    return {"transfer": to.name, "number": to.number, "ring_for": to.ring_for, "announced": then.announced}
+
+
+def _from_json(kept: Mapping[str, Any]) -> NextStep | None:
+    match kept:
+        case {"digits": str(digits)}:
+            return SendDigits(digits)
+        case {"transfer": str(name), "number": str(number), "ring_for": int() | float() as ring_for}:
+            transfer = Transfer(name, number, ring_for=ring_for)
+            return PutThrough(transfer, announced=bool(kept.get("announced", True)))
+    return None
 
 
 def _now() -> datetime:

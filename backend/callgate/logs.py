@@ -38,8 +38,15 @@ class Masking(logging.Filter):
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
-        known = sorted({re.escape(secret) for secret in secrets if secret}, key=len, reverse=True)
-        self._secrets = re.compile("|".join(known)) if known else None
+        self._known: set[str] = set()
+        self._secrets: re.Pattern[str] | None = None
+        self.know(secrets)
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """Take these out too."""
+        self._known.update(re.escape(secret) for secret in secrets if secret)
+        longest_first = sorted(self._known, key=len, reverse=True)
+        self._secrets = re.compile("|".join(longest_first)) if longest_first else None
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self.mask(record.getMessage()), None
@@ -88,3 +95,11 @@ def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
     root.setLevel(as_log_level(config.log_level))
     for chatty in ("websockets", "hypercorn.access", "asyncio", "twilio.http_client", "aiohttp"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def mask_also(secrets: Iterable[str]) -> None:
+    """Take more secrets out of the records, from now on: those that are not settings."""
+    for handler in logging.getLogger().handlers:
+        for each in handler.filters:
+            if isinstance(each, Masking):
+                each.know(secrets)

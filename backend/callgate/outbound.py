@@ -1,121 +1,220 @@
-"""The test call: rings a number of the operator's own through Twilio's REST API. Calls cost money, so it is guarded."""
+"""Outbound calls: rung through Twilio's REST API, for who may ask, to numbers that may be rung, and not too often.
+
+Calls cost money, and a token that was stolen is used at night. So a call passes, in this order: the admin token, the
+number, room for one more, the counts of the minute and of the day, and its idempotency key; and each that does not pass
+is a line in the log. The agent's model session is opened while the call rings.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
 
-from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http import HttpClient
-from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from . import twiml
 from .config import Config
-from .errors import CallgateError
+from .errors import StoreError
 from .logs import mask_number
+from .outbound_numbers import read_number, why_denied
+from .outbound_placing import Placing
+from .outbound_progress import PlacedCalls, Progress
+from .outbound_request import TALK, CallRequest, OutboundRefused, read_request
+from .outbound_rest import TwilioCalls
+from .store import Store
+from .store.placements import Caps
+from .switchboard import Switchboard
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1
-REST_DEADLINE = 10 * SECONDS
-RING_LIMIT = 30 * SECONDS
-CALL_LIMIT = 600 * SECONDS
+SECONDS = 1.0
+REST_DEADLINE: Final = 10 * SECONDS
+LONGEST_WAIT: Final = 20 * SECONDS  # of one request for news of a call
+ASK_TWILIO_AFTER: Final = 5 * SECONDS  # without news; they may have gone to another process, or to nobody
+RECEIPT_DEADLINE: Final = 3 * SECONDS  # after the end; the stream's own may come a moment later
 
-_WHAT_TO_DO = {
-    20003: "Check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN: Twilio does not know this pair.",
-    20429: "Too many requests: wait a little.",
-    21210: "TWILIO_PHONE_NUMBER is not a number of this account: buy it, or verify it in the console.",
-    21211: "The number called is not a telephone number: check TEST_CALL_TO.",
-    21215: "This account may not call that country: allow it under Voice, Geographic permissions in the console.",
-    21217: "The number called is not a telephone number: check TEST_CALL_TO.",
-    21219: "A trial account calls only verified numbers: verify the number in the console.",
-    13227: "This account may not call that country: allow it under Voice, Geographic permissions in the console.",
-}
+Answer = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class TestCallRefused(CallgateError):
-    """The test call is not placed. ``status``: the HTTP status to answer with; ``fix``: what to do about it."""
+class Outbound:
+    """Places calls, tells how they go, ends them. ``client``: None where the settings allow no REST request.
 
-    status: int
-    error: str
-    fix: str
+    As a context manager it waits, on leaving, for what Twilio was asked and has not answered.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.error} {self.fix}"
+    def __init__(self, config: Config, store: Store, switchboard: Switchboard, client: Client | None) -> None:
+        self._config, self._store = config, store
+        self._twilio = None if client is None else TwilioCalls(client, config.base_url)
+        self._calls = PlacedCalls()
+        caps = Caps(config.outbound_rate, config.outbound_daily_cap)
+        self._placing = Placing(store.placements, caps, switchboard, config.twilio_account_sid or "")
 
+    async def __aenter__(self) -> Outbound:
+        return self
 
-class TestCalls:
-    """Places test calls. ``http_client``: how Twilio is reached, its own client by default."""
+    async def __aexit__(self, *exc: object) -> None:
+        await self._placing.close(REST_DEADLINE)
 
-    def __init__(self, config: Config, http_client: HttpClient | None = None) -> None:
-        self._config = config
-        self._http_client = http_client or TwilioHttpClient(timeout=REST_DEADLINE)
+    # What people and programs ask for. Each raises `OutboundRefused`, and the log has why.
 
-    async def place(self, authorization: str | None, to: str | None) -> dict[str, Any]:
-        """Ring ``to``, or the first number of ``TEST_CALL_TO``. Raises `TestCallRefused`."""
-        self._check_who_asks(authorization)
-        to = self._check_number(to)
-        client = self._client()
+    async def test_call(self, authorization: str | None, to: str | None, key: str | None = None) -> Answer:
+        """Ring ``to``, or the first number of ``TEST_CALL_TO``. Who answers talks to the agent: nobody looks for a
+        machine."""
+        allowed = self._config.test_call_to
+        with _logged(to):
+            self._check_who_asks(authorization)
+            if not allowed:
+                raise OutboundRefused(403, "TEST_CALL_TO is not set.", "Set it in .env to the number to ring.")
+            number = allowed[0] if to is None else read_number(to)
+            if number not in allowed:
+                raise OutboundRefused(403, "This number is not listed in TEST_CALL_TO.", "Add it there, and restart.")
+            return await self._place(CallRequest(to=number, voicemail=TALK, limit=self._config.outbound_seconds), key)
+
+    async def call(self, authorization: str | None, request: Mapping[str, Any], key: str | None = None) -> Answer:
+        """Place a call, with the fields that `read_request` takes. ``key``: asked again under the same, it is the same
+        call."""
+        with _logged(request.get("to")):
+            self._check_who_asks(authorization)
+            wanted = read_request(request, self._config.voicemail, self._config.outbound_seconds)
+            self._check_number(wanted.to, {*self._config.outbound_allow, *self._config.test_call_to})
+            return await self._place(wanted, key)
+
+    async def news(self, authorization: str | None, call_sid: str, after: int, wait: float) -> Answer:
+        """How a call stands, and its events later than number ``after``: as soon as there are any, or ``wait`` seconds
+        later. With its receipt, when it is over."""
+        with _logged(None):
+            self._check_who_asks(authorization)
+            progress = await self._known(call_sid)
+        until = time.monotonic() + min(max(0.0, wait), LONGEST_WAIT)
+        while not await progress.wait(after, min(ASK_TWILIO_AFTER, until - time.monotonic())) and not progress.over:
+            if time.monotonic() >= until:
+                break
+            with contextlib.suppress(OutboundRefused):
+                progress.stands(await self._rest().status(call_sid))
+        receipt = await self._receipt(progress) if progress.over else None
+        return {"ok": True, **progress.as_dict(after), "receipt": receipt}
+
+    async def hang_up(self, authorization: str | None, call_sid: str) -> Answer:
+        """End a call that was placed here."""
+        with _logged(None):
+            self._check_who_asks(authorization)
+            await self._known(call_sid)
+            await self._rest().hang_up(call_sid)
+        log.info("Outbound call %s is ended, as was asked", call_sid)
+        return {"ok": True, "call_sid": call_sid}
+
+    # What Twilio tells. Parameters of a request that is known to be its own.
+
+    def status(self, params: Mapping[str, str]) -> None:
+        """How a call stands: of any call, also of those that came in."""
+        outbound = params.get("Direction", "").startswith("outbound")
+        progress = self._calls.follow(params["CallSid"]) if outbound else self._calls.get(params["CallSid"])
+        if progress is not None:
+            progress.stands(params.get("CallStatus", ""), params.get("CallDuration", "0"))
+
+    def stream(self, params: Mapping[str, str]) -> None:
+        """How a stream stands."""
+        progress = self._calls.get(params["CallSid"])
+        if progress is not None and params.get("StreamEvent") == "stream-started":
+            progress.talks()
+
+    async def answered_by(self, params: Mapping[str, str], message: str | None) -> None:
+        """Who has answered. A machine is left the ``message``, or hung up on; so is a fax."""
+        call_sid, who = params["CallSid"], params.get("AnsweredBy", "unknown")
+        progress = self._calls.get(call_sid)
+        if progress is not None:
+            progress.answered(who)
+        kind = who.partition("_")[0]
+        if kind not in ("machine", "fax"):
+            log.info("The call was answered by: %s", who)
+            return
+        leaves_message = message is not None and who.startswith("machine_end")
+        log.info("The call was answered by: %s: %s", who, "a message is left" if leaves_message else "it is ended")
+        if progress is not None:  # before Twilio is asked: its news of the end may come before its answer
+            progress.happened("message" if leaves_message else "hung up")
         try:
-            call_sid = await asyncio.to_thread(self._create, client, to)
-        except TwilioRestException as exc:
-            fix = _WHAT_TO_DO.get(exc.code or 0, "See the error code in the Twilio console's documentation.")
-            raise TestCallRefused(502, f"Twilio refused the call with error {exc.code}: {exc.msg}", fix) from exc
-        except (TwilioException, OSError) as exc:
-            raise TestCallRefused(
-                502, f"Twilio's REST API can't be reached: {type(exc).__name__}.", "Check this machine's network."
-            ) from exc
-        log.info("Test call %s to %s is placed", call_sid, mask_number(to))
-        return {"ok": True, "call_sid": call_sid, "to": mask_number(to)}
+            if message is not None and leaves_message:
+                await self._rest().go_on_with(call_sid, twiml.leave_message(message))
+            else:
+                await self._rest().hang_up(call_sid)
+        except OutboundRefused as exc:
+            log.warning("%s can't be ended, unless it is over: %s", call_sid, exc.error)
 
-    def _create(self, client: Client, to: str) -> str:
-        base_url = self._config.base_url
-        call = client.calls.create(
-            to=to,
-            from_=self._config.twilio_phone_number,
-            url=f"{base_url}/incoming-call",
-            status_callback=f"{base_url}/call-status",
-            status_callback_event=["initiated", "ringing", "answered", "completed"],
-            timeout=RING_LIMIT,
-            time_limit=CALL_LIMIT,
-        )
-        return str(call.sid)
+    async def _place(self, request: CallRequest, key: str | None) -> Answer:
+        from_number = self._from_number(request)
+        placed = await self._placing.once(self._rest(), request, from_number, key)
+        self._calls.follow(placed.call_sid)
+        return {"ok": True, "call_sid": placed.call_sid, "to": mask_number(request.to), "again": placed.again}
+
+    # Who, and where.
 
     def _check_who_asks(self, authorization: str | None) -> None:
         token = self._config.admin_token
         if token is None:
-            raise TestCallRefused(403, "ADMIN_TOKEN is not set.", "Set it in .env to a long random text, and restart.")
+            raise OutboundRefused(403, "ADMIN_TOKEN is not set.", "Set it in .env to a long random text, and restart.")
         if not hmac.compare_digest((authorization or "").encode(), f"Bearer {token}".encode()):
-            raise TestCallRefused(
+            raise OutboundRefused(
                 401, "This needs the admin token.", 'Send the header "Authorization: Bearer" with the ADMIN_TOKEN.'
             )
 
-    def _check_number(self, to: str | None) -> str:
-        allowed = self._config.test_call_to
-        if not allowed:
-            raise TestCallRefused(403, "TEST_CALL_TO is not set.", "Set it in .env to the number to ring, and restart.")
-        if to is None:
-            return allowed[0]
-        number = "+" + "".join(filter(str.isdecimal, to))
-        if number not in allowed:
-            raise TestCallRefused(403, "This number is not listed in TEST_CALL_TO.", "Add it there, and restart.")
-        return number
+    def _check_number(self, number: str, allowed: Collection[str]) -> None:
+        if why := why_denied(number, allowed):
+            raise OutboundRefused(403, f"This number may not be called: {why}.", "See docs/outbound.md.")
 
-    def _client(self) -> Client:
+    def _from_number(self, request: CallRequest) -> str:
         config = self._config
         found = {
             "TWILIO_ACCOUNT_SID": config.twilio_account_sid,
             "TWILIO_AUTH_TOKEN": None if config.rehearsal else config.twilio_auth_tokens[0],
-            "TWILIO_PHONE_NUMBER": config.twilio_phone_number,
+            "TWILIO_PHONE_NUMBER": request.from_number or config.twilio_phone_number,
         }
         missing = [name for name, value in found.items() if value is None]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
-            raise TestCallRefused(
+            raise OutboundRefused(
                 503, f"{', '.join(missing)} {verb} not set.", "Set what is missing in .env from the Twilio console."
             )
-        return Client(config.twilio_account_sid, config.twilio_auth_tokens[0], http_client=self._http_client)
+        return str(found["TWILIO_PHONE_NUMBER"])
+
+    def _rest(self) -> TwilioCalls:
+        if self._twilio is None:
+            raise OutboundRefused(503, "Twilio's REST API is not set up.", "Set TWILIO_ACCOUNT_SID and the token.")
+        return self._twilio
+
+    async def _known(self, call_sid: str) -> Progress:
+        """A call that was placed here, or by another process of this service."""
+        if (progress := self._calls.get(call_sid)) is not None:
+            return progress
+        try:
+            if await self._store.placements.has(call_sid):
+                return self._calls.follow(call_sid)
+        except StoreError as exc:
+            raise OutboundRefused(503, f"The store can't be asked: {exc}", "See to the store.", retry_after=30) from exc
+        raise OutboundRefused(404, "No such call was placed here in the last day.", "Check the CallSid.")
+
+    async def _receipt(self, progress: Progress) -> Mapping[str, Any] | None:
+        """What the call was, once it is over, where it is kept."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(RECEIPT_DEADLINE):
+                while found := await self._store.memory(progress.call_sid):
+                    if found.call.receipt is not None or not progress.talked:
+                        return found.call.receipt
+                    await asyncio.sleep(0.1)
+        return None
+
+
+@contextlib.contextmanager
+def _logged(to: object) -> Iterator[None]:
+    """Each refusal is one line, with the number that was to be called, if it was one."""
+    try:
+        yield
+    except OutboundRefused as exc:
+        number = read_number(to) if isinstance(to, str) else None
+        whom = f" to {mask_number(number)}" if number else ""
+        log.warning("An outbound request%s is refused with %d: %s", whom, exc.status, exc.error)
+        raise

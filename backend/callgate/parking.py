@@ -23,9 +23,8 @@ log = logging.getLogger(__name__)
 class Parking:
     """The model sessions that wait for their calls. ``places``: how many may."""
 
-    def __init__(self, upstream: Upstream, agent: Agent, places: int) -> None:
+    def __init__(self, upstream: Upstream, places: int) -> None:
         self._upstream = upstream
-        self._opening = opening(agent)
         self._places = places
         self._waiting: dict[str, asyncio.Task[ModelSocket | None]] = {}  # by CallSid
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -36,17 +35,17 @@ class Parking:
         """How many sessions wait, or are being opened."""
         return len(self._waiting)
 
-    def open(self, call_sid: str, history: tuple[Turn, ...] = ()) -> None:
+    def open(self, call_sid: str, agent: Agent, history: tuple[Turn, ...] = ()) -> None:
         """Begin to open a session for a call, if it has none and there is room. ``history``: what was said so far."""
         if call_sid in self._waiting or len(self._waiting) >= self._places:
             return
-        self._waiting[call_sid] = asyncio.create_task(self._open_ahead(history))
+        self._waiting[call_sid] = asyncio.create_task(self._open_ahead(agent, history))
         self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
 
-    async def take(self, call_sid: str, history: tuple[Turn, ...]) -> ModelSocket:
+    async def take(self, call_sid: str, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket:
         """A session that is configured as the agent's: the one that waits for the call, or a new one, which is told
         ``history``. Raises `UpstreamError` when no server gives one."""
-        return await self._take_waiting(call_sid) or await self._open(history)
+        return await self._take_waiting(call_sid) or await self._open(agent, history)
 
     async def _take_waiting(self, call_sid: str) -> ModelSocket | None:
         """The session that waits for the call; None where there is none that is of use."""
@@ -77,12 +76,12 @@ class Parking:
             self.drop(call_sid)
         await asyncio.gather(*self._leaving)
 
-    async def _open(self, history: tuple[Turn, ...]) -> ModelSocket:
-        return await self._upstream.open((self._opening, *told(history)))
+    async def _open(self, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket:
+        return await self._upstream.open((opening(agent), *told(history)), agent.model)
 
-    async def _open_ahead(self, history: tuple[Turn, ...]) -> ModelSocket | None:
+    async def _open_ahead(self, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket | None:
         try:
-            return await self._open(history)
+            return await self._open(agent, history)
         except UpstreamError as exc:
             log.warning("No model session could be opened ahead of the call: %s", exc)
             return None

@@ -8,7 +8,7 @@ https://learn.microsoft.com/azure/foundry/openai/how-to/realtime-audio-websocket
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -26,6 +26,7 @@ class Endpoint:
     """A server of model sessions, and the model it is asked for.
 
     ``name`` is what the log calls it; ``if_refused`` what an operator should check when it lets nobody in.
+    ``has_any_model``: an agent may ask it for another model than this one.
     """
 
     name: str
@@ -33,6 +34,19 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # the API key is here
     model: str = ""
     if_refused: str = ""
+    has_any_model: bool = False
+
+    def asked_for(self, model: str | None) -> Endpoint:
+        """This server, asked for another model, where it may be."""
+        if model is None or model == self.model or not self.has_any_model:
+            return self
+        return replace(
+            self,
+            name=f"{self.name} ({model})",
+            url=_with_model(self.url, model),
+            model=model,
+            if_refused=f"Check OPENAI_API_KEY, and that its project may use {model} (AGENTS_FILE)",
+        )
 
 
 def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoint, ...]:
@@ -58,6 +72,7 @@ def _openai(config: Config) -> tuple[Endpoint, ...]:
         headers,
         model,
         "Check OPENAI_API_KEY, and that its project may use OPENAI_MODEL",
+        has_any_model=True,
     )
     if (fallback := config.openai_fallback_model) is None:
         return (first,)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .errors import RealtimeError
@@ -53,16 +53,48 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteTools:
+    """A remote MCP server whose tools the API calls by itself, without asking. ``authorization``: a token, for its
+    ``Authorization`` header. ``allowed_tools``: none named means all of them."""
+
+    label: str
+    url: str
+    description: str = ""
+    authorization: str | None = field(default=None, repr=False)
+    allowed_tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVad:
+    """A turn ends after a silence. ``threshold``: 0 to 1; the others in milliseconds. None: as the API has it."""
+
+    threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticVad:
+    """A turn ends when what was said sounds complete. ``eagerness``: low, medium, high or auto."""
+
+    eagerness: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateSession:
     """``session.update``: what the agent is, and that audio is µ-law both ways.
 
-    ``transcription``: the model that writes down what the caller says; None: nobody does.
+    ``transcription``: the model that writes down what the caller says, in ``language`` (ISO 639-1) where that is known;
+    None: nobody does. ``noise_reduction``: near_field or far_field; None: none.
     """
 
     instructions: str
     voice: str
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[Tool | RemoteTools, ...] = ()
     transcription: str | None = None
+    language: str | None = None
+    turn_detection: ServerVad | SemanticVad = ServerVad()
+    noise_reduction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +273,28 @@ class ErrorEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteToolsMissing:
+    """A remote MCP server did not say which tools it has: the model has none of them. ``item_id``: of the list."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCallBegan:
+    """The API calls a tool of a remote MCP server, by itself. The response that asked for it ends meanwhile."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCallEnded:
+    """The model knows what that tool gave, or that it ``failed``, and answers it when it is asked for a response."""
+
+    item_id: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """An event that a call does not act on."""
 
@@ -261,6 +315,9 @@ ServerEvent = (
     | FunctionCall
     | ResponseDone
     | ErrorEvent
+    | RemoteToolsMissing
+    | RemoteCallBegan
+    | RemoteCallEnded
     | Other
 )
 
@@ -314,23 +371,57 @@ def _session(event: UpdateSession) -> dict[str, Any]:
         "instructions": event.instructions,
         "output_modalities": ["audio"],
         "audio": {
-            "input": {
-                "format": PCMU,
-                "turn_detection": {"type": "server_vad", "create_response": True, "interrupt_response": True},
-                **({"transcription": {"model": event.transcription}} if event.transcription else {}),
-            },
+            "input": {"format": PCMU, **_listening(event)},
             "output": {"format": PCMU, "voice": event.voice},
         },
-        "tools": [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": dict(tool.parameters),
-            }
-            for tool in event.tools
-        ],
+        "tools": [_tool(tool) for tool in event.tools],
         "tool_choice": "auto",
+    }
+
+
+def _listening(event: UpdateSession) -> dict[str, Any]:
+    """How the session listens."""
+    listening: dict[str, Any] = {"turn_detection": _turn_detection(event.turn_detection)}
+    if event.transcription:
+        language = {"language": event.language} if event.language else {}
+        listening["transcription"] = {"model": event.transcription, **language}
+    if event.noise_reduction:
+        listening["noise_reduction"] = {"type": event.noise_reduction}
+    return listening
+
+
+def _turn_detection(vad: ServerVad | SemanticVad) -> dict[str, Any]:
+    if isinstance(vad, SemanticVad):
+        kind: dict[str, Any] = {"type": "semantic_vad", "eagerness": vad.eagerness}
+    else:
+        given = {
+            "threshold": vad.threshold,
+            "prefix_padding_ms": vad.prefix_padding_ms,
+            "silence_duration_ms": vad.silence_duration_ms,
+        }
+        kind = {"type": "server_vad", **{name: value for name, value in given.items() if value is not None}}
+    return {**kind, "create_response": True, "interrupt_response": True}
+
+
+def _tool(tool: Tool | RemoteTools) -> dict[str, Any]:
+    if isinstance(tool, Tool):
+        return {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+        }
+    given = {
+        "server_description": tool.description,
+        "authorization": tool.authorization,
+        "allowed_tools": list(tool.allowed_tools),
+    }
+    return {
+        "type": "mcp",
+        "server_label": tool.label,
+        "server_url": tool.url,
+        **{name: value for name, value in given.items() if value},
+        "require_approval": "never",  # nobody could be asked in the middle of a call
     }
 
 
@@ -389,7 +480,7 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
             return AgentTranscript(_text(event, "item_id"), _text(event, "transcript"), complete=True)
         case "response.created":
             return ResponseCreated(_text(event["response"], "id"))
-        case "response.output_item.done" if event["item"].get("type") == "function_call":
+        case "response.output_item.done" if _is_whole_call(event["item"]):
             item = event["item"]
             return FunctionCall(_text(item, "call_id"), _text(item, "name"), _text(item, "arguments"))
         case "response.done":
@@ -402,7 +493,18 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
         case "error":
             error = event["error"]
             return ErrorEvent(str(error.get("code") or error.get("type") or "unknown"), str(error.get("message") or ""))
+        case "mcp_list_tools.failed":
+            return RemoteToolsMissing(_text(event, "item_id"))
+        case "response.mcp_call.in_progress":
+            return RemoteCallBegan(_text(event, "item_id"))
+        case "response.mcp_call.completed" | "response.mcp_call.failed" as kind:
+            return RemoteCallEnded(_text(event, "item_id"), failed=kind == "response.mcp_call.failed")
     return Other(event["type"])
+
+
+def _is_whole_call(item: Mapping[str, Any]) -> bool:
+    """Whether an item is a function call, and was not cut off with its response."""
+    return item.get("type") == "function_call" and item.get("status") != "incomplete"
 
 
 def _response_done(response: Mapping[str, Any]) -> ResponseDone:

@@ -25,6 +25,7 @@ COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
 LOOK_EVERY = 60 * SECONDS
 
 NOT_FOUND = 404
+NOT_ANSWERED = ("queued", "initiated", "ringing")  # a call of our own, which may be answered yet
 UNKNOWN = "unknown"  # the status of a call that Twilio has nothing of
 
 
@@ -81,6 +82,8 @@ class Reattach:
                 log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, exc)
                 return
             status = UNKNOWN
+        if status in NOT_ANSWERED:
+            return
         self._claimed.discard(call_sid)
         if status == "in-progress":
             log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)

@@ -11,20 +11,20 @@ import logging
 from collections import OrderedDict
 from typing import Protocol
 
-from .commands import Outcome
+from .commands import End, Outcome
 from .errors import RequestRefused
 from .token import LIFETIME, StreamToken
 
 log = logging.getLogger(__name__)
 
-OUTCOMES_KEPT = 10_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+ENDINGS_KEPT = 10_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
 
 
 class Call(Protocol):
     """A live call, as far as the registry needs it."""
 
     @property
-    def outcome(self) -> Outcome | None:
+    def ending(self) -> End | None:
         """How it ended, as soon as that is decided: before its sockets are closed."""
 
     def shut_down(self) -> None:
@@ -39,7 +39,7 @@ class Registry:
         self._admitted: dict[str, float] = {}  # CallSid -> when its place is given up
         self._live: dict[str, Call] = {}  # CallSid -> the session
         self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
-        self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
+        self._endings: OrderedDict[str, End] = OrderedDict()
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -56,6 +56,7 @@ class Registry:
         if is_new and (self.draining or len(self._admitted) + len(self._live) >= self._max_calls):
             return False
         self._admitted[call_sid] = now + LIFETIME
+        self._endings.pop(call_sid, None)  # it goes on
         return True
 
     def give_up(self, call_sid: str) -> None:
@@ -72,29 +73,33 @@ class Registry:
     def begin(self, call_sid: str, call: Call) -> None:
         """The call's stream began. Raises `RequestRefused` when the call already has one that has not ended."""
         before = self._live.get(call_sid)
-        if before is not None and before.outcome is None:
+        if before is not None and before.ending is None:
             raise RequestRefused("the call already has a stream")
         self._admitted.pop(call_sid, None)
         self._live[call_sid] = call
         self._empty.clear()
 
-    def end(self, call_sid: str, call: Call, outcome: Outcome) -> None:
+    def end(self, call_sid: str, call: Call, ending: End) -> None:
         """The call's stream ended, and is all closed; where another has begun since, that one counts."""
         if self._live.get(call_sid) is not call:
             return
         del self._live[call_sid]
-        self._outcomes[call_sid] = outcome
-        self._outcomes.move_to_end(call_sid)
-        if len(self._outcomes) > OUTCOMES_KEPT:
-            self._outcomes.popitem(last=False)
+        self._endings[call_sid] = ending
+        self._endings.move_to_end(call_sid)
+        if len(self._endings) > ENDINGS_KEPT:
+            self._endings.popitem(last=False)
         if not self._live:
             self._empty.set()
 
-    def outcome(self, call_sid: str) -> Outcome | None:
+    def ending(self, call_sid: str) -> End | None:
         """How the call's last stream ended; None where it has not, or this process did not see it."""
         if (call := self._live.get(call_sid)) is not None:
-            return call.outcome
-        return self._outcomes.get(call_sid)
+            return call.ending
+        return self._endings.get(call_sid)
+
+    def outcome(self, call_sid: str) -> Outcome | None:
+        """The same, in short."""
+        return ending.outcome if (ending := self.ending(call_sid)) is not None else None
 
     async def drain(self, seconds: float) -> None:
         """Admit nobody more, and return when the last call has ended: by itself, or, after ``seconds``, by us."""

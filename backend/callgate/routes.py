@@ -16,9 +16,12 @@ from .asgi_stream import AsgiStream
 from .errors import RequestRefused
 from .logs import call_sid as call_in_log
 from .logs import request_id as request_in_log
+from .outbound import Answer
+from .outbound_rest import AMD_STATUS
 from .page import status_page
 from .reception import Reception
 from .services import Services
+from .tools import Absences
 from .websocket_server import WebSocketServer
 
 log = logging.getLogger(__name__)
@@ -70,21 +73,45 @@ async def incoming_call() -> Response:
 @routes.post("/call-interrupted")
 async def call_interrupted() -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
-    resumed = request.args.get("resumed", default=0, type=int)
-    return _twiml(await _services().switchboard.call_interrupted(await _twilio_params(), resumed))
+    return _twiml(await _services().switchboard.call_interrupted(await _twilio_params(), *_counts()))
+
+
+@routes.post("/call-transferred")
+async def call_transferred() -> Response:
+    """Where TwiML goes on when somebody was rung for the caller."""
+    return _twiml(await _services().switchboard.call_transferred(await _twilio_params(), *_counts()))
+
+
+def _counts() -> tuple[int, Absences]:
+    """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs."""
+    resumed, transfers, sendings = (
+        max(request.args.get(name, default=0, type=int), 0) for name in ("resumed", "transfers", "sendings")
+    )
+    return resumed, Absences(transfers, sendings)
 
 
 @routes.post("/call-status")
 async def call_status() -> Response:
     """The number's status callback."""
-    _services().switchboard.call_status(await _twilio_params())
+    params = await _twilio_params()
+    _services().switchboard.call_status(params)
+    _services().outbound.status(params)
     return Response(status=204)
 
 
 @routes.post("/stream-status")
 async def stream_status() -> Response:
     """The stream's status callback."""
-    _services().switchboard.stream_status(await _twilio_params())
+    params = await _twilio_params()
+    _services().switchboard.stream_status(params)
+    _services().outbound.stream(params)
+    return Response(status=204)
+
+
+@routes.post(AMD_STATUS)
+async def amd_status() -> Response:
+    """Whether a human or a machine has answered a call of our own."""
+    await _services().outbound.answered_by(await _twilio_params(), request.args.get("message"))
     return Response(status=204)
 
 
@@ -126,11 +153,42 @@ async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[
         raise
 
 
+def _authorization() -> str | None:
+    return request.headers.get("Authorization")
+
+
+def _idempotency_key() -> str | None:
+    """What makes a request that is sent twice one call (draft-ietf-httpapi-idempotency-key-header)."""
+    return request.headers.get("Idempotency-Key")
+
+
 @routes.route("/test-call-realtime", methods=["GET", "POST"])
-async def test_call_realtime() -> dict[str, Any]:
+async def test_call_realtime() -> Answer:
     """Place the test call."""
     to = request.args.get("to") or (await request.form).get("to")
-    return await _services().test_calls.place(request.headers.get("Authorization"), to)
+    return await _services().outbound.test_call(_authorization(), to, _idempotency_key())
+
+
+@routes.post("/calls")
+async def place_call() -> tuple[Answer, int]:
+    """Place a call."""
+    given = await (request.get_json(silent=True) if request.is_json else request.form)
+    wanted = given if isinstance(given, Mapping) else {}
+    answer = await _services().outbound.call(_authorization(), wanted, _idempotency_key())
+    return answer, 200 if answer["again"] else 201
+
+
+@routes.get("/calls/<call_sid>")
+async def call_news(call_sid: str) -> Answer:
+    """How a call that was placed goes."""
+    after, wait = request.args.get("after", 0, type=int), request.args.get("wait", 0.0, type=float)
+    return await _services().outbound.news(_authorization(), call_sid, after, wait)
+
+
+@routes.delete("/calls/<call_sid>")
+async def end_call(call_sid: str) -> Answer:
+    """End a call that was placed."""
+    return await _services().outbound.hang_up(_authorization(), call_sid)
 
 
 @routes.get("/healthz")

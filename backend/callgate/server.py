@@ -14,6 +14,7 @@ from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
 from . import __version__
+from .agents import AgentBook
 from .app import create_app
 from .config import Config
 from .errors import ConfigError
@@ -31,18 +32,34 @@ GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
 
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT; then let live calls end, for ``DRAIN_SECONDS`` at the most. A second signal ends
-    them at once. Raises `ConfigError` where the address can't be listened on."""
+    them at once. SIGHUP has the agents' file read again. Raises `ConfigError` where that file can't be used at the
+    start, or the address can't be listened on."""
     config = config.with_rehearsal_token()
     for warning in config.warnings():
         log.warning("%s", warning)
+    changed = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, changed.set)
+    agents = AgentBook(config)
     listener = listen(config.host, config.port)
-    app = create_app(config)
+    app = create_app(config, agents=agents)
     host, port = listener.getsockname()[:2]
     log.info("Callgate %s serves %s, listening on http://%s:%d", __version__, config.base_url, host, port)
-    await hypercorn_serve(
-        app, hypercorn_config(listener), shutdown_trigger=lambda: _stopped(app, config.drain_seconds), mode="asgi"
-    )
+    reloading = asyncio.create_task(_reload_whenever(changed, agents))
+    try:
+        await hypercorn_serve(
+            app, hypercorn_config(listener), shutdown_trigger=lambda: _stopped(app, config.drain_seconds), mode="asgi"
+        )
+    finally:
+        reloading.cancel()
+        await asyncio.wait((reloading,))
     log.info("Stopped")
+
+
+async def _reload_whenever(changed: asyncio.Event, agents: AgentBook) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        await agents.reload()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -8,9 +8,11 @@ from twilio.http import HttpClient
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
+from .agents import AgentBook
 from .config import Config
+from .http_tools import HttpTools
 from .ledger import Ledger
-from .outbound import REST_DEADLINE, TestCalls
+from .outbound import REST_DEADLINE, Outbound
 from .reattach import Reattach
 from .store import Store
 from .switchboard import Switchboard
@@ -18,14 +20,16 @@ from .upstream import Upstream
 
 
 class Services:
-    """The switchboard, the test calls, and whether all is well."""
+    """The switchboard, the calls of our own, and whether all is well."""
 
-    def __init__(self, config: Config, upstream: Upstream, store: Store, http_client: HttpClient | None) -> None:
+    def __init__(
+        self, config: Config, agents: AgentBook, upstream: Upstream, store: Store, http_client: HttpClient | None
+    ) -> None:
         ledger = Ledger(store)
         self.store = store
-        self.switchboard = Switchboard(config, upstream, ledger)
-        self.test_calls = TestCalls(config, http_client)
+        self.switchboard = Switchboard(config, agents, upstream, ledger, HttpTools(config.http_tools_allow).run)
         client = _rest_client(config, http_client)
+        self.outbound = Outbound(config, store, self.switchboard, client)
         self.reattach = Reattach(store, ledger, self.switchboard.registry, client, self.switchboard.reconnect)
 
     def readiness(self) -> dict[str, Any]:

@@ -19,7 +19,19 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from . import media_stream, realtime
 from .agent import Agent
-from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
+from .commands import (
+    AdoptModel,
+    CallTool,
+    Command,
+    DropModel,
+    End,
+    NextStep,
+    Note,
+    OpenModel,
+    Outcome,
+    Said,
+    TakeMessage,
+)
 from .conversation import Conversation
 from .errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
 from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, Start
@@ -28,6 +40,8 @@ from .prices import usage_of
 from .realtime import AppendAudio, ResponseDone
 from .receipt import Counters, Receipt
 from .sockets import Socket
+from .tool_runner import KeepMessage, RunTool, ToolRunner, no_store, no_tool
+from .tools import NEVER_AWAY, Absences
 from .transcript import Turn
 from .upstream import ModelSocket
 
@@ -47,9 +61,10 @@ Open = Callable[[tuple[Turn, ...]], Awaitable[ModelSocket]]
 class Session:
     """A call between its ``start`` and its end. It receives from both sockets.
 
-    ``record``: who is told of each turn as it happens. ``at_end``: of what the call was, before Twilio's socket is
-    closed. ``at_failure``: of a model's session that failed, and at what. ``memory``: what was said before the call was
-    cut off, which it was ``resumes`` times; None for a call that begins.
+    ``record``: who is told of each turn as it happens. ``at_end``: of what the call was, and what is to come next,
+    before Twilio's socket is closed. ``at_failure``: of a model's session that failed, and at what. ``run_tool``,
+    ``keep_message``: see `ToolRunner`. ``memory``: what was said before the call was cut off, which it was ``resumes``
+    times, or before the agent left it (``absences``); None for a call that begins.
     """
 
     def __init__(
@@ -60,14 +75,17 @@ class Session:
         agent: Agent,
         *,
         record: Callable[[Turn], None] = lambda turn: None,
-        at_end: Callable[[Receipt], None] = lambda receipt: None,
+        at_end: Callable[[Receipt, NextStep | None], None] = lambda receipt, then: None,
         at_failure: Callable[[ModelSocket, str], None] = lambda model, reason: None,
+        run_tool: RunTool = no_tool,
+        keep_message: KeepMessage = no_store,
         memory: tuple[Turn, ...] | None = None,
         resumes: int = 0,
+        absences: Absences = NEVER_AWAY,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._counters = Counters(self._loop.time(), resumes=resumes)
-        self._conversation = Conversation(start, agent, self._loop.time(), memory)
+        self._conversation = Conversation(start, agent, self._loop.time(), memory, absences)
         self._agent = agent
         self._record = record
         self._at_end = at_end
@@ -79,6 +97,7 @@ class Session:
         self._next: ModelSocket | None = None  # ready to become the call's
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._tools = ToolRunner(run_tool, keep_message, self._tool_done)
         self._cutter = MediaCutter(start.stream_sid)
         self._caller_audio: list[bytes] = []  # µ-law, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
@@ -90,10 +109,10 @@ class Session:
         self._context = contextvars.copy_context()  # the one that names the call, which the sockets' callbacks lack
 
     @property
-    def outcome(self) -> Outcome | None:
+    def ending(self) -> End | None:
         """How the call ended, as soon as that is decided; its sockets are closed after that."""
         decided = self._ended.done() and not self._ended.cancelled()
-        return self._ended.result().outcome if decided else None
+        return self._ended.result() if decided else None
 
     async def run(self) -> Receipt:
         """Serve the call to its end, and say what it was and how it ended."""
@@ -104,13 +123,14 @@ class Session:
             try:
                 receipt = self._receipt(end)
                 # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
-                self._at_end(receipt)
+                self._at_end(receipt, end.then)
             finally:
                 # Before waiting for the model's side: until this, the caller hears nothing.
                 self._twilio.close(_close_code(end.outcome), end.outcome.value)
         finally:
             self._forget_timers()
             await self._leave_models()
+            await self._tools.close()
         return receipt
 
     def _receipt(self, end: End) -> Receipt:
@@ -292,6 +312,9 @@ class Session:
                 self._counters.spent(self._model.endpoint.model, usage_of(event.usage))
             self._do(self._conversation.model_sent(event, self._loop.time()))
 
+    def _tool_done(self, call_id: str, output: str) -> None:
+        self._do(self._conversation.tool_done(call_id, output, self._loop.time()))
+
     # The conversation's side.
 
     def _do(self, commands: Iterable[Command]) -> None:
@@ -320,6 +343,8 @@ class Session:
                     self._drop()
                 case Said():
                     self._record(command.turn)
+                case CallTool() | TakeMessage():
+                    self._tools.start(command, self._context.copy())
                 case AppendAudio():
                     self._to_model.put(realtime.append_frame(command.audio.encode()), droppable=True)
                 case _:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from werkzeug.datastructures import Headers
 
 from . import twiml
-from .agent import Agent
-from .clips import one_moment
-from .commands import Outcome
+from .agents import AgentBook, Assigned, Assignment, Closed, Parties
+from .commands import End, Outcome, PutThrough, SendDigits
 from .config import Config
 from .errors import MediaStreamError, RequestRefused
 from .ledger import Ledger, Memory
@@ -27,7 +27,10 @@ from .session import Session
 from .signature import SignatureCheck
 from .sockets import Socket
 from .token import StreamToken, StreamTokens
-from .transcript import Transcript, Turn
+from .tool_desk import MOST_SENDINGS, MOST_TRANSFERS
+from .tool_runner import RunTool, no_tool
+from .tools import NEVER_AWAY, Absences
+from .transcript import Role, Transcript, Turn
 from .upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -36,14 +39,24 @@ REFUSED = 1008  # RFC 6455 §7.4.1: policy violation
 BAD_MESSAGE = 1002  # protocol error
 MOST_RESUMES = 3  # of one call, before its caller is told that we have difficulties
 MEMORIES = 1000  # of calls whose streams are awaited
+FINAL = (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP, Outcome.FAILED)  # whatever another process may know
+UNANSWERED = {  # a DialCallStatus, as the agent is told of it
+    "busy": "the line was busy",
+    "no-answer": "nobody answered",
+    "failed": "no connection could be made",
+    "canceled": "it was given up",
+}
 ENDED_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 
 class Switchboard:
     """Decides about calls. ``config`` has at least one auth token (`Config.with_rehearsal_token`)."""
 
-    def __init__(self, config: Config, upstream: Upstream, ledger: Ledger) -> None:
+    def __init__(
+        self, config: Config, agents: AgentBook, upstream: Upstream, ledger: Ledger, run_tool: RunTool = no_tool
+    ) -> None:
         self.config = config
+        self._run_tool = run_tool
         self.upstream = upstream
         self.ledger = ledger
         self.registry = Registry(config.max_calls)
@@ -53,17 +66,8 @@ class Switchboard:
             config.twilio_auth_tokens, config.base_url, account_sid=config.twilio_account_sid
         )
         self._tokens = StreamTokens(config.twilio_auth_tokens)
-        self._agent = Agent(
-            config.instructions,
-            config.openai_voice,
-            config.greeting,
-            transcription=config.transcription_model,
-            one_moment=one_moment(),
-            idle=config.idle_seconds,
-            longest=config.max_call_seconds,
-            has_second_model=len(upstream.endpoints) > 1,
-        )
-        self.parking = Parking(upstream, self._agent, config.max_calls)
+        self.assigned = Assigned(agents, has_second_model=len(upstream.endpoints) > 1)
+        self.parking = Parking(upstream, config.max_calls)
 
     async def __aenter__(self) -> Switchboard:
         self.pulse.start()
@@ -82,55 +86,140 @@ class Switchboard:
         if self.pulse.is_late:
             log.warning("The caller is told that all lines are busy: this process carries no further call")
             return twiml.busy()
+        assigned = self.assigned.call_comes(params)
+        if isinstance(assigned, Closed):
+            log.info("It is out of hours: the caller is told so")
+            return twiml.closed(assigned.sentence, assigned.language)
         if not self.registry.admit(call_sid, now):
             log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self.config.max_calls)
             return twiml.busy()
-        document = self._connect(call_sid)
-        self.parking.open(call_sid)
+        document = self._connect(call_sid, consent=assigned.agent.consent or "")
+        self.parking.open(call_sid, assigned.agent)
         self.ledger.call_came(params)
         return document
 
-    async def call_interrupted(self, params: Mapping[str, str], resumed: int) -> str:
+    def expect(self, params: Mapping[str, str]) -> None:
+        """We placed a call: keep its place, and have the model's session ready when it is answered."""
+        self.ledger.call_came(params)
+        assigned = self.assigned.call_comes(params)
+        if isinstance(assigned, Closed) or self.registry.holds(params["CallSid"]):
+            return
+        if self.registry.admit(params["CallSid"], time.time()):
+            self.parking.open(params["CallSid"], assigned.agent)
+
+    async def call_interrupted(self, params: Mapping[str, str], resumed: int, absences: Absences = NEVER_AWAY) -> str:
         """The stream of a call ended and the caller is still on the line. ``resumed``: how often that has led back to
-        the agent before."""
+        the agent before; ``absences``: how often the agent had left by intent."""
         call_sid = params["CallSid"]
         memory = Memory()
-        if (outcome := self.registry.outcome(call_sid)) in (None, Outcome.STREAM_LOST, Outcome.SHUT_DOWN):
+        ending = self.registry.ending(call_sid)
+        outcome, then = (ending.outcome, ending.then) if ending else (None, None)
+        if outcome not in FINAL:
             memory = await self.ledger.memory(call_sid)
-            if outcome is None or memory.elsewhere:  # another process has served it, or served it since
-                outcome = memory.outcome or outcome
+            if ending is None or memory.elsewhere:  # another process has served it, or served it since
+                outcome, then = memory.outcome or outcome, memory.then
+        if absences.transfers >= MOST_TRANSFERS or absences.sendings >= MOST_SENDINGS:
+            then = None  # the agent refuses it too: this is an old one's, met again
         if outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
+        if isinstance(then, PutThrough):
+            return self._put_through(then, resumed, absences)
         why = outcome.value if outcome else "this process knows nothing of the call's stream"
         if outcome is Outcome.FAILED:
             return self._apologise(why)
-        if resumed >= MOST_RESUMES:
+        if resumed >= MOST_RESUMES and then is None:
             return self._apologise(f"it was interrupted {resumed + 1} times")
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
-            return twiml.wait(self.config.base_url, resumed)
+            return twiml.wait(self.config.base_url, resumed, absences)
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
+        self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
+        if isinstance(then, SendDigits):
+            return self._send_digits(call_sid, then, resumed, absences, memory.turns)
         log.warning("The call was interrupted (%s) and is taken up again", why)
-        return self._resume(call_sid, resumed + 1, memory.turns)
+        self.ledger.call_resumed(call_sid)
+        return self._go_on(call_sid, memory.turns, resumed + 1, replace(absences, back=False))
+
+    async def call_transferred(self, params: Mapping[str, str], resumed: int, absences: Absences) -> str:
+        """Whoever a call was put through to has hung up, or never answered."""
+        call_sid, status = params["CallSid"], params.get("DialCallStatus", "")
+        if status in ("completed", "answered") or params.get("CallStatus") in ENDED_STATUSES:
+            log.info("The call was put through, and is over")
+            return twiml.hang_up()
+        if self.registry.draining:
+            log.info("The caller is to wait for another process: this one is stopping")
+            return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED)
+        memory = await self.ledger.memory(call_sid)
+        then = ending.then if (ending := self.registry.ending(call_sid)) else memory.then
+        if not self.registry.admit(call_sid, time.time()):
+            return self._apologise("all lines are busy")
+        self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
+        whom = f" to {then.transfer.name}" if isinstance(then, PutThrough) else ""
+        what = UNANSWERED.get(status, "it is not known whether anybody answered")
+        log.info("The call was put through%s, and %s: the agent goes on", whom, what)
+        note = f"[The call was put through{whom}, and {what}. The caller is back with you.]"
+        return self._return(call_sid, memory.turns, note, resumed, replace(absences, back=True))
+
+    def _put_through(self, then: PutThrough, resumed: int, absences: Absences) -> str:
+        log.info("The call is put through to %s at %s", then.transfer.name, mask_number(then.transfer.number))
+        absences = replace(absences, transfers=absences.transfers + 1, back=False)
+        return twiml.put_through(self.config.base_url, then.transfer, resumed, absences, announced=then.announced)
+
+    def _send_digits(
+        self, call_sid: str, then: SendDigits, resumed: int, absences: Absences, turns: tuple[Turn, ...]
+    ) -> str:
+        log.info("%d keys are sent into the line", len(then.digits))
+        absences = replace(absences, sendings=absences.sendings + 1, back=True)
+        note = f"[These keys were sent into the line: {then.digits}]"
+        return self._return(call_sid, turns, note, resumed, absences, then.digits)
+
+    def _return(
+        self, call_sid: str, turns: tuple[Turn, ...], text: str, resumed: int, absences: Absences, digits: str = ""
+    ) -> str:
+        """The agent is back in a call that it had left, and is told ``text``."""
+        note = Turn(f"{call_sid}_back_{absences.transfers}_{absences.sendings}", Role.NOTE, text)
+        self.ledger.agent_returned(call_sid, turns, note)
+        return self._go_on(call_sid, (*turns, note), resumed, absences, digits)
 
     def reconnect(self, call_sid: str) -> str:
         """What connects a call anew whose process is gone."""
         self.ledger.call_resumed(call_sid)
         return self._connect(call_sid, 1)
 
-    def _resume(self, call_sid: str, resumed: int, memory: tuple[Turn, ...]) -> str:
+    def _go_on(
+        self, call_sid: str, memory: tuple[Turn, ...], resumed: int, absences: Absences, digits: str = ""
+    ) -> str:
         self._memories[call_sid] = memory
         while len(self._memories) > MEMORIES:
             del self._memories[next(iter(self._memories))]
-        self.ledger.call_resumed(call_sid)
-        self.parking.open(call_sid, Transcript(memory).history())
-        return self._connect(call_sid, resumed)
+        if (assigned := self.assigned.known(call_sid)) is not None:
+            self.parking.open(call_sid, assigned.agent, Transcript(memory).history())
+        return self._connect(call_sid, resumed, absences, digits)
 
-    def _connect(self, call_sid: str, resumed: int = 0) -> str:
-        token = self._tokens.issue(call_sid, time.time(), resumed)
+    def _connect(
+        self,
+        call_sid: str,
+        resumed: int = 0,
+        absences: Absences = NEVER_AWAY,
+        digits: str = "",
+        consent: str = "",
+    ) -> str:
+        assigned = self.assigned.known(call_sid)
+        parameters = assigned.parameters if assigned else {}
+        language = assigned.agent.language if assigned else None
+        token = self._tokens.issue(call_sid, time.time(), resumed, absences)
         log.info("Creating Media Stream with URL: %s%s", self.signature.wss_url, twiml.STREAM)
-        return twiml.connect_stream(self.config.base_url, token, resumed)
+        return twiml.connect_stream(
+            self.config.base_url,
+            token,
+            resumed,
+            absences,
+            digits,
+            parameters=parameters,
+            consent=consent,
+            language=language,
+        )
 
     def _apologise(self, why: str) -> str:
         log.warning(
@@ -149,6 +238,7 @@ class Switchboard:
         if status in ENDED_STATUSES:
             self.registry.give_up(params["CallSid"])
             self.parking.drop(params["CallSid"])
+            self.assigned.call_ended(params["CallSid"])
             if self.registry.outcome(params["CallSid"]) is None:
                 self.ledger.call_over(params["CallSid"], status)
 
@@ -183,17 +273,21 @@ class Switchboard:
             start = await reception.start()
             call_in_log.set(start.call_sid)
             claim = self._check_start(start, claim)
-            memory = await self._memory(start.call_sid) if claim.resumed else None
+            memory = await self._memory(start.call_sid) if claim.goes_on else None
+            agent = (await self._assignment(start)).agent
             session = Session(
                 start,
                 socket,
-                partial(self.parking.take, start.call_sid),
-                self._agent,
+                partial(self.parking.take, start.call_sid, agent),
+                agent,
                 record=self.ledger.recorder(start.call_sid, memory),
                 at_end=partial(self.ledger.call_ended, start.call_sid),
                 at_failure=self.upstream.failed,
+                run_tool=self._run_tool,
+                keep_message=self.ledger.keeper(start.call_sid),
                 memory=memory,
                 resumes=claim.resumed,
+                absences=claim.absences,
             )
             self.registry.begin(start.call_sid, session)
         except StreamClosed as exc:
@@ -217,6 +311,18 @@ class Switchboard:
             return memory
         return (await self.ledger.memory(call_sid)).turns
 
+    async def _assignment(self, start: Start) -> Assignment:
+        """The agent of a stream's call. Where another process answered its webhook, it is chosen again: by what the
+        stream's parameters say, or the record."""
+        if (known := self.assigned.known(start.call_sid)) is not None:
+            return known
+        if (parties := Parties.of_parameters(start.custom_parameters)) is not None:
+            return self.assigned.call_goes_on(start.call_sid, parties)
+        if (call := (await self.ledger.memory(start.call_sid)).call) is None:
+            return self.assigned.call_goes_on(start.call_sid, None)
+        parties = Parties.of(call.direction, call.from_number, call.to_number)
+        return self.assigned.call_goes_on(start.call_sid, parties, call.started_at)
+
     def _check_start(self, start: Start, claim: StreamToken | None) -> StreamToken:
         self.signature.check_account(start.account_sid)
         if claim is None:
@@ -234,4 +340,5 @@ class Switchboard:
             log.log(level, "Stream ended: %s: %s", receipt.ended.value, receipt.reason)
             log.info("%s", receipt.line())
         finally:
-            self.registry.end(start.call_sid, session, session.outcome or Outcome.FAILED)
+            ending = session.ending or End(Outcome.FAILED, "the call was served no further")
+            self.registry.end(start.call_sid, session, ending)

@@ -16,18 +16,26 @@ from dataclasses import dataclass
 from itsdangerous import BadData, URLSafeSerializer
 
 from .errors import RequestRefused
+from .tools import NEVER_AWAY, Absences
 
 LIFETIME = 60.0  # seconds from the TwiML to the stream; Twilio opens it within about one
 
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a token says. ``expires``: UNIX time in seconds. ``resumed``: how often the call was taken up again."""
+    """What a token says. ``expires``: UNIX time in seconds. ``resumed``: how often the call was taken up again.
+    ``absences``: how often the agent left it and came back."""
 
     call_sid: str
     nonce: str
     expires: float
     resumed: int = 0
+    absences: Absences = NEVER_AWAY
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the call had a stream before."""
+        return bool(self.resumed) or self.absences != NEVER_AWAY
 
 
 class StreamTokens:
@@ -39,17 +47,20 @@ class StreamTokens:
             newest_last, salt="callgate.stream", signer_kwargs={"digest_method": hashlib.sha256}
         )
 
-    def issue(self, call_sid: str, now: float, resumed: int = 0) -> str:
+    def issue(self, call_sid: str, now: float, resumed: int = 0, absences: Absences = NEVER_AWAY) -> str:
         """A new token for a call, in characters that a URL path takes."""
-        text: str | bytes = self._serializer.dumps([call_sid, secrets.token_urlsafe(9), int(now + LIFETIME), resumed])
+        away = () if absences == NEVER_AWAY else (absences.transfers, absences.sendings, absences.back)
+        claims = [call_sid, secrets.token_urlsafe(9), int(now + LIFETIME), resumed, *away]
+        text: str | bytes = self._serializer.dumps(claims)
         return text if isinstance(text, str) else text.decode()
 
     def read(self, text: str, now: float) -> StreamToken:
         """What a token says, if it is ours and still good. Raises `RequestRefused`."""
         try:
-            call_sid, nonce, expires, resumed = self._serializer.loads(text)
+            call_sid, nonce, expires, resumed, *away = self._serializer.loads(text)
+            absences = Absences(*away)
         except (BadData, ValueError, TypeError) as exc:
             raise RequestRefused("the stream token is not one this service issued") from exc
         if now > expires:
             raise RequestRefused(f"the stream token expired {now - expires:.0f} s ago")
-        return StreamToken(call_sid, nonce, expires, resumed)
+        return StreamToken(call_sid, nonce, expires, resumed, absences)

@@ -74,3 +74,25 @@ class Toolbox:
     http: tuple[HttpTool, ...] = ()
     mcp: tuple[McpServer, ...] = ()
     keys: Mapping[str, Bound] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a caller leaves for the owner. ``callback``: where they want to be called, as they said it."""
+
+    text: str = field(repr=False)
+    name: str = field(default="", repr=False)
+    callback: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Absences:
+    """How often the agent left a call and came back: from ``transfers`` that came to nothing, from ``sendings`` of
+    keys. ``back``: it comes back from one of them now."""
+
+    transfers: int = 0
+    sendings: int = 0
+    back: bool = False
+
+
+NEVER_AWAY = Absences()

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
+from .tools import NEVER_AWAY, Absences, Transfer
+
 INTERRUPTED = "/call-interrupted"
+TRANSFERRED = "/call-transferred"
 STREAM = "/media-stream"
 STREAM_STATUS = "/stream-status"
+
+RING_AT_LEAST, RING_AT_MOST = 5, 600  # seconds; what <Dial timeout> takes
+
+NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 BUSY = "All our lines are busy at the moment. Please call again in a few minutes."
 SORRY = "We are sorry, we are having technical difficulties."
@@ -15,11 +27,24 @@ ONE_MOMENT = "One moment please."
 CALL_AGAIN = "Please call again in a few minutes."
 
 
-def connect_stream(base_url: str, token: str, resumed: int = 0) -> str:
+def connect_stream(
+    base_url: str,
+    token: str,
+    resumed: int = 0,
+    absences: Absences = NEVER_AWAY,
+    digits: str = "",
+    *,
+    parameters: Mapping[str, str] = NO_PARAMETERS,
+    consent: str = "",
+    language: str | None = None,
+) -> str:
     """Connect the caller to the media stream; whatever ends that, ``/call-interrupted`` decides what comes next.
 
     ``<Connect>`` holds TwiML back until the stream's socket is closed by our side, by intent or by accident, and then
     the verb after it runs: the ``<Redirect>`` is the caller's safety net. ``resumed``: how often that has happened.
+    ``absences``: how often the agent left by intent. ``digits``: keys whose tones are played before.
+    ``parameters``: what else the stream's ``start`` is to say. ``consent``: what the caller is told before anything
+    else, in ``language`` (BCP 47) where that is known.
     """
     wss_url = "wss" + base_url.removeprefix("https")
     stream = Stream(
@@ -27,21 +52,41 @@ def connect_stream(base_url: str, token: str, resumed: int = 0) -> str:
         status_callback=f"{base_url}{STREAM_STATUS}",
         status_callback_method="POST",
     )
-    stream.parameter(name="token", value=token)
+    for name, value in {"token": token, **parameters}.items():
+        stream.parameter(name=name, value=value)
     connect = Connect()
     connect.append(stream)
     response = VoiceResponse()
+    if consent:
+        response.say(consent, language=language)
+    if digits:
+        response.play(digits=digits)
     response.append(connect)
-    response.redirect(f"{base_url}{INTERRUPTED}?resumed={resumed}", method="POST")
+    response.redirect(base_url + _address(INTERRUPTED, resumed, absences), method="POST")
     return str(response)
 
 
-def wait(base_url: str, resumed: int) -> str:
-    """This process takes no calls any more, and another soon will: have the caller wait for it."""
+def put_through(base_url: str, transfer: Transfer, resumed: int, absences: Absences, *, announced: bool) -> str:
+    """Ring somebody else; ``/call-transferred`` is told what came of it. ``announced``: the caller knows."""
+    response = VoiceResponse()
+    if not announced:
+        response.say(PUT_THROUGH)
+    dial = Dial(
+        timeout=min(max(math.ceil(transfer.ring_for), RING_AT_LEAST), RING_AT_MOST),
+        action=base_url + _address(TRANSFERRED, resumed, absences),
+        method="POST",
+    )
+    dial.number(transfer.number)
+    response.append(dial)
+    return str(response)
+
+
+def wait(base_url: str, resumed: int, absences: Absences = NEVER_AWAY, path: str = INTERRUPTED) -> str:
+    """This process takes no calls any more, and another soon will: have the caller wait for it, and ask at ``path``."""
     response = VoiceResponse()
     response.say(ONE_MOMENT)
     response.pause(length=1)
-    response.redirect(f"{base_url}{INTERRUPTED}?resumed={resumed}", method="POST")
+    response.redirect(base_url + _address(path, resumed, absences), method="POST")
     return str(response)
 
 
@@ -57,6 +102,16 @@ def hang_up() -> str:
     return str(response)
 
 
+def closed(sentence: str, language: str | None) -> str:
+    """It is out of hours: say so, in ``language`` (BCP 47) where that is known, and end the call."""
+    return _say_and_hang_up(sentence, language)
+
+
+def leave_message(sentence: str) -> str:
+    """A machine has answered: leave this on it, and end the call."""
+    return _say_and_hang_up(sentence)
+
+
 def apologise(fallback_dial: str | None) -> str:
     """The model can't be had: say so, and ring the human, where there is one."""
     if fallback_dial is None:
@@ -69,8 +124,15 @@ def apologise(fallback_dial: str | None) -> str:
     return str(response)
 
 
-def _say_and_hang_up(sentence: str) -> str:
+def _address(path: str, resumed: int, absences: Absences) -> str:
+    """Where Twilio goes on, with what is known by then; its signature covers it."""
+    counts = {"resumed": resumed, "transfers": absences.transfers, "sendings": absences.sendings}
+    query = "&".join(f"{name}={count}" for name, count in counts.items() if count or name == "resumed")
+    return f"{path}?{query}"
+
+
+def _say_and_hang_up(sentence: str, language: str | None = None) -> str:
     response = VoiceResponse()
-    response.say(sentence)
+    response.say(sentence, language=language)
     response.hangup()
     return str(response)

@@ -77,12 +77,14 @@ class Upstream:
         """A session was lost in mid-call: its server is tried last for a while."""
         self._failures[model.endpoint.name] = (time.monotonic(), reason)
 
-    async def open(self, opening: Sequence[ClientEvent]) -> ModelSocket:
+    async def open(self, opening: Sequence[ClientEvent], model_name: str | None = None) -> ModelSocket:
         """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
-        ``session.update``, which it has confirmed when this returns. Raises `UpstreamError` when no server gives one;
-        each may take `OPEN_DEADLINE` and `CONFIRM_DEADLINE`."""
+        ``session.update``, which it has confirmed when this returns. ``model_name``: another model than the settings
+        name first. Raises `UpstreamError` when no server gives one; each may take `OPEN_DEADLINE` and
+        `CONFIRM_DEADLINE`."""
         errors: list[UpstreamError] = []
-        in_order = sorted(self.endpoints, key=lambda each: self._failure_of(each) is not None)
+        endpoints = [each.asked_for(model_name) for each in self.endpoints]
+        in_order = sorted(endpoints, key=lambda each: self._failure_of(each) is not None)
         for endpoint in in_order:
             log.info("Attempting to connect to %s...", endpoint.name)
             try:

@@ -15,6 +15,8 @@ from bench.model import Load
 from bench.report import Figures, render, targets
 from bench.wire import MEDIA
 
+pytestmark = pytest.mark.whole
+
 SOME_TIME = 0.5  # seconds
 
 

@@ -25,6 +25,8 @@ from bench.faulty.report import Report
 from bench.faulty.scene import Scene
 from bench.faulty.table import SILENCE_BOUND, Ending, forgotten, run_cells
 
+pytestmark = pytest.mark.whole
+
 PATIENT = 2 * SILENCE_BOUND  # a busy machine is no fault of the relay's
 
 # Of a short call: greeting, the caller's farewell, goodbye (turn 2).

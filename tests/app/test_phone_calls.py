@@ -24,6 +24,8 @@ from callgate.phone.wav import encode, write_stereo
 from phone_peer import CONNECT, NAME, STREAM, TOKEN, WEBHOOK, App, Certificates, Leg, Request, Talk, say_back, serving
 from twilio.request_validator import RequestValidator
 
+pytestmark = pytest.mark.whole
+
 QUIET = 0.1
 
 
@@ -287,6 +289,26 @@ async def test_every_verb_is_acted_out(serve: Serve) -> None:
     assert report.ended == "the app rejected the call"
     assert app.asked("/dialled")[0].form["DialCallStatus"] == "completed"
     assert report.seconds >= 1  # the pause's
+
+
+async def test_what_comes_of_each_dial_is_told_to_the_app_in_order(serve: Serve) -> None:
+    twiml = '<Response><Dial action="/dialled" timeout="5">+15550001234</Dial></Response>'
+    async with serve(incoming_call=twiml, dialled=twiml) as (app, options):
+        dials = ("busy", "no-answer", "failed")
+        report = await place_call(dataclasses.replace(options, dials=dials, ring_seconds=0.1, max_seconds=1.0))
+    told = [request.form["DialCallStatus"] for request in app.asked("/dialled")]
+    assert told[:4] == [*dials, "completed"]
+    assert all(signed(request, f"https://{NAME}/dialled") for request in app.asked("/dialled"))
+    assert set(report.dialled) == {"+15550001234"}
+    assert "+15550001234" not in json.dumps(report.as_json())
+
+
+async def test_keys_are_played_into_the_line_and_shown_to_nobody(serve: Serve) -> None:
+    async with serve(incoming_call='<Response><Play digits="42w#"/><Hangup/></Response>') as (_, options):
+        report = await place_call(options)
+    assert report.digits == ("42w#",)
+    assert report.seconds >= 0.5  # the pause's
+    assert "42w" not in json.dumps(report.as_json())
 
 
 async def test_a_loop_of_redirects_comes_to_an_end(serve: Serve) -> None:

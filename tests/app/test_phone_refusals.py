@@ -19,6 +19,8 @@ from callgate.phone.report import CallReport
 from callgate.phone.script import Hold, Wait
 from phone_peer import CONNECT, NAME, STREAM, TOKEN, WEBHOOK, App, Certificates, Leg, Talk, Webhook, serving, xml
 
+pytestmark = pytest.mark.whole
+
 LIMITS = Limits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # a busy machine is slow
 
 

@@ -13,11 +13,13 @@ from xml.etree import ElementTree
 import pytest
 from callgate.store.journal import Journal
 from fake_openai import FakeOpenAI
-from fake_twilio_rest import FakeTwilioRest, Redirected
 from fixtures import AUTH_TOKEN
 from relayed import until
 from service import ACCOUNT, BASE_URL, WSS_URL, Service, Stream, config_for, new_sid, running
 from twilio.http.response import Response
+from twilio_rest import FakeTwilioRest, Redirected
+
+pytestmark = pytest.mark.whole
 
 
 @pytest.fixture
@@ -64,6 +66,16 @@ async def test_a_call_that_is_still_on_the_line_is_connected_anew(fake, rest, tm
     assert twiml.find("./Connect/Stream") is not None
     assert twiml.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1"
     assert f"{there} was abandoned by a process that is gone: it is connected anew" in log.getvalue()
+
+
+async def test_a_call_of_our_own_that_still_rings_is_looked_at_again(fake, rest, tmp_path):
+    call_sid = new_sid("CA")
+    rest.live = {call_sid: "ringing"}
+    await abandon(fake, tmp_path, call_sid)
+    async with running(config_for(fake.url, tmp_path, STORE="on", PORT="1"), http_client=rest.http_client):
+        await until(lambda: rest.requests >= 2)
+        rest.live[call_sid] = "in-progress"
+        await until(lambda: call_sid in rest.updates)
 
 
 async def test_a_call_that_can_not_be_fetched_back_now_is_tried_again(fake, rest, tmp_path, log):

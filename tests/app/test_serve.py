@@ -8,9 +8,12 @@ import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
+import pytest
 from fake_openai import Script, say, tone
 from serve_process import Backend, backend
 from service import AUTH_TOKEN, BASE_URL, Service
+
+pytestmark = pytest.mark.whole
 
 GREETING = tone(0.4)
 

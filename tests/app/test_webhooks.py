@@ -9,7 +9,7 @@ from callgate.pulse import LATE, MOST_LATE
 from callgate.switchboard import MOST_RESUMES
 from service import ACCOUNT, BASE_URL, config_for, new_sid, running, sign
 
-WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
+WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status"]
 
 
 async def test_an_incoming_call_is_connected_to_a_stream_of_its_own(service, log):

@@ -32,12 +32,12 @@ class Pair:
 class Authority:
     """A certificate authority for one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Callgate rehearsal") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Callgate rehearsal")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.datetime.now(datetime.UTC)
         self.certificate: Final = (
-            _builder(name, name, self._key, self._key, now, now + datetime.timedelta(days=1))
+            _builder(subject, subject, self._key, self._key, now, now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(key_cert_sign=True), critical=True)
             .sign(self._key, hashes.SHA256())

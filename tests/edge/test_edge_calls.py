@@ -13,15 +13,16 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
+from callgate.linecheck.response import Speech
 from callgate.phone.call import place_call, place_calls
 from callgate.phone.faults import Faults
 from callgate.phone.options import Address, PhoneOptions
-from callgate.phone.script import Hold, Interrupt, Say, Wait
+from callgate.phone.script import Digits, Hold, Interrupt, Say, Wait
 from callgate.phone.signing import sign_as_https, sign_nothing, sign_wrongly
 from callgate.phone.timeline import Event
 from callgate.phone.voices import each_its_own
 from callgate.phone.wav import read_ulaw
-from fake_openai import FakeOpenAI, Script, say, tone
+from fake_openai import FakeOpenAI, Script, say, tone, tool
 from local_edge import LOOPBACK, LocalEdge, free_ports
 from serve_process import Backend, backend
 
@@ -151,6 +152,31 @@ async def test_a_backend_that_is_killed_in_mid_sentence_comes_back_and_goes_on_w
     (back,) = model.events("response.create")[1:]
     assert "cut off" in back["response"]["instructions"]
     assert tone(0.6, 660) in report.heard
+
+
+async def test_a_caller_who_is_put_through_in_vain_is_back_with_the_agent_and_then_rings_a_person_by_a_key(
+    beside: Beside, edge: LocalEdge, tmp_path: Path
+) -> None:
+    agents = tmp_path / "agents.toml"
+    agents.write_text(
+        '[default]\ntools = ["transfer_call"]\ntransfer = [{ name = "desk", number = "+15551230009" }]\n'
+        'keys.0 = { tool = "transfer_call", to = "desk" }\n'
+    )
+    announced = tool("transfer_call", to="desk", first=Speech(tone(0.4, 550), "One moment."))
+    async with FakeOpenAI(api_key=None) as model:
+        model.script = Script((say(tone(0.4, 440)), announced))
+        settings = {"DOMAIN": edge.domain, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "PORT": str(free_ports(1)[0])}
+        settings |= {"OPENAI_REALTIME_URL": model.url, "AGENTS_FILE": str(agents)}
+        async with backend(tmp_path, **settings) as process:
+            await process.reads("listening on")
+            with beside(int(settings["PORT"])) as other:
+                place = Place(other, process)
+                report = await place_call(place.call(Say(WORDS, "words"), Digits("0"), Hold(), dials=("busy",)))
+        await model.all_closed()
+    connect = ("Connect", "Redirect")
+    assert report.verbs == (*connect, "Dial", *connect, "Say", "Dial", "Hangup")
+    assert report.dialled == ("+15551230009", "+15551230009")
+    assert report.codes == (31921, 31921)  # we closed both streams
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from edge.backends import Backend
 from edge.probes import TIMEOUT, ask
 from local_edge import LOOPBACK, LocalEdge
 
-WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status"]
+WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status", "/amd-status"]
 CALLS = 100
 WEBHOOKS_A_CALL = 5
 AT_ONCE = 300  # requests written before the first answer is read: they all fit into the system's buffers

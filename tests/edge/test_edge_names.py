@@ -13,7 +13,8 @@ from edge.backends import Backend
 from edge.probes import ask, handshake, plain
 from local_edge import LOOPBACK, LocalEdge, find_program
 
-WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-status", "/stream-status", "/test-call-realtime"]
+WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status", "/amd-status"]
+WEBHOOKS += ["/test-call-realtime", "/calls", "/calls/CA1"]
 STREAMS = ["/media-stream", "/media-stream/a-token"]
 
 

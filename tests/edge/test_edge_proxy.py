@@ -104,7 +104,7 @@ def asked_to_wait(answer: Answer) -> str | None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted?resumed=2"])
+@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted?resumed=2", "/call-transferred?resumed=2"])
 def test_caller_is_asked_to_wait_while_the_backend_is_down_and_then_hears_an_apology(
     beside: Beside, nobody: int, method: str, path: str
 ) -> None:

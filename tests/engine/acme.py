@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 DIRECTORY: Final = "https://pebble:14000/dir"
 LIMITED_DIRECTORY: Final = "https://limited:14000/dir"  # of the one that answers 429
 LIMITED: Final = Path(__file__).parent.parent / "limited_ca.py"
+NAMES: Final = ("pebble", "limited", "api.twilio.com")
 TIMEOUT: Final = 20.0
 
 CONFIGURATION: Final = {
@@ -54,9 +55,7 @@ def prepare(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=2))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName("pebble"), x509.DNSName("limited"), loopback]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([*(x509.DNSName(name) for name in NAMES), loopback]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from callgate.__main__ import main
-from stores import CALLED, CALLER, at, flushed, record, store_of, turn
+from stores import CALLED, CALLER, at, flushed, message, record, store_of, turn
 
 RECEIPT = {"duration_s": 12.5, "tokens": {"audio_in": 310, "audio_out": 420}, "cost_usd": 0.0123}
 
@@ -36,6 +36,7 @@ async def kept(config):
         store.journal.turn("CA2", turn(3, "reconnected", role="note", item_id=None))
         store.journal.call_resumed("CA2", at(4))
         store.journal.call_ended("CA2", at(75.2), "goodbye", "the agent said goodbye", RECEIPT)
+        await store.keep_message("CA2", message("call_1"))
         await flushed(store)
 
 
@@ -43,9 +44,9 @@ def test_list_shows_the_newest_first_with_numbers_masked(kept, calls):
     code, out, err = calls("list")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "STARTED (UTC)        LENGTH  CALL  FROM          TO            ENDED",
-        "2126-11-23 10:00:00  1:15    CA2   +155******01  +155******02  goodbye",
-        "2126-11-23 09:00:00  1:40    CA1   +155******01  +155******02  caller_hung_up",
+        "STARTED (UTC)        LENGTH  CALL  FROM          TO            ENDED           MESSAGES",
+        "2126-11-23 10:00:00  1:15    CA2   +155******01  +155******02  goodbye         1",
+        "2126-11-23 09:00:00  1:40    CA1   +155******01  +155******02  caller_hung_up  -",
     ]
 
 
@@ -68,6 +69,11 @@ def test_show_prints_what_was_said_where_the_caller_cut_in_and_the_receipt(kept,
         "     2.6 s  Caller  Stop, please [31m",
         "     3.0 s  --      reconnected",
         "",
+        "Message, 2126-11-23 10:01:00 UTC",
+        "  The parcel is broken. Call me back.",
+        "  from Ada",
+        "  call back at +155******01",
+        "",
         "Receipt",
         "  duration_s        12.5",
         "  tokens.audio_in   310",
@@ -82,12 +88,23 @@ def test_json_is_all_that_is_printed_and_numbers_are_whole_only_when_asked_for(k
     assert [(call["call_sid"], call["from_number"]) for call in json.loads(out)] == [
         ("CA2", "+155******01"), ("CA1", "+155******01"),
     ]  # fmt: skip
+    assert [call["messages"] for call in json.loads(out)] == [1, 0]
+    assert json.loads(calls("show", "CA2", "--json")[1])["messages"][0]["callback"] == "+155******01"
     shown = json.loads(calls("show", "CA2", "--json", "--numbers")[1])
     assert (shown["from_number"], shown["to_number"]) == (CALLER, CALLED)
     assert shown["receipt"] == RECEIPT
     assert shown["started_at"] == "2126-11-23T10:00:00.123456+00:00"
     assert [said["text"] for said in shown["turns"]] == ["Hello! How can I", "Stop,\nplease \x1b[31m", "reconnected"]
     assert shown["turns"][0]["heard_ms"] == 2210
+    assert shown["messages"] == [
+        {
+            "key": "call_1",
+            "at": "2126-11-23T10:01:00.123456+00:00",
+            "text": "The parcel is broken.\nCall me back.",
+            "name": "Ada",
+            "callback": CALLER,
+        }
+    ]
     assert CALLER in calls("show", "CA2", "--numbers")[1]
 
 

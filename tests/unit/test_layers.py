@@ -7,12 +7,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = [
+    "egress", "tool_arguments", "tool_desk",
     "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
-    "tools", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
+    "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
+    "outbound_numbers", "outbound_request",
 ]  # fmt: skip
 ALLOWED = {
-    "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "json", "logging",
-    "math", "re", "secrets", "types", "typing",
+    "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "ipaddress", "json",
+    "logging", "math", "re", "secrets", "types", "typing",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
 }  # fmt: skip
 
@@ -44,6 +46,12 @@ def test_the_relay_knows_nothing_of_the_peers_that_stand_in_for_the_companies():
     for path in PACKAGE.glob("*.py"):
         if path.stem not in ("app", "__main__"):
             assert not imports(path) & {".phone", ".linecheck"}, path
+
+
+def test_of_the_agents_only_the_book_reads_a_file_and_only_it_and_its_users_know_the_time():
+    for path in (PACKAGE / "agents").glob("*.py"):
+        acts = {"asyncio", "pathlib", "logging", "os", "time", ".book"} & imports(path)
+        assert not acts or path.stem in ("__init__", "book", "cli", "assigned"), path
 
 
 def test_the_switchboard_knows_nothing_of_the_web_framework():

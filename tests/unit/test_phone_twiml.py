@@ -21,7 +21,7 @@ def test_the_verbs_are_read_with_their_attributes() -> None:
         <Pause length="3"/>
         <Connect action="/after"><Stream url="wss://a.example/s/token" name="line" statusCallback="/told"
             statusCallbackMethod="GET"><Parameter name="token" value="secret"/></Stream></Connect>
-        <Dial action="/dialled">+15550001234</Dial><Dial><Number>+15550009999</Number></Dial>
+        <Dial action="/dialled" timeout="20">+15550001234</Dial><Dial><Number>+15550009999</Number></Dial>
         <Record action="/recorded" method="GET"/>
         <Redirect method="GET">/again</Redirect>
         <Reject reason="busy"/>
@@ -35,7 +35,7 @@ def test_the_verbs_are_read_with_their_attributes() -> None:
         verbs.Connect(
             verbs.Stream("wss://a.example/s/token", "line", (("token", "secret"),), "/told", "GET"), "/after", "POST"
         ),
-        verbs.Dial("+15550001234", "/dialled", "POST"),
+        verbs.Dial("+15550001234", "/dialled", "POST", 20),
         verbs.Dial("+15550009999", None, "POST"),
         verbs.Record("/recorded", "GET"),
         verbs.Redirect("/again", "GET"),
@@ -74,6 +74,9 @@ def test_what_callgate_answers_is_valid(text: str) -> None:
         (document('<Redirect method="PUT">/x</Redirect>'), 12200),
         (document('<Reject reason="tired"/>'), 12200),
         (document("<Dial/>"), 12200),
+        (document('<Dial timeout="4">+15550001234</Dial>'), 12200),
+        (document('<Dial timeout="soon">+15550001234</Dial>'), 12200),
+        (document('<Play digits="1 2"/>'), 12200),
         (document("<Connect/>"), 12200),
         (document("<Connect><Stream/></Connect>"), 12200),
         (document('<Connect><Stream url="wss://a/"/><Stream url="wss://a/"/></Connect>'), 12200),

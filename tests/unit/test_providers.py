@@ -138,3 +138,19 @@ def test_who_is_refused_is_told_which_settings_to_check():
 def test_a_second_model_that_will_be_shut_down_is_warned_of():
     warnings = Config.parse(OPENAI | {"OPENAI_FALLBACK_MODEL": "gpt-realtime-mini"}).warnings()
     assert any(warning.startswith("OPENAI_FALLBACK_MODEL=gpt-realtime-mini shuts down") for warning in warnings)
+
+
+def test_an_agent_may_ask_openai_for_another_model_and_nobody_else():
+    first, second, azure = (
+        each.asked_for("gpt-realtime-2") for each in order(**OPENAI, **AZURE, OPENAI_FALLBACK_MODEL="second")
+    )
+    assert (first.model, first.url) == ("gpt-realtime-2", "wss://api.openai.com/v1/realtime?model=gpt-realtime-2")
+    assert first.name == "OpenAI Realtime API (gpt-realtime-2)"
+    assert "gpt-realtime-2" in first.if_refused
+    assert (second.model, azure.model) == ("second", "voice")
+
+
+@pytest.mark.parametrize("model", [None, "gpt-realtime-2.1"])
+def test_an_agent_that_wants_what_there_is_gets_it(model):
+    (only,) = order(**OPENAI)
+    assert only.asked_for(model) is only

@@ -2,7 +2,7 @@ import contextlib
 import json
 
 import pytest
-from callgate.agent import HANG_UP
+from callgate.declarations import hang_up
 from callgate.errors import RealtimeError
 from callgate.realtime import (
     AddAgentText,
@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from realtime_types import validate_client_event
 
 CLIENT_EVENTS = [
-    UpdateSession("Be brief.", "marin", (HANG_UP,)),
+    UpdateSession("Be brief.", "marin", (hang_up(),)),
     UpdateSession('Say "é" and \n', "cedar"),
     UpdateSession("x", "marin", (), "gpt-transcribe"),
     AskAlive(),

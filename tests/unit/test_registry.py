@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from callgate.commands import Outcome
+from callgate.commands import End, Outcome
 from callgate.errors import RequestRefused
 from callgate.registry import Registry
 from callgate.token import LIFETIME, StreamToken
@@ -10,7 +10,7 @@ from callgate.token import LIFETIME, StreamToken
 class Line:
     """A call that ends when it is told to."""
 
-    outcome: Outcome | None = None
+    ending: End | None = None
 
     def __init__(self, registry: Registry, call_sid: str) -> None:
         self.registry, self.call_sid = registry, call_sid
@@ -19,8 +19,8 @@ class Line:
         self.end(Outcome.SHUT_DOWN)
 
     def end(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.registry.end(self.call_sid, self, outcome)
+        self.ending = End(outcome, "")
+        self.registry.end(self.call_sid, self, self.ending)
 
 
 def begin(registry: Registry, call_sid: str) -> Line:
@@ -75,7 +75,7 @@ async def test_a_call_has_one_stream():
 
 async def test_how_a_call_ended_is_known_while_its_sockets_are_still_being_closed():
     registry = Registry(1)
-    begin(registry, "CA1").outcome = Outcome.GOODBYE
+    begin(registry, "CA1").ending = End(Outcome.GOODBYE, "")
     assert (registry.outcome("CA1"), registry.live) == (Outcome.GOODBYE, 1)
     assert not registry.admit("CA2", 0)
 
@@ -83,7 +83,7 @@ async def test_how_a_call_ended_is_known_while_its_sockets_are_still_being_close
 async def test_a_call_is_taken_up_again_before_its_old_stream_is_all_closed_and_that_end_is_not_the_new_ones():
     registry = Registry(1)
     old = begin(registry, "CA1")
-    old.outcome = Outcome.STREAM_LOST
+    old.ending = End(Outcome.STREAM_LOST, "")
     new = begin(registry, "CA1")
     assert registry.outcome("CA1") is None
     old.end(Outcome.STREAM_LOST)
@@ -116,3 +116,11 @@ async def test_a_drain_whose_time_is_up_ends_the_calls():
     begin(registry, "CA1")
     await asyncio.wait_for(registry.drain(0), 5)
     assert registry.outcome("CA1") is Outcome.SHUT_DOWN
+
+
+async def test_how_a_call_ended_is_forgotten_when_it_goes_on():
+    registry = Registry(1)
+    begin(registry, "CA1").end(Outcome.TRANSFERRED)
+    assert registry.ending("CA1") == End(Outcome.TRANSFERRED, "")
+    registry.admit("CA1", 0)
+    assert registry.ending("CA1") is None

@@ -4,10 +4,13 @@ import asyncio
 import base64
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from callgate.agent import Agent
-from callgate.commands import DropModel, OpenModel, Outcome
+from callgate.commands import DropModel, NextStep, OpenModel, Outcome
 from callgate.conversation import CALLER_DEADLINE
 from callgate.errors import UpstreamError, UpstreamRefused
 from callgate.logs import call_sid
@@ -15,6 +18,7 @@ from callgate.media_stream import Mark, Media, Start, Stop, encode_to_app
 from callgate.providers import Endpoint
 from callgate.receipt import Receipt
 from callgate.session import CALLER_AUDIO_LIMIT, TO_TWILIO_LIMIT, Session
+from callgate.tools import HttpTool, Toolbox
 
 START = Start("MZ1", "AC1", "CA1")
 AGENT = Agent("Be brief.", "marin", "Hello!")
@@ -80,9 +84,9 @@ class Model(Peer):
 class Call:
     """A session that runs."""
 
-    def __init__(self, **told) -> None:
+    def __init__(self, agent: Agent = AGENT, **told) -> None:
         self.twilio, self.model = Twilio(), Model()
-        self.session = Session(START, self.twilio, self.open_model, AGENT, **told)
+        self.session = Session(START, self.twilio, self.open_model, agent, **told)
         self.running = asyncio.ensure_future(self.session.run())
 
     async def open_model(self, history):
@@ -339,12 +343,12 @@ async def test_a_model_is_reported_where_it_is_to_blame(reason):
 
 async def test_how_a_call_ended_is_known_and_on_record_before_twilio_is_told():
     told = []
-    call = Call(at_end=lambda receipt: told.append((receipt.ended, receipt.frames_in, call.twilio.closed)))
+    call = Call(at_end=lambda receipt, then: told.append((receipt.ended, receipt.frames_in, call.twilio.closed)))
     await call.talks()
-    assert call.session.outcome is None
+    assert call.session.ending is None
     call.caller_says(caller(1))
     call.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
-    assert call.session.outcome is Outcome.CALLER_HUNG_UP
+    assert call.session.ending.outcome is Outcome.CALLER_HUNG_UP
     assert told == []
     receipt = await asyncio.wait_for(call.running, 5)
     assert told == [(Outcome.CALLER_HUNG_UP, 1, None)]
@@ -352,7 +356,7 @@ async def test_how_a_call_ended_is_known_and_on_record_before_twilio_is_told():
 
 
 async def test_a_record_that_can_not_be_kept_does_not_keep_the_caller_on_a_dead_line():
-    def fails(receipt: Receipt) -> None:
+    def fails(receipt: Receipt, then: NextStep | None) -> None:
         raise RuntimeError("no room")
 
     call = Call(at_end=fails)
@@ -361,3 +365,47 @@ async def test_a_record_that_can_not_be_kept_does_not_keep_the_caller_on_a_dead_
     with pytest.raises(RuntimeError, match="no room"):
         await asyncio.wait_for(call.running, 5)
     assert call.twilio.closed == 1000
+
+
+ASKED = {
+    "type": "response.output_item.done",
+    "item": {"type": "function_call", "call_id": "call_1", "name": "look_up", "arguments": '{"what":"it"}'},
+}
+TOOL = HttpTool("look_up", "Looks it up.", {"type": "object"}, "https://api.example.com/")
+EQUIPPED = replace(AGENT, toolbox=Toolbox(http=(TOOL,)))
+
+
+async def test_a_tool_is_run_beside_the_call_and_the_model_told_what_it_gave():
+
+    async def run(tool: HttpTool, arguments: Mapping[str, Any]) -> str:
+        return json.dumps([tool.name, call_sid.get(), arguments])
+
+    call_sid.set("CA1")
+    call = await Call(EQUIPPED, run_tool=run).talks()
+    call.session.model_sent(json.dumps(ASKED).encode())
+    async with asyncio.timeout(5):
+        while not (items := call.model.of("conversation.item.create")):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert items[0]["item"] == {
+        "type": "function_call_output",
+        "call_id": "call_1",
+        "output": '["look_up", "CA1", {"what": "it"}]',
+    }
+    await call.end()
+
+
+async def test_a_call_that_ends_gives_up_the_tool_that_it_waits_for():
+    given_up = asyncio.Event()
+
+    async def run(tool: HttpTool, arguments: Mapping[str, Any]) -> str:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            given_up.set()
+
+    call = await Call(EQUIPPED, run_tool=run).talks()
+    call.session.model_sent(json.dumps(ASKED).encode())
+    await asyncio.sleep(0)
+    await call.end()
+    assert given_up.is_set()
+    assert not call.model.of("conversation.item.create")

@@ -1,6 +1,7 @@
 import pytest
 from callgate.errors import RequestRefused
 from callgate.token import LIFETIME, StreamTokens
+from callgate.tools import NEVER_AWAY, Absences
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,16 @@ ISSUED = StreamTokens(["key"]).issue(CALL, NOW)
 def test_a_token_tells_its_call():
     token = StreamTokens(["key"]).read(StreamTokens(["key"]).issue(CALL, NOW), NOW)
     assert (token.call_sid, token.expires) == (CALL, NOW + LIFETIME)
+
+
+@pytest.mark.parametrize(
+    ("resumed", "absences", "goes_on"),
+    [(0, NEVER_AWAY, False), (1, NEVER_AWAY, True), (0, Absences(1, 0, True), True), (2, Absences(1, 3), True)],
+)
+def test_a_token_tells_how_the_call_came_to_this_stream(resumed, absences, goes_on):
+    tokens = StreamTokens(["key"])
+    token = tokens.read(tokens.issue(CALL, NOW, resumed, absences), NOW)
+    assert (token.resumed, token.absences, token.goes_on) == (resumed, absences, goes_on)
 
 
 def test_two_tokens_of_one_call_differ():

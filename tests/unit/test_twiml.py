@@ -1,6 +1,8 @@
 from xml.etree import ElementTree
 
+import pytest
 from callgate import twiml
+from callgate.tools import Absences, Transfer
 
 
 def verbs(document: str) -> list[ElementTree.Element]:
@@ -19,6 +21,28 @@ def test_the_stream_is_wss_and_carries_its_token_twice():
 def test_a_stream_that_ends_leads_into_the_safety_net():
     _, redirect = verbs(twiml.connect_stream("https://voice.example.com", "t0ken"))
     assert (redirect.tag, redirect.text) == ("Redirect", "https://voice.example.com/call-interrupted?resumed=0")
+
+
+def test_keys_are_sent_before_the_stream_and_what_happened_so_far_is_in_the_address():
+    document = twiml.connect_stream("https://voice.example.com", "t0ken", 1, Absences(2, 3, back=True), "12w#")
+    play, connect, redirect = verbs(document)
+    assert (play.tag, play.attrib, connect.tag) == ("Play", {"digits": "12w#"}, "Connect")
+    assert redirect.text == "https://voice.example.com/call-interrupted?resumed=1&transfers=2&sendings=3"
+
+
+@pytest.mark.parametrize(("ring_for", "timeout"), [(20.0, "20"), (7.2, "8"), (1.0, "5"), (9000.0, "600")])
+def test_somebody_is_rung_for_as_long_as_dial_can_and_what_came_of_it_is_told(ring_for, timeout):
+    desk = Transfer("Front desk", "+15551230009", ring_for=ring_for)
+    (dial,) = verbs(twiml.put_through("https://voice.example.com", desk, 0, Absences(1), announced=True))
+    action = "https://voice.example.com/call-transferred?resumed=0&transfers=1"
+    assert dial.attrib == {"timeout": timeout, "action": action, "method": "POST"}
+    assert dial.findtext("./Number") == "+15551230009"
+
+
+def test_a_caller_who_was_not_told_that_somebody_is_rung_is_told_now():
+    desk = Transfer("Front desk", "+15551230009")
+    say, dial = verbs(twiml.put_through("https://voice.example.com", desk, 0, Absences(1), announced=False))
+    assert (say.text, dial.tag) == (twiml.PUT_THROUGH, "Dial")
 
 
 def test_an_apology_rings_the_human_where_there_is_one():

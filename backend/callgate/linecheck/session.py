@@ -100,7 +100,22 @@ _VOICE = either(fields({"id": string}), string)
 _AUDIO_OUTPUT = fields(format=_FORMAT, voice=_VOICE, speed=number(0.25, 1.5, whole=False))
 _MODALITIES = list_of(one_of("audio"))  # a telephone has no screen: text alone is refused
 _MAX_OUTPUT_TOKENS = either(one_of("inf"), number(1, 4_096))
-_TOOL = by("type", {"function": fields({"name": string}, type=string, description=string, parameters=object_)})
+_TOOL = by(
+    "type",
+    {
+        "function": fields({"name": string}, type=string, description=string, parameters=object_),
+        "mcp": fields(
+            {"server_label": string},
+            type=string,
+            server_url=string,
+            server_description=string,
+            authorization=string,
+            headers=nullable(object_),
+            allowed_tools=nullable(either(object_, list_of(string))),
+            require_approval=nullable(either(object_, one_of("always", "never"))),
+        ),
+    },
+)
 _TOOL_CHOICE = either(fields({"type": string, "name": string}), one_of("none", "auto", "required"))
 _REASONING = fields({"effort": one_of("minimal", "low", "medium", "high", "xhigh")})
 

@@ -5,7 +5,7 @@ listens in 20 ms frames, continues the TwiML when the stream's socket closes, an
 Twilio's own error codes (https://www.twilio.com/docs/api/errors).
 
 Pure    caller hearing playback line script faults signing twiml verbs codes promises report timeline correlate
-Shells  http stream callbacks call
+Shells  http stream orders callbacks call
 Edges   wav voices echo picture output settings cli
 
 Programs use `callgate.phone.call`: ``await place_call(PhoneOptions(...))`` gives a `CallReport`.

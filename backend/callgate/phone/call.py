@@ -25,6 +25,7 @@ from .echo import Echo, compare_echoes
 from .http import Web, require_twiml_type
 from .line import Line, Recording, make_start
 from .options import PhoneOptions
+from .orders import Orders
 from .promises import Facts, judge
 from .report import CallError, CallReport, Spoken, StreamClose
 from .script import Interrupt
@@ -97,7 +98,7 @@ class Call:
     """One call."""
 
     def __init__(self, options: PhoneOptions, tls: ssl.SSLContext) -> None:
-        self.sid = new_sid("CA")
+        self.sid = options.call_sid or new_sid("CA")
         self.timeline = Timeline(options.on_event)
         self._options = options
         self._tls = tls
@@ -110,8 +111,11 @@ class Call:
         )
         self._recording = Recording()
         self._errors: list[CallError] = []
+        self._orders = options.orders or Orders()
         self._documents: list[str] = []
         self._verbs: list[verbs.Verb] = []
+        self._dialled: list[str] = []
+        self._digits: list[str] = []
         self._lines: list[Line] = []
         self._closes: list[StreamClose] = []
         self._status = "ringing"
@@ -148,7 +152,10 @@ class Call:
                 return
             document: Document | None = Document(options.to, options.method, {})
             while document is not None and self._may_go_on():
+                url = document.url
                 document = await self._run_verbs(*await self._fetch(document))
+                while (ordered := self._orders.take()) is not None and self._may_go_on():
+                    document = await self._run_verbs(ordered, url)
         except PhoneError as exc:
             self._error(exc.code, exc.reason)
             self._end("the TwiML could not be had")
@@ -178,7 +185,7 @@ class Call:
     async def _run_verbs(self, program: Sequence[verbs.Verb], base: str) -> Document | None:
         """Execute a document. Returns the one to go on with, or None when the call is over."""
         for verb in program:
-            if not self._may_go_on():
+            if not self._may_go_on() or self._orders.waiting:
                 return None
             self._verbs.append(verb)
             name, continued = type(verb).__name__, bool(self._closes)
@@ -187,17 +194,21 @@ class Call:
             match verb:
                 case verbs.Connect():
                     await self._connect(verb.stream, base)
-                    if self._ended:
+                    if self._ended or self._orders.waiting:
                         return None
                     if verb.action is not None:
                         return Document(urljoin(base, verb.action), verb.method, {})
                 case verbs.Pause():
-                    await asyncio.sleep(max(0.0, min(verb.seconds, self._options.max_seconds - self._clock())))
+                    await self._pass(verb.seconds)
                 case verbs.Redirect():
                     return Document(urljoin(base, verb.url), verb.method, {})
-                case verbs.Dial(action=str() as action):
-                    dialled = {"DialCallStatus": "completed", "DialCallSid": new_sid("CA"), "DialCallDuration": "0"}
-                    return Document(urljoin(base, action), verb.method, dialled)
+                case verbs.Play(digits=str() as digits) if digits:
+                    self._digits.append(digits)
+                    await self._pass(verb.seconds)
+                case verbs.Dial():
+                    dialled = await self._dial(verb)
+                    if verb.action is not None:
+                        return Document(urljoin(base, verb.action), verb.method, dialled)
                 case verbs.Record():
                     recorded = {"RecordingSid": new_sid("RE"), "RecordingDuration": "0", "Digits": "hangup"}
                     return Document(urljoin(base, verb.action or ""), verb.method, recorded)
@@ -207,8 +218,27 @@ class Call:
                 case verbs.Reject():
                     self._end("the app rejected the call")
                     return None
+        if self._orders.waiting:
+            return None
         self._end("dialled" if program and isinstance(program[-1], verbs.Dial) else "the TwiML has ended")
         return None
+
+    async def _dial(self, dial: verbs.Dial) -> dict[str, str]:
+        """Ring somebody. Returns what Twilio tells of it: https://www.twilio.com/docs/voice/twiml/dial#action."""
+        outcomes = self._options.dials
+        outcome = outcomes[len(self._dialled)] if len(self._dialled) < len(outcomes) else "answered"
+        self._dialled.append(dial.number)
+        if outcome == "no-answer":
+            await self._pass(min(dial.timeout, self._options.ring_seconds))
+        self.timeline.add(self._clock(), "dialled", outcome, outcome=outcome)
+        sid = {"DialCallSid": new_sid("CA")}
+        if outcome == "answered":
+            return {**sid, "DialCallStatus": "completed", "DialCallDuration": "0", "DialBridged": "true"}
+        return {**sid, "DialCallStatus": outcome, "DialBridged": "false"}
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass, but not more than the call has."""
+        await self._orders.wait(max(0.0, min(seconds, self._options.max_seconds - self._clock())))
 
     def _may_go_on(self) -> bool:
         if len(self._verbs) >= MAX_VERBS or len(self._documents) >= MAX_VERBS:
@@ -255,7 +285,7 @@ class Call:
         )
         self._lines.append(line)
         tell("stream-started")
-        run = StreamRun(opened.connection, line, faults, options.limits, self._clock, options.max_seconds)
+        run = StreamRun(opened.connection, line, faults, options.limits, self._clock, options.max_seconds, self._orders)
         close = await run.run()
         self._closes.append(close)
         self._errors += line.errors
@@ -264,7 +294,7 @@ class Call:
             self.timeline.add(close.at, "marks", f"{line.marks} acknowledged", marks=line.marks)
         self.timeline.add(close.at, "close", f"by {close.by}: {close.reason}", by=close.by, code=close.code)
         tell("stream-stopped")
-        if close.by == "caller":
+        if close.by == "caller" and not self._orders.waiting:
             self._end("it lasted too long" if run.overran else "the caller hung up")
 
     def _stream_callback(self, stream: verbs.Stream, base: str, stream_sid: str) -> Callable[..., None]:
@@ -308,7 +338,7 @@ class Call:
             "CallStatus": self._status,
             "Called": options.to_number,
             "Caller": options.from_number,
-            "Direction": "inbound",
+            "Direction": options.direction,
             "From": options.from_number,
             "To": options.to_number,
         }
@@ -326,6 +356,8 @@ class Call:
             errors=errors,
             twiml_documents=tuple(self._documents),
             verbs=tuple(type(verb).__name__ for verb in self._verbs),
+            dialled=tuple(self._dialled),
+            digits=tuple(self._digits),
             stream_sids=tuple(line.start.stream_sid for line in self._lines),
             closes=tuple(self._closes),
             said=bytes(self._recording.said),

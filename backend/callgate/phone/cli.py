@@ -24,6 +24,7 @@ TWILIO_AUTH_TOKEN, .env, or the one the backend made for rehearsals.
 Exit code: 0 all promises kept, 1 a promise was not, 2 it can't be done so."""
 
 _NO_EFFECT = argparse.SUPPRESS
+_DIAL_OUTCOMES = ("answered", "busy", "no-answer", "failed")
 
 
 class _Step(argparse.Action):
@@ -113,6 +114,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the CA to trust, instead of the system's (default: PHONE_CA, where that file exists)",
     )
     call.add_argument("--status-callback", metavar="URL", help="told when the call is over")
+    call.add_argument("--dial", metavar="OUTCOME", action="append", default=[], choices=_DIAL_OUTCOMES,
+                      help="what comes of a <Dial>: answered, busy, no-answer or failed; once for each in order, and "
+                      "all others are answered")  # fmt: skip
     call.add_argument("--parameter", metavar="NAME=VALUE", action="append", default=[],
                       help="a <Parameter> of the stream, where --to is a stream's URL")  # fmt: skip
     call.add_argument("--calls", metavar="N", type=_count, default=1, help="so many calls at once, each with a voice "

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from .faults import NO_FAULTS, Faults
+from .orders import Orders
 from .script import Step
 from .timeline import Event
 
 SECONDS: Final = 1.0
+
+# What comes of a <Dial>, as the caller meets it. Twilio's DialCallStatus of one that was answered is "completed".
+DialOutcome = Literal["answered", "busy", "no-answer", "failed"]
 
 NO_ACCOUNT: Final = "AC" + 32 * "0"
 FROM_NUMBER: Final = "+15550001111"  # the 555 numbers are nobody's
@@ -44,6 +48,9 @@ class PhoneOptions:
     auth_token: str = field(repr=False)
     script: tuple[Step, ...] = ()
     method: str = "POST"  # of the webhook
+    call_sid: str | None = None  # a fresh one by default
+    direction: str = "inbound"  # or outbound-api, of a call that the app placed: then ``to_number`` is who answers
+    orders: Orders | None = None  # what the app tells the call over the REST API
     account_sid: str = NO_ACCOUNT
     from_number: str = field(default=FROM_NUMBER, repr=False)
     to_number: str = field(default=TO_NUMBER, repr=False)
@@ -56,6 +63,8 @@ class PhoneOptions:
     echo: bool = False  # each reply is expected to be the caller's own words
     reply_within: float = 10 * SECONDS
     max_seconds: float = 120 * SECONDS
+    dials: tuple[DialOutcome, ...] = ()  # what comes of each <Dial>, in order; all that follow are answered
+    ring_seconds: float = 600 * SECONDS  # nobody rings longer, whatever <Dial> asks for
     quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for so long has finished
     limits: Limits = Limits()
     faults: Faults = NO_FAULTS

@@ -81,6 +81,8 @@ class CallReport:
     first_audio: float | None  # seconds from the first start
     marks: int
     clears: int
+    dialled: tuple[str, ...] = field(default=(), repr=False)  # whom <Dial> rang, in order
+    digits: tuple[str, ...] = field(default=(), repr=False)  # the keys that <Play> sent into the line
 
     @property
     def kept(self) -> bool:

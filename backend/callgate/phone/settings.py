@@ -41,6 +41,7 @@ def options_from(args: argparse.Namespace, environ: Mapping[str, str] | None = N
         status_callback=None if args.status_callback is None else _check_target(args.status_callback),
         connect_to=_address(connect_to) if connect_to else None,
         ca=args.ca or _default_ca(settings),
+        dials=tuple(args.dial),
         greeting=not args.no_greeting,
         echo=args.expect_echo,
         reply_within=args.reply_within,

@@ -25,6 +25,7 @@ from .faults import Faults
 from .http import USER_AGENT, tls_reason
 from .line import Line
 from .options import Address, Limits
+from .orders import Orders
 from .playback import BUFFER_OVERFLOW
 from .report import CallError, StreamClose
 from .timeline import mask_url
@@ -133,7 +134,8 @@ def _refusal(exc: Exception, where: str, *, secured: bool) -> PhoneError:
 
 
 class StreamRun:
-    """An open stream while it lasts. ``clock`` gives seconds since the call began; ``deadline`` is on it."""
+    """An open stream while it lasts. ``clock`` gives seconds since the call began; ``deadline`` is on it. It ends when
+    there are ``orders``."""
 
     def __init__(
         self,
@@ -143,6 +145,7 @@ class StreamRun:
         limits: Limits,
         clock: Callable[[], float],
         deadline: float,
+        orders: Orders,
     ) -> None:
         self._connection = connection
         self._line = line
@@ -150,6 +153,7 @@ class StreamRun:
         self._limits = limits
         self._clock = clock
         self._deadline = deadline
+        self._orders = orders
         self._began = 0.0
         self._injections = sorted(faults.injections, key=lambda injection: injection.after)
         self.overran = False  # the call lasted longer than it may
@@ -194,6 +198,8 @@ class StreamRun:
                 return
             if self._clock() >= self._deadline:
                 self.overran = True
+                await self._send(encode_to_app(self._line.hang_up()))
+            elif self._orders.waiting:
                 await self._send(encode_to_app(self._line.hang_up()))
             elif self._faults.starts:
                 await self._say_next()

@@ -14,13 +14,15 @@ from xml.etree import ElementTree
 from callgate.errors import CallgateError, PhoneError
 
 from .timeline import mask_url
-from .verbs import Connect, Dial, Hangup, Pause, Play, Record, Redirect, Reject, Say, Stream, Verb
+from .verbs import DIAL_TIMEOUT, Connect, Dial, Hangup, Pause, Play, Record, Redirect, Reject, Say, Stream, Verb
 
 NOT_XML: Final = 12100
 BAD_SCHEMA: Final = 12200
 BAD_TRACK: Final = 31941
 BAD_SCHEME: Final = 31922
 BAD_URL: Final = 31923
+
+PLAYED_KEYS: Final = "0123456789*#wWABCD"
 
 
 class NotSimulated(CallgateError):
@@ -75,7 +77,10 @@ def _say(element: ElementTree.Element) -> Say:
 
 def _play(element: ElementTree.Element) -> Play:
     _no_children(element)
-    return Play(_text(element), element.get("digits", ""))
+    digits = element.get("digits", "")
+    if digits.strip(PLAYED_KEYS):
+        raise PhoneError(BAD_SCHEMA, f"<Play digits={digits!r}> holds other signs than {PLAYED_KEYS}")
+    return Play(_text(element), digits)
 
 
 def _pause(element: ElementTree.Element) -> Pause:
@@ -111,7 +116,14 @@ def _dial(element: ElementTree.Element) -> Dial:
         number = number or _text(child)
     if not number:
         raise PhoneError(BAD_SCHEMA, "<Dial> names nobody to ring")
-    return Dial(number, element.get("action"), _method(element))
+    return Dial(number, element.get("action"), _method(element), _dial_timeout(element))
+
+
+def _dial_timeout(element: ElementTree.Element) -> int:
+    timeout = element.get("timeout", str(DIAL_TIMEOUT))
+    if not timeout.isascii() or not timeout.isdigit() or not 5 <= int(timeout) <= 600:
+        raise PhoneError(BAD_SCHEMA, f"<Dial timeout={timeout!r}> is not a whole number of seconds from 5 to 600")
+    return int(timeout)
 
 
 def _record(element: ElementTree.Element) -> Record:

@@ -8,6 +8,9 @@ from typing import Final
 from .timeline import mask_number, mask_url
 
 _CHARACTERS_A_SECOND: Final = 15  # of text, spoken
+_KEY_SECONDS: Final = {"w": 0.5, "W": 1.0}  # pauses; any other key is a tone and the gap behind it
+_TONE_SECONDS: Final = 0.2
+DIAL_TIMEOUT: Final = 30  # seconds, where <Dial> names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Play:
 
     url: str
     digits: str
+
+    @property
+    def seconds(self) -> float:
+        """About how long keys take."""
+        return sum(_KEY_SECONDS.get(key, _TONE_SECONDS) for key in self.digits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +67,12 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Ring somebody else. ``number`` may be a SIP address or a client's name."""
+    """Ring somebody else, for ``timeout`` seconds. ``number`` may be a SIP address or a client's name."""
 
     number: str
     action: str | None
     method: str
+    timeout: int = DIAL_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 records                          the values
 store     the service's: journal, memory of a call, claims, upkeep
+placements                       how many calls were placed lately, and under which keys
 archive   people's: list, show, delete
 journal ─ batch                  what waits to be written; bounded
 queries ─ schema ─ migrations    statements and tables, for both databases alike
@@ -10,7 +11,18 @@ database ─ places                connections, deadlines, faults; what differs 
 
 from .archive import Archive
 from .journal import Journal, JournalLimits
-from .records import CallRecord, Role, Transcript, Turn
+from .records import CallRecord, Message, Role, Transcript, Turn
 from .store import Store, StoreTimes
 
-__all__ = ["Archive", "CallRecord", "Journal", "JournalLimits", "Role", "Store", "StoreTimes", "Transcript", "Turn"]
+__all__ = [
+    "Archive",
+    "CallRecord",
+    "Journal",
+    "JournalLimits",
+    "Message",
+    "Role",
+    "Store",
+    "StoreTimes",
+    "Transcript",
+    "Turn",
+]

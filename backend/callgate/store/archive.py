@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
@@ -47,6 +48,10 @@ class Archive:
     async def call(self, call_sid: str) -> Transcript | None:
         """A call and its turns; None where there is no such call."""
         return await self._read(lambda connection: queries.read_transcript(connection, call_sid))
+
+    async def messages_left(self, call_sids: Sequence[str]) -> dict[str, int]:
+        """How many messages were left in each of these calls; those with none are left out."""
+        return await self._read(lambda connection: queries.count_messages(connection, call_sids))
 
     async def delete(self, call_sid: str) -> int | None:
         """Delete a call and all that was said in it, for good. How many turns went with it; None: there is no such."""

@@ -30,11 +30,12 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallResumed:
-    """An interrupted call was taken up again by a process."""
+    """A call is taken up again by a process. ``interrupted``: it was cut off; else it was left by intent."""
 
     call_sid: str
     at: datetime
     process: str
+    interrupted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class CallEnded:
     outcome: str
     reason: str = field(repr=False)
     receipt: Mapping[str, Any] | None = field(default=None, repr=False)
+    next_step: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 CallEvent = CallStarted | CallResumed | CallEnded
@@ -160,7 +162,7 @@ def merged(kept: Transcript | None, waiting: Batch) -> Transcript | None:
         before = turns.get(said.turn.key)
         turns[said.turn.key] = _newer(before, said) if before else said
     in_order = sorted((said.turn for said in turns.values()), key=lambda turn: (turn.number, turn.at, turn.key))
-    return Transcript(call, tuple(in_order))
+    return Transcript(call, tuple(in_order), kept.messages if kept else ())
 
 
 def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
@@ -173,11 +175,19 @@ def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
             return call
         if call.resumed_at is not None and event.at < call.resumed_at:
             return call  # it goes on since
-        return replace(call, ended_at=event.at, outcome=event.outcome, reason=event.reason, receipt=event.receipt)
+        return replace(
+            call,
+            ended_at=event.at,
+            outcome=event.outcome,
+            reason=event.reason,
+            receipt=event.receipt,
+            next_step=event.next_step,
+        )
     if call.resumed_at is not None and call.resumed_at >= event.at:
         return call  # it is written already
-    again = replace(call, process=event.process, resumes=call.resumes + 1, resumed_at=event.at)
-    return replace(again, ended_at=None, outcome=None, reason=None)
+    resumes = call.resumes + event.interrupted
+    again = replace(call, process=event.process, resumes=resumes, resumed_at=event.at)
+    return replace(again, ended_at=None, outcome=None, reason=None, next_step=None)
 
 
 def _newer(before: SaidTurn, after: SaidTurn) -> SaidTurn:

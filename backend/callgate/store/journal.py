@@ -83,19 +83,25 @@ class Journal:
             self._work.set()
 
     def call_ended(
-        self, call_sid: str, at: datetime, outcome: str, reason: str, receipt: Mapping[str, Any] | None = None
+        self,
+        call_sid: str,
+        at: datetime,
+        outcome: str,
+        reason: str,
+        receipt: Mapping[str, Any] | None = None,
+        next_step: Mapping[str, Any] | None = None,
     ) -> None:
         """A call ended. Should it be taken up again, `call_resumed` undoes it. An end without a receipt, as Twilio
-        tells any process of it, never takes the place of another.
+        tells any process of it, never takes the place of another. ``next_step``: what Twilio is to do when it asks.
 
         It is written without a pause: another process may be asked at once what comes next.
         """
-        self._put(CallEnded(call_sid, at, outcome, reason, receipt))
+        self._put(CallEnded(call_sid, at, outcome, reason, receipt, next_step))
         self._hurry.set()
 
-    def call_resumed(self, call_sid: str, at: datetime) -> None:
-        """A call that was interrupted goes on, here."""
-        self._put(CallResumed(call_sid, at, self._process))
+    def call_resumed(self, call_sid: str, at: datetime, *, interrupted: bool = True) -> None:
+        """A call that was interrupted, or that the agent had left, goes on, here."""
+        self._put(CallResumed(call_sid, at, self._process, interrupted))
 
     # How it stands.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,13 +12,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
-from .records import CallRecord, Transcript, Turn
-from .schema import UtcDateTime, calls, processes, turns
+from .records import CallRecord, Message, Transcript, Turn
+from .schema import UtcDateTime, calls, messages, processes, turns
 
 Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
 
 CALL_FIELDS: Final = tuple(column.name for column in calls.columns)
 _NOW: Final = select(func.now(type_=UtcDateTime()))
+MESSAGE_FIELDS: Final = tuple(column.name for column in messages.columns if column.name != "call_sid")
 TURN_FIELDS: Final = tuple(column.name for column in turns.columns if column.name not in ("call_sid", "key"))
 
 
@@ -40,7 +42,7 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
             upsert = _insert(connection.dialect.name, calls).values(values)
             again = {"process": upsert.excluded.process}  # Twilio asks twice: the second process has the call
             await connection.execute(upsert.on_conflict_do_update(index_elements=[calls.c.call_sid], set_=again))
-        case CallResumed(at=at, process=process):
+        case CallResumed(at=at, process=process, interrupted=interrupted):
             is_new = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at < at)
             open_again: dict[str, Any] = {
                 "process": process,
@@ -48,14 +50,23 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
                 "ended_at": None,
                 "outcome": None,
                 "reason": None,
+                "next_step": None,
             }
-            open_again["resumes"] = calls.c.resumes + 1
+            open_again["resumes"] = calls.c.resumes + int(interrupted)
             await connection.execute(update(calls).where(this_call, is_new).values(open_again))
-        case CallEnded(at=at, outcome=outcome, reason=reason, receipt=receipt):
-            ended = {"ended_at": at, "outcome": outcome, "reason": _storable(reason), "receipt": receipt}
+        case CallEnded(at=at, outcome=outcome, reason=reason, receipt=receipt, next_step=next_step):
+            ended = {"ended_at": at, "outcome": outcome, "reason": _storable(reason)}
+            ended |= {"receipt": receipt, "next_step": next_step}
             not_resumed_since = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at <= at)
             end = update(calls).where(this_call, not_resumed_since).values(ended)
             await connection.execute(end if receipt is not None else end.where(calls.c.ended_at.is_(None)))
+
+
+async def write_message(connection: AsyncConnection, call_sid: str, message: Message) -> None:
+    """Keep a message of a call that is kept. Keeping it a second time changes nothing."""
+    values = {name: _storable(getattr(message, name)) for name in MESSAGE_FIELDS}
+    insert = _insert(connection.dialect.name, messages).values(call_sid=call_sid, **values)
+    await connection.execute(insert.on_conflict_do_nothing())
 
 
 @functools.cache
@@ -95,7 +106,10 @@ async def read_transcript(connection: AsyncConnection, call_sid: str) -> Transcr
     said = await connection.execute(
         select(turns).where(turns.c.call_sid == call_sid).order_by(turns.c.number, turns.c.at, turns.c.key)
     )
-    return Transcript(_call(row), tuple(_turn(row) for row in said))
+    left = await connection.execute(
+        select(messages).where(messages.c.call_sid == call_sid).order_by(messages.c.at, messages.c.key)
+    )
+    return Transcript(_call(row), tuple(_turn(row) for row in said), tuple(_message(row) for row in left))
 
 
 async def read_calls(connection: AsyncConnection, limit: int, since: datetime | None) -> list[CallRecord]:
@@ -106,8 +120,19 @@ async def read_calls(connection: AsyncConnection, limit: int, since: datetime | 
     return [_call(row) for row in await connection.execute(query)]
 
 
+async def count_messages(connection: AsyncConnection, call_sids: Sequence[str]) -> dict[str, int]:
+    """How many messages were left in these calls; those with none are left out."""
+    count = select(messages.c.call_sid, func.count()).where(messages.c.call_sid.in_(call_sids))
+    found = await connection.execute(count.group_by(messages.c.call_sid))
+    return {row[0]: row[1] for row in found}
+
+
 def _call(row: Row[Any]) -> CallRecord:
     return CallRecord(**{name: getattr(row, name) for name in CALL_FIELDS})
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(**{name: getattr(row, name) for name in MESSAGE_FIELDS})
 
 
 def _turn(row: Row[Any]) -> Turn:

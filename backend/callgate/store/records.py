@@ -30,6 +30,7 @@ class CallRecord:
     resumes: int = 0  # how many times the service was interrupted, and the call taken up again
     resumed_at: datetime | None = None  # the last of them
     receipt: Mapping[str, Any] | None = None  # JSON: durations in s, counts, tokens, cost
+    next_step: Mapping[str, Any] | None = field(default=None, repr=False)  # JSON: what Twilio is to do when it asks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,21 @@ class Turn:
         return self.item_id or f"#{self.number}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a caller left for the owner. ``callback``: where they want to be called, as they said it."""
+
+    key: str  # known by it within its call
+    at: datetime
+    text: str = field(repr=False)
+    name: str = field(default="", repr=False)
+    callback: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A call and what was said in it, in order."""
+    """A call, what was said in it, in order, and the messages that were left."""
 
     call: CallRecord
     turns: tuple[Turn, ...]
+    messages: tuple[Message, ...] = ()

@@ -20,7 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-REVISION: Final = "0002"  # the newest migration
+REVISION: Final = "0004"  # the newest migration
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -57,6 +57,7 @@ calls = Table(
     Column("resumes", Integer, nullable=False),
     Column("resumed_at", UtcDateTime),
     Column("receipt", JSON(none_as_null=True)),
+    Column("next_step", JSON(none_as_null=True)),
     Index("calls_started_at", "started_at"),
     Index("calls_ended_at", "ended_at"),
 )
@@ -75,10 +76,32 @@ turns = Table(
     Column("cut", Boolean, nullable=False),
 )
 
+messages = Table(
+    "messages",
+    metadata,
+    Column("call_sid", Text, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),  # what the model's request for it is known by
+    Column("at", UtcDateTime, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("callback", Text, nullable=False),
+)
+
 processes = Table(
     "processes",
     metadata,
     Column("process", Text, primary_key=True),  # this start of it
     Column("name", Text, nullable=False),  # what the next start has too
     Column("seen_at", UtcDateTime, nullable=False),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("key", Text, primary_key=True),  # the request's Idempotency-Key, or one made for it
+    Column("fingerprint", Text, nullable=False),
+    Column("asked_at", UtcDateTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("call_sid", Text),
+    Index("placements_asked_at", "asked_at"),
 )

@@ -28,8 +28,9 @@ from .archive import Archive
 from .batch import merged
 from .database import Database, T, Work
 from .journal import DEFAULT_LIMITS, Journal, JournalLimits
+from .placements import KeptPlacements, Placements, RememberedPlacements
 from .places import place_of
-from .records import CallRecord, Transcript
+from .records import CallRecord, Message, Transcript
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class StoreTimes:
     # Both together are how long a caller who is taken up again waits for a store that fails.
     flush_deadline: float = 0.25 * SECONDS
     read_deadline: float = 0.75 * SECONDS
+    message_deadline: float = 1.5 * SECONDS  # twice: a caller waits to hear whether their message is kept
     write_deadline: float = 5 * SECONDS
     close_deadline: float = 5 * SECONDS
 
@@ -74,6 +76,7 @@ class Store(Archive):
         self.name = name or f"{socket.gethostname()}:{config.port or os.getpid()}"
         self.process = f"{self.name}/{secrets.token_hex(4)}"  # this start of it
         self.journal = Journal(self._database, self.process, self._check_in, limits)
+        self.placements: Placements = KeptPlacements(self._database) if self._database else RememberedPlacements()
         self._retention = timedelta(days=config.retention_days) if config.retention_days else None
         self._times = times
         self._checked_in = False
@@ -130,6 +133,16 @@ class Store(Archive):
         try, one gets True. Asked with its own `process`: whether it holds the call still, and it has not ended."""
         await self.journal.flush(self._times.flush_deadline, call_sid)  # what is known of it here counts, too
         return await self._write_seen(lambda connection: queries.claim(connection, call_sid, held_by, self.process))
+
+    # What a caller is told of: it is kept, or it is not.
+
+    async def keep_message(self, call_sid: str, message: Message) -> None:
+        """Keep what a caller left. Raises `StoreError`, within a deadline."""
+        if not await self.journal.flush(self._times.message_deadline, call_sid):  # it needs its call
+            raise StoreError(self.journal.failure or "the store does not answer in time")
+        await self._opened().write(
+            lambda connection: queries.write_message(connection, call_sid, message), self._times.message_deadline
+        )
 
     async def _write(self, work: Work[T]) -> T:
         return await self._opened().write(work, self._times.write_deadline)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from websocket_probe import BINARY, CLOSE, DEADLINE, TEXT, Frame, Probe
 
+pytestmark = pytest.mark.whole
+
 PROGRAM = Path(__file__).parents[3] / "scripts" / "websocket_echo.py"
 MIB = 1024 * 1024
 

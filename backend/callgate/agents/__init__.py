@@ -1,0 +1,29 @@
+"""Who answers a call: ``agents.toml``, one agent by default and one for each number that has its own.
+
+    text ─▶ schema (pydantic) ─▶ checks ─▶ convert ─▶ Agents ─▶ answer(parties, at) ─▶ Agent, or Closed
+               lines, problems: where in the file, and what to do
+
+`AgentBook` reads the file and reads it again; all else is pure.
+"""
+
+from __future__ import annotations
+
+from .assigned import Assigned, Assignment
+from .book import AgentBook, agent_of, load_agents
+from .parties import Parties
+from .plan import AgentPlan, Agents, Closed
+from .problems import AgentsError, Problem
+
+__all__ = [
+    "AgentBook",
+    "AgentPlan",
+    "Agents",
+    "AgentsError",
+    "Assigned",
+    "Assignment",
+    "Closed",
+    "Parties",
+    "Problem",
+    "agent_of",
+    "load_agents",
+]

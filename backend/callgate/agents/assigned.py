@@ -1,0 +1,75 @@
+"""Which agent each call has: chosen when the call comes, and the call's own as long as it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from ..agent import Agent
+from .book import AgentBook
+from .parties import Parties
+from .plan import Closed
+
+CALLS_KEPT: Final = 2_000  # should Twilio not tell that they ended
+
+
+def now() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """``parties``: None where they are not known."""
+
+    agent: Agent
+    parties: Parties | None
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What a process that knows nothing of the call finds its agent by, as parameters of the stream."""
+        return self.parties.as_parameters() if self.parties else {}
+
+
+class Assigned:
+    """The agents of this process's calls. ``has_second_model``: see `Agent`. ``clock``: tells the time with its
+    zone."""
+
+    def __init__(self, book: AgentBook, *, has_second_model: bool, clock: Callable[[], datetime] = now) -> None:
+        self.book = book
+        self._has_second_model = has_second_model
+        self._clock = clock
+        self._calls: dict[str, Assignment] = {}  # by CallSid
+
+    def call_comes(self, params: Mapping[str, str]) -> Assignment | Closed:
+        """A call comes in, or is placed: who answers it. ``params``: those of a webhook of Twilio's."""
+        if (known := self._calls.get(params["CallSid"])) is not None:  # Twilio asks again
+            return known
+        parties = Parties.of_webhook(params)
+        answer = self.book.answer(parties, self._clock())
+        return answer if isinstance(answer, Closed) else self._assign(params["CallSid"], answer, parties)
+
+    def known(self, call_sid: str) -> Assignment | None:
+        """What was assigned here, if anything was."""
+        return self._calls.get(call_sid)
+
+    def call_goes_on(self, call_sid: str, parties: Parties | None, came_at: datetime | None = None) -> Assignment:
+        """A call that is on the line: its agent, or, where another process chose that, the one that it will have
+        chosen. ``came_at``: when the call came in; None: just now."""
+        if (known := self._calls.get(call_sid)) is not None:
+            return known
+        agent = self.book.agent(parties or Parties("", ""), came_at or self._clock())
+        return self._assign(call_sid, agent, parties)
+
+    def call_ended(self, call_sid: str) -> None:
+        """The call is over."""
+        self._calls.pop(call_sid, None)
+
+    def _assign(self, call_sid: str, agent: Agent, parties: Parties | None) -> Assignment:
+        while len(self._calls) >= CALLS_KEPT:
+            del self._calls[next(iter(self._calls))]
+        assignment = Assignment(replace(agent, has_second_model=self._has_second_model), parties)
+        self._calls[call_sid] = assignment
+        return assignment

@@ -1,0 +1,104 @@
+"""The agents of a running service: read at the start, and again when its process gets SIGHUP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from pathlib import Path
+
+from ..agent import Agent
+from ..clips import one_moment
+from ..config import Config
+from ..errors import ConfigError
+from ..logs import mask_also
+from .parties import Parties
+from .plan import AgentPlan, Agents, Closed
+from .problems import AgentsError, Problem
+from .read import read_agents
+
+log = logging.getLogger(__name__)
+
+FILE_LIMIT = 1024 * 1024  # bytes
+
+
+class AgentBook:
+    """Who answers. ``agents``: as they were last read."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises `AgentsError` where the file can't be used."""
+        self._config = config
+        self.agents = load_agents(config)
+        mask_also(self.agents.secrets)
+        log.info("%s", summary(self.agents))
+
+    async def reload(self) -> None:
+        """Read the file again, for the calls that come from now on. One that can't be used changes nothing."""
+        try:
+            agents = await asyncio.to_thread(load_agents, self._config)
+        except ConfigError as exc:
+            for problem in exc.problems:
+                log.error("%s", problem)
+            log.error("The agents stay as they were: %d problems were found in the file", len(exc.problems))
+            return
+        mask_also(agents.secrets)
+        self.agents = agents
+        log.info("%s. Calls from now on have them", summary(agents))
+
+    def answer(self, parties: Parties, at: datetime) -> Agent | Closed:
+        """Who answers a call that comes at this moment, which knows its time zone."""
+        return self.agents.answer(parties, at)
+
+    def agent(self, parties: Parties, at: datetime) -> Agent:
+        """The agent of a call that is on the line already, and came at this moment."""
+        return self.agents.agent(parties, at)
+
+
+def load_agents(config: Config, path: Path | None = None) -> Agents:
+    """The agents of ``AGENTS_FILE``, or of ``path``. Where there is no file at the place where one may be, the one
+    agent that the settings make. Raises `AgentsError`."""
+    file = path or config.agents_file
+    base = agent_of(config)
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(FILE_LIMIT + 1)
+    except FileNotFoundError:
+        if path is None and file == Config().agents_file:
+            return Agents(AgentPlan(base))
+        raise AgentsError(str(file), [Problem(0, "", "there is no such file (AGENTS_FILE)")]) from None
+    except OSError as exc:
+        raise AgentsError(str(file), [Problem(0, "", f"it can't be read: {exc.strerror}")]) from exc
+    if len(content) > FILE_LIMIT:
+        raise AgentsError(str(file), [Problem(0, "", f"it is larger than {FILE_LIMIT // 1024} kB")])
+    try:
+        document = content.decode()
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise AgentsError(str(file), [Problem(line, "", "it is not UTF-8 text")]) from exc
+    return read_agents(document.replace("\r\n", "\n"), str(file), base, config.values)
+
+
+def agent_of(config: Config) -> Agent:
+    """The agent that the settings make: what holds where no file says anything else."""
+    return Agent(
+        _verbatim(config.instructions),
+        config.openai_voice,
+        _verbatim(config.greeting),
+        transcription=config.transcription_model,
+        one_moment=one_moment(),
+        idle=config.idle_seconds,
+        longest=config.max_call_seconds,
+    )
+
+
+def summary(agents: Agents) -> str:
+    """Whom there is, in one sentence."""
+    if not agents.source:
+        return "One agent answers every number: the settings make it"
+    counts = f"{len(agents.numbers)} numbers of their own, {len(agents.named)} that answer for others"
+    return f"Agents from {agents.source}: the default, {counts}"
+
+
+def _verbatim(text: str) -> str:
+    """A text of the settings, which has no variables, as one that may have some."""
+    return text.replace("{", "{{").replace("}", "}}")

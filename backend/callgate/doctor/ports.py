@@ -1,0 +1,104 @@
+"""The ports: 443 for Twilio, 80 for the certificate's authority, and the same over IPv6 where DNS promises it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .finding import Finding, ok, skipped, wrong
+from .reach import Unreachable, ask, open_port
+from .world import Case
+
+HTTPS: Final = 443
+HTTP: Final = 80
+START: Final = "Start the bundle: docker compose -f docker-compose.prod.yml up -d"
+OPEN: Final = "open it in this machine's firewall and in the provider's security group"
+FROM_INSIDE: Final = "Some routers let nobody in from inside: then look from another network"
+
+
+async def https(case: Case) -> Sequence[Finding]:
+    """Port 443, where Twilio's webhooks and streams come in."""
+    if case.world.edge is not None or case.is_rehearsal:
+        return [await _tried(case, HTTPS, case.host)]
+    return [await _tried(case, HTTPS, address) for address in _first_kind(case)]
+
+
+async def http(case: Case) -> Sequence[Finding]:
+    """Port 80, where the authority asks before it issues, and where no webhook may be redirected."""
+    if case.world.edge is not None or case.is_tunnel or case.is_rehearsal:
+        return [skipped("no certificate is issued for this name from here")]
+    found = [await _tried(case, HTTP, address) for address in _first_kind(case)]
+    if any(finding.do for finding in found):
+        return found
+    return [*found, *await _webhook_in_the_clear(case)]
+
+
+async def ipv6(case: Case) -> Sequence[Finding]:
+    """What an AAAA record promises. The authority prefers it, and Twilio may."""
+    promised = [address for address in case.addresses if ":" in address]
+    if not promised or len(promised) == len(case.addresses):
+        return [skipped("there is no AAAA record beside an A record")]
+    return [await _answers(case, address) for address in promised]
+
+
+async def _answers(case: Case, address: str) -> Finding:
+    for port in (HTTPS, *(() if case.is_tunnel else (HTTP,))):
+        try:
+            await open_port(case.world.route(address, port))
+        except Unreachable as exc:
+            if exc.no_route:
+                return skipped(f"whether {address} answers can't be told: this machine has no IPv6")
+            return wrong(
+                f"{case.host} has an AAAA record, {address}, where port {port} is dead: {exc}",
+                "a machine that answers there as at the A record: Let's Encrypt asks there first",
+                "Remove the AAAA record, or have this machine answer there",
+            )
+    return ok(f"{address} answers too")
+
+
+async def _tried(case: Case, port: int, address: str) -> Finding:
+    at = case.world.edge or case.world.route(address, port)
+    try:
+        await open_port(at)
+    except Unreachable as exc:
+        found = f"port {port} of {address} is closed: {exc}"
+        return wrong(found, _why(port), f"{_start(case)}; or {OPEN}. {FROM_INSIDE}")
+    return ok(f"port {port} of {address} is open")
+
+
+def _why(port: int) -> str:
+    if port == HTTPS:
+        return "open to the world: Twilio opens streams on this port only"
+    return "open to the world: Let's Encrypt asks there, so that without it the certificate can't be had or renewed"
+
+
+def _start(case: Case) -> str:
+    return "Start the tunnel" if case.is_tunnel else START
+
+
+def _first_kind(case: Case) -> list[str]:
+    """The IPv4 addresses, or those that there are."""
+    return [address for address in case.addresses if ":" not in address] or list(case.addresses)
+
+
+async def _webhook_in_the_clear(case: Case) -> Sequence[Finding]:
+    at = case.world.route(_first_kind(case)[0], HTTP)
+    try:
+        answer = await ask(case.world, "POST", f"http://{case.host}/incoming-call", at=at, form={})
+    except Unreachable as exc:
+        return [
+            wrong(
+                f"port 80 takes connections, and gives no answer for {case.host}: {exc}",
+                "nginx of the bundle, started with this DOMAIN",
+                "docker compose -f docker-compose.prod.yml up -d nginx; or see what listens: ss -ltnp 'sport = :80'",
+            )
+        ]
+    if 300 <= answer.status < 400:
+        return [
+            wrong(
+                f"http://{case.host}/incoming-call is redirected (status {answer.status})",
+                "a refusal (403): a redirect breaks Twilio's signature, and the error hides behind it",
+                "See what listens on port 80: nginx of the bundle refuses such a request",
+            )
+        ]
+    return []

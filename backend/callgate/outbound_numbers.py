@@ -1,0 +1,62 @@
+"""Which numbers may be rung. Pure.
+
+Two lists decide. What may be rung is what the owner has listed, as whole numbers or as prefixes (``+1555*``, or ``*``
+for any). Of what a prefix lets through, `DENIED` is taken out: networks and numbers on which a caller pays the far end,
+which is what a stolen token is used for. A number that is listed whole may be rung wherever it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+PATTERN: Final = re.compile(r"\+[1-9][0-9]{0,14}\*|\*")
+
+# By what they are. Sources: ITU-T E.164's list of assigned codes; NANPA's area codes; the countries' numbering plans.
+DENIED: Final = {
+    "satellite and international networks": ("870", "878", "881", "882", "883"),
+    "international premium and shared-cost services": ("808", "979"),
+    "premium numbers of North America": ("1900", "1976"),
+    "islands in the North American plan, which are charged as international calls": (
+        "1242", "1246", "1264", "1268", "1284", "1345", "1441", "1473", "1649", "1658", "1664", "1721", "1758", "1767",
+        "1784", "1809", "1829", "1849", "1868", "1869", "1876",
+    ),
+    "small networks known for shared revenue": ("246", "247", "290", "500", "672", "674", "675", "677", "678", "682",
+                                                "683", "685", "686", "688", "690", "692"),
+    "premium numbers of Austria": ("43900", "43901", "43930", "43931", "43939"),
+    "premium numbers of Australia": ("6119",),
+    "premium numbers of Belgium": ("3290",),
+    "premium numbers of France": ("3389",),
+    "premium numbers of Germany": ("49900", "49137"),
+    "premium numbers of Italy": ("3989",),
+    "premium numbers of Japan": ("81990", "81570"),
+    "premium numbers of the Netherlands": ("31900", "31906", "31909"),
+    "premium numbers of Poland": ("4870",),
+    "premium numbers of Spain": ("34803", "34806", "34807", "34905", "34907"),
+    "premium numbers of Sweden": ("46900", "46939", "46944"),
+    "premium numbers of Switzerland": ("41900", "41901", "41906"),
+    "premium and personal numbers of the United Kingdom": ("449", "4470", "44871", "44872", "44873"),
+}  # fmt: skip
+
+
+def read_number(text: str) -> str | None:
+    """The E.164 form of a number as people and query strings write it (where ``+`` becomes a space); None: it is no
+    such number."""
+    bare = re.sub(r"[\s().-]", "", text)
+    number = bare if bare.startswith("+") else f"+{bare}"
+    return number if E164.fullmatch(number) else None
+
+
+def why_denied(number: str, allowed: Collection[str]) -> str | None:
+    """Why an E.164 ``number`` may not be rung; None where it may. ``allowed``: numbers, and prefixes that end in
+    ``*``."""
+    if number in allowed:
+        return None
+    if not any(entry.endswith("*") and number.startswith(entry[:-1]) for entry in allowed):
+        return "it is not listed in OUTBOUND_ALLOW"
+    for kind, prefixes in DENIED.items():
+        if number[1:].startswith(prefixes):
+            return f"it is one of the {kind}, which OUTBOUND_ALLOW must list whole"
+    return None

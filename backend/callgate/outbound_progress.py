@@ -1,0 +1,113 @@
+"""How the calls that were placed stand: what Twilio has told of each, for whoever waits to hear it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+KEPT: Final = 1000  # calls; the oldest are forgotten
+MOST_EVENTS: Final = 100  # of one call
+STAGES: Final = ("queued", "initiated", "ringing", "in-progress")
+ENDS: Final = ("completed", "busy", "no-answer", "canceled", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a call. ``at``: seconds since it was placed. ``text``: what more is to be said."""
+
+    number: int
+    at: float
+    name: str
+    text: str = ""
+
+
+class Progress:
+    """One call. ``status`` is Twilio's ``CallStatus``; ``answered_by`` Twilio's ``AnsweredBy``, once it is known."""
+
+    def __init__(self, call_sid: str) -> None:
+        self.call_sid = call_sid
+        self.status = ""
+        self.answered_by: str | None = None
+        self.talked = False
+        self.events: list[Event] = []
+        self._began = time.monotonic()
+        self._news = asyncio.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self.status in ENDS
+
+    def stands(self, status: str, seconds: str = "0") -> None:
+        """Twilio says how it stands. What comes late, or again, is passed over. ``seconds``: how long it has lasted."""
+        if self.over or status not in (*STAGES, *ENDS) or self._rank(status) <= self._rank(self.status):
+            return
+        self.status = status
+        text = f"{status}, after {seconds} s" if status == "completed" else status
+        self.happened("ended" if status in ENDS else "answered" if status == "in-progress" else status,
+                      text if status in ENDS else "")  # fmt: skip
+
+    def answered(self, by: str) -> None:
+        """Twilio says who has answered."""
+        if self.answered_by is None:
+            self.answered_by = by
+            self.happened(by.partition("_")[0], by if "_" in by else "")
+
+    def talks(self) -> None:
+        """The agent has its stream."""
+        if not self.talked:
+            self.talked = True
+            self.happened("talking")
+
+    def happened(self, name: str, text: str = "") -> None:
+        """Note an event, and tell who waits."""
+        if len(self.events) < MOST_EVENTS:
+            self.events.append(Event(len(self.events) + 1, round(time.monotonic() - self._began, 2), name, text))
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def wait(self, after: int, seconds: float) -> bool:
+        """Return when there is an event later than that of this number, or the time is up; whether there is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self.events) <= after and not self.over:
+                    await self._news.wait()
+        return len(self.events) > after
+
+    def as_dict(self, after: int) -> dict[str, Any]:
+        """For JSON: how it stands, and the events later than that of this number."""
+        return {
+            "call_sid": self.call_sid,
+            "status": self.status,
+            "answered_by": self.answered_by,
+            "over": self.over,
+            "events": [asdict(event) for event in self.events[max(0, after) :]],
+        }
+
+    @staticmethod
+    def _rank(status: str) -> int:
+        return STAGES.index(status) if status in STAGES else len(STAGES) if status in ENDS else -1
+
+
+class PlacedCalls:
+    """The calls that this process placed, or was asked about."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Progress] = OrderedDict()
+
+    def get(self, call_sid: str) -> Progress | None:
+        """One that is known."""
+        return self._known.get(call_sid)
+
+    def follow(self, call_sid: str) -> Progress:
+        """One that is known, or is from now on."""
+        if call_sid not in self._known:
+            self._known[call_sid] = Progress(call_sid)
+            self._known[call_sid].stands("queued")
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return self._known[call_sid]

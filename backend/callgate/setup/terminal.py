@@ -1,0 +1,74 @@
+"""What is said to the operator, and asked of them."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from .refusal import SetupRefused
+
+TRIES: Final = 5
+
+
+class Terminal:
+    """A dialogue. ``assume_yes``: nothing is asked, and what would be confirmed is."""
+
+    def __init__(self, *, assume_yes: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
+        self._stdin, self._stdout = stdin or sys.stdin, stdout or sys.stdout
+        self.assume_yes = assume_yes
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is somebody to ask."""
+        return not self.assume_yes and self._stdin.isatty()
+
+    def say(self, text: str) -> None:
+        """A line about what is so, or is done."""
+        print(text, file=self._stdout, flush=True)
+
+    def step(self, text: str) -> None:
+        """The heading of a step."""
+        self.say(f"==> {text}")
+
+    def ask(self, prompt: str, *, secret: bool = False) -> str:
+        """A line from the operator, without the space around it. ``secret``: it is not shown while it is typed.
+
+        Raises `SetupRefused` at the end of the input.
+        """
+        try:
+            return (getpass.getpass(f"{prompt}: ") if secret else self._line(f"{prompt}: ")).strip()
+        except EOFError as exc:
+            raise nobody_to_ask(prompt) from exc
+
+    def choose(self, prompt: str, choices: Sequence[str]) -> int:
+        """Which of the choices it is to be: its index. Raises `SetupRefused` after too many other answers."""
+        for number, choice in enumerate(choices, 1):
+            self.say(f"  {number}  {choice}")
+        for _ in range(TRIES):
+            answer = self.ask(f"{prompt} (1 to {len(choices)})")
+            if answer.isascii() and answer.isdecimal() and 1 <= int(answer) <= len(choices):
+                return int(answer) - 1
+        raise SetupRefused(prompt, found="no choice", wanted=f"a number from 1 to {len(choices)}", do="run this again")
+
+    def confirm(self, question: str) -> bool:
+        """Whether it is to be done. Raises `SetupRefused` where there is nobody to ask."""
+        if self.assume_yes:
+            return True
+        if not self.can_ask:
+            raise nobody_to_ask(question)
+        return self.ask(f"{question} (y/N)").lower() in ("y", "yes")
+
+    def _line(self, prompt: str) -> str:
+        print(prompt, end="", file=self._stdout, flush=True)
+        if not (line := self._stdin.readline()):
+            raise EOFError
+        return line
+
+
+def nobody_to_ask(question: str) -> SetupRefused:
+    """The refusal where a question has nobody to answer it."""
+    return SetupRefused(
+        question, found="no terminal to ask at", wanted="an answer", do="run it in a terminal, or with --yes"
+    )

@@ -1,0 +1,59 @@
+"""How a client in the test's own process reaches the fake: at its address, or by Twilio's own names, over TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from twilio.http.http_client import TwilioHttpClient
+from twilio.http.response import Response
+
+HOSTS: Final = ("api.twilio.com", "monitor.twilio.com", "voice.twilio.com")
+
+
+class Redirected(TwilioHttpClient):
+    """Twilio's own HTTP client, whose socket goes to the fake; everything else is as it is in production."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(timeout=5)
+        self._address = address
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
+        parts = urlsplit(url)
+        assert parts.scheme == "https", url
+        assert parts.netloc in HOSTS, url
+        return super().request(method, self._address + url.removeprefix(f"https://{parts.netloc}"), *args, **kwargs)
+
+
+@contextlib.contextmanager
+def by_name(port: int) -> Iterator[None]:
+    """Resolve Twilio's host names to the fake at this port of loopback, in this process, whatever port is asked for.
+
+    A client must trust the fake's CA beside it: ``REQUESTS_CA_BUNDLE`` for Twilio's own.
+    """
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, service: Any, *args: Any, **kwargs: Any) -> Any:
+        return real("127.0.0.1", port, *args, **kwargs) if host in HOSTS else real(host, service, *args, **kwargs)
+
+    socket.getaddrinfo = resolve
+    try:
+        yield
+    finally:
+        socket.getaddrinfo = real
+
+
+def tls_for_hosts(server: Callable[[str], ssl.SSLContext]) -> ssl.SSLContext:
+    """One context that shows each of Twilio's names its own certificate. ``server`` makes one for a name."""
+    contexts = {name: server(name) for name in HOSTS}
+
+    def choose(sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        sock.context = contexts.get(name or "", context)
+
+    first = contexts[HOSTS[0]]
+    first.sni_callback = choose  # type: ignore[assignment]
+    return first
