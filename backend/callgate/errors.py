@@ -14,7 +14,7 @@ CallgateError                   str() is one line an operator can act on
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
 └── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
-Beside it, in callgate.phone: RecordingError, PictureError, NotSimulated.
+Beside it, in callgate.phone: RecordingError, PictureError, NotSimulated; in callgate.setup: SetupRefused.
 """
 
 from __future__ import annotations
