@@ -17,6 +17,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import aiohttp
@@ -73,7 +74,7 @@ class HttpTools:
     ) -> None:
         self._egress = egress
         self._resolver = resolver
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls or _system_trust(ssl.get_default_verify_paths())
 
     async def run(self, tool: HttpTool, arguments: Mapping[str, Any]) -> str:
         """Make the tool's request, and return what was answered: text or JSON, at most 8 kB of it.
@@ -126,6 +127,12 @@ class HttpTools:
             if isinstance(exc, TimeoutError):
                 raise
             raise ToolError(guard.refusal or _why(exc)) from None  # its own text names addresses
+
+
+@cache
+def _system_trust(paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+    """The authorities at the places that OpenSSL is told of. Made once: reading them takes long."""
+    return ssl.create_default_context()
 
 
 def check_http_tool(tool: HttpTool) -> str | None:
