@@ -23,9 +23,11 @@ is_up() {
 }
 
 # A container of its own: the backend's has the .env of when it was started. It asks that one by its name.
-# -T: no terminal, so that it runs from cron and CI too.
+# -T: no terminal, so that it runs from cron and CI too. It has no .env, so it is told who can read that.
 in_container() {
-  compose run -T --rm --no-deps -e HOST=backend backend callgate doctor "$@"
+  local mode
+  mode=$(stat -Lc %a .env 2>/dev/null) || mode=
+  compose run -T --rm --no-deps -e HOST=backend ${mode:+-e "DOCTOR_ENV_MODE=$mode"} backend callgate doctor "$@"
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

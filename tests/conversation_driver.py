@@ -43,9 +43,10 @@ class Call:
         memory: tuple[Turn, ...] | None = None,
         start: Start = START,
         absences: Absences = NEVER_AWAY,
+        lasted: float = 0.0,
     ) -> None:
         self.now = 100.0
-        self.conversation = Conversation(start, agent, self.now, memory, absences)
+        self.conversation = Conversation(start, agent, self.now, memory, absences, lasted)
         self.commands: list[Any] = []
         self.said: dict[str, Turn] = {}
 

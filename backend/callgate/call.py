@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ipaddress
 import json
+import re
 import secrets
 import signal
 import sys
@@ -18,14 +20,19 @@ from typing import Any, Final
 import aiohttp
 
 from .config import Config
-from .errors import CallgateError
+from .errors import CallgateError, ConfigError
 from .health import backend_url
 
 SECONDS = 1.0
 REQUEST_DEADLINE: Final = 30 * SECONDS
-WAIT: Final = 15 * SECONDS  # for news, in one request
+WAIT: Final = 6 * SECONDS  # for news, in one request
 NEWS_DEADLINE: Final = 60 * SECONDS  # without any answer of the service's
 END_DEADLINE: Final = 15 * SECONDS  # after Ctrl-C
+PAUSE: Final = 1 * SECONDS  # before the service is asked again that was not heard
+
+URL: Final = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.IGNORECASE)
+NEAR: Final = (".localhost", ".local", ".internal", ".home.arpa")  # RFC 6761, 6762, 8375, and ICANN's .internal
+IN_ITS_PLACE: Final = (502, 503, 504)  # statuses of those that stand before a service
 
 DONE, NOT_DONE, INTERRUPTED = 0, 1, 130
 WORDS: Final = {
@@ -48,6 +55,10 @@ class NotDone(CallgateError):
     """The service did not do what was asked, in one sentence."""
 
 
+class NotHeard(NotDone):
+    """The service was asked, and was not heard: it may have done what was asked. Another try may succeed."""
+
+
 def add_parser(commands: Any) -> None:
     """Add ``call`` to the subparsers of the ``callgate`` command."""
     parser = commands.add_parser("call", help="call a number, and follow the call to its end (Ctrl-C ends it)")
@@ -65,19 +76,42 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Place the call, and follow it. Returns the exit code."""
     config = Config.load(env_file=args.env_file)
+    url = service_url(args.url) if args.url is not None else backend_url(config)
     try:
-        return asyncio.run(_call(args, config))
+        return asyncio.run(_call(args, config, url))
     except NotDone as exc:
         print(f"callgate: {exc}", file=sys.stderr)
         return NOT_DONE
 
 
-async def _call(args: argparse.Namespace, config: Config) -> int:
+def service_url(url: str) -> str:
+    """Where the service is, as ``--url`` says it. Raises `ConfigError`, also where the admin token would travel
+    through a public network for all to read."""
+    found = URL.fullmatch(url)
+    if found is None or int(found[3] or 0) > 65535:
+        raise ConfigError(["--url is not usable: write it as https://voice.example.com, without a path"])
+    if found[1].lower() == "http" and not _is_near(found[2].lower()):
+        raise ConfigError(["--url is http:// to a public host, where ADMIN_TOKEN can be read on the way: use https://"])
+    return url.removesuffix("/")
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is of this machine's own network, as far as its name tells."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_private
+    except ValueError:
+        return host.endswith(NEAR) or ("." not in host and host[0].isalpha())
+
+
+async def _call(args: argparse.Namespace, config: Config, url: str) -> int:
     wanted = {"to": args.to, "from": args.from_number, "voicemail": args.voicemail, "limit": args.limit}
-    async with _service(args.url or backend_url(config), config.admin_token) as service, _interrupts() as interrupted:
-        headers = {"Idempotency-Key": args.key or secrets.token_hex(16)}
+    async with _service(url, config.admin_token) as service, _interrupts() as interrupted:
+        key = args.key or secrets.token_hex(16)
         request = {name: value for name, value in wanted.items() if value is not None}
-        placed = await service.ask("POST", "/calls", json=request, headers=headers)
+        try:
+            placed = await service.ask("POST", "/calls", json=request, headers={"Idempotency-Key": key})
+        except NotHeard as exc:
+            raise NotDone(f"the call may have been placed (the same again with --key {key} follows it): {exc}") from exc
         if not args.json:
             print(f"Calling {placed['to']}: {placed['call_sid']}", flush=True)
         follower = Follower(service, placed["call_sid"], quiet=args.json)
@@ -98,19 +132,30 @@ class Service:
         self._http = http
 
     async def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The answer. Raises `NotDone` with what the service says, or why it says nothing."""
+        """The answer. Raises `NotDone` with what the service says, or why it says nothing, and `NotHeard`."""
         try:
-            async with self._http.request(method, path, **options) as response:
-                answer = json.loads(await response.text())
-                if not isinstance(answer, dict):
-                    raise ValueError("no object")
-                if response.status >= 400:
-                    raise NotDone(f"{answer.get('error')} {answer.get('fix')}")
-                return answer
+            async with self._http.request(method, path, allow_redirects=False, **options) as response:
+                status, body = response.status, await response.read()
+        except aiohttp.ClientConnectorError as exc:
+            raise self._silent(NotDone, exc) from exc
         except (aiohttp.ClientError, TimeoutError) as exc:
-            raise NotDone(f"the service does not answer ({type(exc).__name__}): is it running?") from exc
+            raise self._silent(NotHeard, exc) from exc
+        try:
+            answer = json.loads(body)
+            if not isinstance(answer, dict):
+                raise ValueError("no object")
         except ValueError as exc:
+            if status in IN_ITS_PLACE:
+                raise NotHeard(f"what stands before the service answers in its place, with status {status}") from exc
             raise NotDone("something else than the service answers at its address: check --url") from exc
+        if status >= 400:
+            refusal = NotHeard if status == 504 else NotDone
+            raise refusal(f"{answer.get('error')} {answer.get('fix')}")
+        return answer
+
+    @staticmethod
+    def _silent(kind: type[NotDone], exc: Exception) -> NotDone:
+        return kind(f"the service does not answer ({type(exc).__name__}): is it running?")
 
 
 @contextlib.asynccontextmanager
@@ -156,7 +201,7 @@ class Follower:
             if not following.done():
                 if not self._quiet:
                     print("\nEnding the call.", flush=True)
-                await self._service.ask("DELETE", self._path)
+                await self._end()
                 await asyncio.wait({following}, timeout=END_DEADLINE)
             if not following.done():
                 raise NotDone("the service was told to end the call, and has not told that it ended")
@@ -166,16 +211,28 @@ class Follower:
                 task.cancel()
             await asyncio.gather(following, pressed, return_exceptions=True)
 
+    async def _end(self) -> None:
+        until = asyncio.get_running_loop().time() + END_DEADLINE
+        while True:
+            try:
+                await self._service.ask("DELETE", self._path)
+            except NotDone as exc:
+                if not isinstance(exc, NotHeard) or asyncio.get_running_loop().time() > until:
+                    raise NotDone(f"the call may go on: {exc}") from exc
+                await asyncio.sleep(PAUSE)
+            else:
+                return
+
     async def _follow(self) -> None:
         heard = asyncio.get_running_loop().time()
         while not self.news.get("over"):
             try:
                 after = f"?after={len(self.events)}&wait={WAIT:.0f}"
                 self.news = await self._service.ask("GET", self._path + after)
-            except NotDone:
+            except NotDone as exc:
                 if asyncio.get_running_loop().time() - heard > NEWS_DEADLINE:
-                    raise
-                await asyncio.sleep(1)  # the service may be restarting
+                    raise NotDone(f"the call may go on, and is followed no further: {exc}") from exc
+                await asyncio.sleep(PAUSE)  # the service may be restarting
                 continue
             heard = asyncio.get_running_loop().time()
             for event in self.news["events"]:

@@ -86,7 +86,7 @@ from .realtime import (
     TruncateItem,
 )
 from .tenure import LOSSES, Successor, Tenure
-from .tool_desk import OVERDUE, ToolDesk
+from .tool_desk import LOST, OVERDUE, ToolDesk
 from .tools import NEVER_AWAY, Absences
 from .transcript import Role, Transcript, Turn
 
@@ -97,6 +97,7 @@ PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it mu
 KEPT_FRAMES = 250  # media messages of the caller's that are kept for a model that is not there: 5 s
 LEAD_IN_FRAMES = 25  # that are kept all the time, so that a word's beginning is among them
 COMFORT_AFTER = 1.3 * SECONDS  # of silence when the caller waits for the agent: then a word that it goes on
+COMFORT_SILENCES = (COMFORT_AFTER, COMFORT_AFTER, 2 * COMFORT_AFTER, 4 * COMFORT_AFTER, 10 * SECONDS)  # before each
 PAUSE = 0.5 * SECONDS  # in which neither speaks
 LOOK_EVERY = 0.25 * SECONDS  # at what the caller's audio leads to, which is not looked at with each piece
 LOOK_AT_MOST_EVERY = 0.02 * SECONDS
@@ -114,7 +115,8 @@ class Phase(Enum):
 
 class Conversation:
     """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off,
-    or the agent left it for a while; None for a call that begins."""
+    or the agent left it for a while; None for a call that begins. ``lasted``: seconds that the call had lasted by
+    then."""
 
     def __init__(
         self,
@@ -123,6 +125,7 @@ class Conversation:
         now: float,
         memory: tuple[Turn, ...] | None = None,
         absences: Absences = NEVER_AWAY,
+        lasted: float = 0.0,
     ) -> None:
         self.phase = Phase.OPENING
         self.interruptions = 0
@@ -132,7 +135,7 @@ class Conversation:
         self._heard = HeardClock()
         self._transcript = Transcript(memory or ())
         self._patience = Patience(now)
-        self._limits = Limits(agent.idle, agent.longest, now)
+        self._limits = Limits(agent.idle, agent.longest, now, now - lasted)
         self._tenure = Tenure(now)
         self._keypad = Keypad()
         self._desk = ToolDesk(agent.toolbox, absences)
@@ -148,6 +151,7 @@ class Conversation:
         self._waits_since = now  # when the caller began to wait for the agent
         self._at_once = False  # the caller is told to wait without waiting first
         self._comforts = 0  # how many clips were played; names them
+        self._in_a_row = 0  # how many of them since either side last spoke
         self._notes = 0  # that the model was told; names them
         self._told: set[str] = set()  # the turns that the model which is being opened knows
         self._looked_at = now  # when time was last looked at
@@ -155,7 +159,10 @@ class Conversation:
         self._recorded_at = now  # since when
         self._goodbye_wanted = False  # what the agent says next is its last word
         self._response: str | None = None  # the response under way
+        self._asked_for = False  # a response that the model has not begun yet
+        self._over_caller = False  # the caller has begun to speak since, and still does
         self._cut_off: str | None = None  # the response whose late deltas the caller must not hear
+        self._unheard: str | None = None  # the response of which the caller has heard nothing
         self._response_wanted: CreateResponse | None = None  # to be asked for as soon as that under way is done
         self._retried = False  # the last response failed and was asked for again
         self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
@@ -179,11 +186,8 @@ class Conversation:
             return []
         self.phase = Phase.TALKING
         self._tenure.began(now)
-        self._response = None
-        self._forget_items()
-        self._patience.replaced(now)
-        commands: list[Command] = [AdoptModel(), *self._tell_the_rest()]
-        if not self._greeted or (not self._is_unanswered and (self._patience.owes or self._first_word)):
+        commands: list[Command] = [AdoptModel(), *self._tell_the_rest(), *self._forget_session(now)]
+        if not self._greeted or (not self._is_unanswered and self._owes_a_word):
             commands += self._take_the_word(now)  # else it answers by itself what it finds in the audio
         return commands + self._hand_over(now)
 
@@ -215,7 +219,7 @@ class Conversation:
         self._patience.owes = self._patience.owes or self._response is not None
         self._patience.caller_speaks = self._committed = False
         self._response = self._response_wanted = None
-        self._waits_since, self._at_once = now, True
+        self._waits_since, self._at_once, self._in_a_row = now, True, 0
         return [
             Note(logging.WARNING, f"The model's session was lost ({reason}): opening another"),
             Said(
@@ -289,14 +293,17 @@ class Conversation:
         match event:
             case AudioDelta():
                 return self._agent_audio(event, now)
+            case AudioDone() if event.response_id == self._unheard:
+                return [TruncateItem(event.item_id, 0), Said(self._transcript.cut(event.item_id, 0))]
             case AudioDone():
+                self._in_a_row = 0
                 self._desk.announced = True
                 self._heard.item_complete(event.item_id)
                 return [*self._last_mark(), *self._spoken(event.item_id)]
             case SpeechStarted():
                 return self._caller_speaks(now)
             case SpeechStopped():
-                self._patience.caller_speaks = self._repeated = False
+                self._patience.caller_speaks = self._repeated = self._over_caller = False
                 self._owe(now)
             case SpeechCommitted():
                 self._committed = True
@@ -308,12 +315,7 @@ class Conversation:
             case AgentTranscript():
                 return [Said(self._transcript.agent_wrote(event.item_id, event.text))]
             case ResponseCreated():
-                self._response = event.response_id
-                self._desk.announced = False
-                if self._committed:  # this answers what the caller said
-                    self._caller_spoke = self._repeated = self._committed = False
-                    self._kept.clear()
-                self._owe(now)
+                self._response_began(event.response_id, now)
             case ResponseDone():
                 return self._response_done(event, now)
             case FunctionCall():
@@ -388,9 +390,13 @@ class Conversation:
         self._patience.noticed()
         self._caller_spoke = True
         self._limits.caller_spoke()
+        if self._desk.answers_are_due:  # they are answered with what the caller says
+            self._desk.answered()
         if self._repeated:  # nobody is spoken over by what was said before
             return []
         self._patience.owes = False
+        self._over_caller = self._asked_for
+        self._in_a_row = 0
         commands, heard_ms = self._silence_agent(now)
         if heard_ms is not None:
             self.interruptions += 1
@@ -431,12 +437,16 @@ class Conversation:
         if not keys or self.phase is not Phase.TALKING:
             return []
         note = f"[The caller pressed these keys on the telephone: {keys}]"
+        if self._patience.caller_speaks:  # it is answered with what they say
+            return self._tell(note)
         return [*self._tell(note), *self._want_response(CreateResponse(), now)]
 
     def _key_asked(self, key: str, now: float) -> list[Command]:
         """A key asks for a tool. One that ends the call ends it in mid-sentence."""
-        commands, note = self._desk.pressed(key)
+        commands, note, is_refused = self._desk.pressed(key)
         self._waits_since = now
+        if is_refused and self.phase is Phase.TALKING:
+            return [*commands, *self._tell(note), *self._answer_tools(now)]
         if self._desk.farewell is None:
             return [*commands, self._noted(note)]
         silenced, _ = self._silence_agent(now)
@@ -480,14 +490,24 @@ class Conversation:
             return []
         self._repeated = self._caller_spoke = self._committed = False
         self._kept.clear()
-        return self._take_the_word(now) if self._patience.owes and self._response is None else []
+        is_silent = self._response is None and not self._asked_for
+        return self._take_the_word(now) if self._patience.owes and is_silent else []
 
-    def _forget_items(self) -> None:
-        """What was said so far is another session's, which will send no more of it."""
-        self._desk.session_replaced()
+    @property
+    def _owes_a_word(self) -> bool:
+        """Whether a new model has something to say before the caller speaks."""
+        return self._patience.owes or self._first_word is not None or self._desk.answers_are_due
+
+    def _forget_session(self, now: float) -> list[Command]:
+        """What was said and asked for so far is another session's, which will send no more of it. Returns what the new
+        one is to be told of that."""
+        self._response = None
+        self._asked_for = self._over_caller = False
+        self._patience.replaced(now)
         self._of_others = set(self._audio_of)
         for item_id in self._of_others:
             self._heard.item_complete(item_id)
+        return self._tell(LOST) if self._desk.session_replaced() else []
 
     def _agent_audio(self, event: AudioDelta, now: float) -> list[Command]:
         try:
@@ -522,27 +542,50 @@ class Conversation:
         return [*commands, Said(replace(turn, heard_ms=playing.heard_ms))]
 
     def _want_response(self, response: CreateResponse, now: float) -> list[Command]:
-        if self._response is not None:
+        if self._response is not None or self._asked_for:
             self._response_wanted = response
             return []
         self._response_wanted = None
+        self._asked_for = True
         if self._goodbye_wanted:
             self._desk.say_goodbye()
-        self._desk.answered()
+        if self._greeted or response.instructions is None:  # a greeting answers nothing
+            self._desk.answered()
         self._owe(now)
         return [response]
+
+    def _response_began(self, response_id: str, now: float) -> None:
+        self._response = response_id
+        self._desk.announced = False
+        is_over_caller, self._asked_for, self._over_caller = self._over_caller, False, False
+        if is_over_caller:  # we asked for it before they began to speak: what they say will be answered
+            self._cut_off = self._unheard = response_id
+            return
+        if self._committed:  # this answers what the caller said
+            self._caller_spoke = self._repeated = self._committed = False
+            self._kept.clear()
+        self._owe(now)
 
     def _response_done(self, event: ResponseDone, now: float) -> list[Command]:
         if event.response_id == self._response:
             self._response = None
-        self._patience.owes = False
+        if event.response_id != self._cut_off:  # else what is owed is the answer to those who cut it off
+            self._patience.owes = self._asked_for
+        elif self._committed and event.status != "cancelled":  # and does not begin by itself behind one that went on
+            self._patience.owes, self._desk.owes_answer = False, True
         if self._desk.farewell is not None:
             return self._leave(now)
         if event.status == "failed":
             return self._response_failed(event, now)
+        if event.status == "completed":
+            self._retried = False
+        return self._go_on(now)
+
+    def _go_on(self, now: float) -> list[Command]:
+        """A response is done: what is to be said next?"""
         if self._patience.caller_speaks and not self._goodbye_wanted:
             self._response_wanted = None  # what they say will be answered, and with it all that was told
-        if self._response_wanted:
+        if self._response_wanted and not self._patience.owes:
             return self._want_response(self._response_wanted, now)
         return self._answer_tools(now)
 
@@ -550,14 +593,20 @@ class Conversation:
         why = f"{event.error_code or 'no code'}: {event.error_message or 'no message'}"
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._no_more_of_it(f"the model's response failed ({why})", now)
+        if event.response_id == self._cut_off:
+            return self._go_on(now)
         if self._retried:
             return self.fail(f"the model's response failed ({why})")
         self._retried = True
         note = Note(logging.WARNING, f"The model's response failed ({why}); asking once more")
-        again = self._first_word is not None or not self._greeted
-        return [note, *(self._take_the_word(now) if again else self._want_response(CreateResponse(), now))]
+        if self._first_word is not None or not self._greeted:
+            return [note, *self._take_the_word(now)]
+        self._desk.owes_answer = True  # once all is there that it asked for
+        return [note, *self._go_on(now)]
 
     def _function_asked(self, event: FunctionCall, now: float) -> list[Command]:
+        if self.phase is not Phase.TALKING:
+            return []
         commands, told = self._desk.asked(event.call_id, event.name, event.arguments)
         self._waits_since = now
         return commands if told is None else [*commands, AddFunctionOutput(event.call_id, told)]
@@ -569,9 +618,8 @@ class Conversation:
         if self._patience.caller_speaks:  # it answers what it was told with what they say
             self._desk.answered()
             return []
-        if self._patience.owes:  # an answer is on its way, or under way, that may not know of it
-            self._response_wanted = self._response_wanted or CreateResponse()
-            return []
+        if self._patience.owes or self._response is not None or self._asked_for:
+            return []  # one that may not know of it: when it is done, this is asked again
         return self._want_response(CreateResponse(), now)
 
     def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
@@ -579,8 +627,9 @@ class Conversation:
             return self.model_lost(f"{event.code}: {event.message}", now, to_blame=False)
         if event.ends_session:
             return self._no_more_of_it(f"the model reported {event.code}: {event.message}", now)
+        self._asked_for = False
         if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
-            self._response_wanted = self._response_wanted or CreateResponse()
+            self._desk.owes_answer = True
         level = logging.DEBUG if event.benign else logging.WARNING
         return [Note(level, f"The model reported {event.code}: {event.message}")]
 
@@ -612,11 +661,13 @@ class Conversation:
         silent_since = max(self._heard.ends_at, self._patience.last_loud)
         if self._at_once:
             return max(self._heard.ends_at, self._patience.last_loud + PAUSE, self._waits_since)
-        return max(silent_since, self._waits_since) + COMFORT_AFTER
+        silence = COMFORT_SILENCES[min(self._in_a_row, len(COMFORT_SILENCES) - 1)]
+        return max(silent_since, self._waits_since) + silence
 
     def _comfort(self, now: float) -> list[Command]:
         if not _is_due(self._comfort_due(), now) or not self._agent.one_moment:
             return []
+        self._in_a_row += 0 if self._at_once else 1
         self._at_once = False
         self._comforts += 1
         name = f"one_moment_{self._comforts}"
@@ -650,12 +701,11 @@ class Conversation:
         if self._tenure.successor is Successor.OPENING:
             return []
         self._tenure.began(now)
-        self._patience.replaced(now)
-        self._forget_items()
         return [
             Note(logging.INFO, "The model's hour is coming to its end: another goes on with the call"),
             AdoptModel(),
             *self._tell_the_rest(),
+            *self._forget_session(now),
         ]
 
     def _open_model(self, after: float) -> OpenModel:

@@ -26,14 +26,16 @@ class Step(Enum):
 
 
 class Limits:
-    """One call's. ``idle``: the silence after which the caller is asked; ``longest``: the whole call; 0: no limit."""
+    """One call's. ``idle``: the silence after which the caller is asked; ``longest``: the whole call; 0: no limit.
+    ``began``: when the call did, which may have had other streams; None: now."""
 
-    def __init__(self, idle: float, longest: float, now: float) -> None:
+    def __init__(self, idle: float, longest: float, now: float, began: float | None = None) -> None:
+        began = now if began is None else began
         self._idle = idle
         self._questions = 0
         self._asked_at = now
-        self._warn_at = now + max(longest - WARNING, longest / 2) if longest else None
-        self._end_at = now + longest if longest else None
+        self._warn_at = began + max(longest - WARNING, longest / 2) if longest else None
+        self._end_at = began + longest if longest else None
 
     def caller_spoke(self) -> None:
         """The caller is there."""

@@ -12,7 +12,7 @@ import contextlib
 import hmac
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from twilio.rest import Client
@@ -34,8 +34,10 @@ log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 REST_DEADLINE: Final = 10 * SECONDS
-LONGEST_WAIT: Final = 20 * SECONDS  # of one request for news of a call
-ASK_TWILIO_AFTER: Final = 5 * SECONDS  # without news; they may have gone to another process, or to nobody
+# Each answer is there before nginx, or another proxy or tunnel, gives up on it (proxy_read_timeout, 10 s).
+ANSWER_DEADLINE: Final = 8 * SECONDS  # of a request for which Twilio is asked
+LONGEST_WAIT: Final = 6 * SECONDS  # of one request for news of a call
+ASK_TWILIO_AFTER: Final = 3 * SECONDS  # without news; they may have gone to another process, or to nobody
 RECEIPT_DEADLINE: Final = 3 * SECONDS  # after the end; the stream's own may come a moment later
 
 Answer = dict[str, Any]
@@ -52,7 +54,8 @@ class Outbound:
         self._twilio = None if client is None else TwilioCalls(client, config.base_url)
         self._calls = PlacedCalls()
         caps = Caps(config.outbound_rate, config.outbound_daily_cap)
-        self._placing = Placing(store.placements, caps, switchboard, config.twilio_account_sid or "")
+        account_sid = config.twilio_account_sid or ""
+        self._placing = Placing(store.placements, caps, switchboard, account_sid, self._calls.ended)
 
     async def __aenter__(self) -> Outbound:
         return self
@@ -94,8 +97,9 @@ class Outbound:
         while not await progress.wait(after, min(ASK_TWILIO_AFTER, until - time.monotonic())) and not progress.over:
             if time.monotonic() >= until:
                 break
-            with contextlib.suppress(OutboundRefused):
-                progress.stands(await self._rest().status(call_sid))
+            with contextlib.suppress(OutboundRefused, TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    progress.stands(await self._rest().status(call_sid))
         receipt = await self._receipt(progress) if progress.over else None
         return {"ok": True, **progress.as_dict(after), "receipt": receipt}
 
@@ -104,7 +108,8 @@ class Outbound:
         with _logged(None):
             self._check_who_asks(authorization)
             await self._known(call_sid)
-            await self._rest().hang_up(call_sid)
+            async with _in_time("It is not known yet whether the call is ended.", "Ask again."):
+                await self._rest().hang_up(call_sid)
         log.info("Outbound call %s is ended, as was asked", call_sid)
         return {"ok": True, "call_sid": call_sid}
 
@@ -123,8 +128,8 @@ class Outbound:
         if progress is not None and params.get("StreamEvent") == "stream-started":
             progress.talks()
 
-    async def answered_by(self, params: Mapping[str, str], message: str | None) -> None:
-        """Who has answered. A machine is left the ``message``, or hung up on; so is a fax."""
+    async def answered_by(self, params: Mapping[str, str], message: str | None, language: str | None = None) -> None:
+        """Who has answered. A machine is left the ``message``, in ``language``, or hung up on; so is a fax."""
         call_sid, who = params["CallSid"], params.get("AnsweredBy", "unknown")
         progress = self._calls.get(call_sid)
         if progress is not None:
@@ -139,7 +144,7 @@ class Outbound:
             progress.happened("message" if leaves_message else "hung up")
         try:
             if message is not None and leaves_message:
-                await self._rest().go_on_with(call_sid, twiml.leave_message(message))
+                await self._rest().go_on_with(call_sid, twiml.leave_message(message, language))
             else:
                 await self._rest().hang_up(call_sid)
         except OutboundRefused as exc:
@@ -147,7 +152,11 @@ class Outbound:
 
     async def _place(self, request: CallRequest, key: str | None) -> Answer:
         from_number = self._from_number(request)
-        placed = await self._placing.once(self._rest(), request, from_number, key)
+        async with _in_time(
+            "Twilio has not answered yet: the call may be placed.",
+            "Ask again with the same Idempotency-Key; without one, look into the console's call log first.",
+        ):
+            placed = await self._placing.once(self._rest(), request, from_number, key)
         self._calls.follow(placed.call_sid)
         return {"ok": True, "call_sid": placed.call_sid, "to": mask_number(request.to), "again": placed.again}
 
@@ -206,6 +215,16 @@ class Outbound:
                         return found.call.receipt
                     await asyncio.sleep(0.1)
         return None
+
+
+@contextlib.asynccontextmanager
+async def _in_time(error: str, fix: str) -> AsyncIterator[None]:
+    """What takes longer than who asks can wait is refused for now (504); it goes on."""
+    try:
+        async with asyncio.timeout(ANSWER_DEADLINE):
+            yield
+    except TimeoutError as exc:
+        raise OutboundRefused(504, error, fix, retry_after=5) from exc
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,11 +33,19 @@ class Placed:
 
 
 class Placing:
-    """The calls that are being placed. ``account_sid``: whose they are."""
+    """The calls that are being placed. ``account_sid``: whose they are. ``ended``: tells the status that a call has
+    ended with, if it has."""
 
-    def __init__(self, placements: Placements, caps: Caps, switchboard: Switchboard, account_sid: str) -> None:
+    def __init__(
+        self,
+        placements: Placements,
+        caps: Caps,
+        switchboard: Switchboard,
+        account_sid: str,
+        ended: Callable[[str], str | None],
+    ) -> None:
         self._placements, self._caps, self._switchboard = placements, caps, switchboard
-        self._account_sid = account_sid
+        self._account_sid, self._ended = account_sid, ended
         self._under_way: dict[str, tuple[str, asyncio.Task[Placed]]] = {}  # by key: what for, and how it goes
 
     async def close(self, seconds: float) -> None:
@@ -70,8 +79,6 @@ class Placing:
             return Placed(str(found.call_sid), again=True)
         call_sid = await self._place(twilio, request, from_number, key)
         log.info("Outbound call %s to %s is placed", call_sid, mask_number(request.to))
-        webhook = {"CallSid": call_sid, "AccountSid": self._account_sid, "Direction": "outbound-api"}
-        self._switchboard.expect({**webhook, "From": from_number, "To": request.to})
         return Placed(call_sid)
 
     async def _reserve(self, key: str, fingerprint: str) -> Placement | None:
@@ -118,10 +125,14 @@ class Placing:
         registry, line = self._switchboard.registry, f"to be placed: {key}"
         if self._switchboard.pulse.is_late or not registry.admit(line, time.time()):
             raise OutboundRefused(503, "All lines are busy (MAX_CALLS).", "Ask again later.", retry_after=30)
+        call = {"AccountSid": self._account_sid, "Direction": "outbound-api", "From": from_number, "To": request.to}
         try:
-            return await twilio.create(request, from_number)
+            call_sid = await twilio.create(request, from_number, self._switchboard.assigned.language(call))
         finally:
             registry.give_up(line)
+        # Nothing is awaited since: nobody else is given the line.
+        self._switchboard.expect({**call, "CallSid": call_sid}, self._ended(call_sid))
+        return call_sid
 
 
 def _check_same(fingerprint: str, other: str) -> None:

@@ -103,6 +103,11 @@ class PlacedCalls:
         """One that is known."""
         return self._known.get(call_sid)
 
+    def ended(self, call_sid: str) -> str | None:
+        """The status that a call has ended with; None where it has not, or is not known."""
+        progress = self._known.get(call_sid)
+        return progress.status if progress is not None and progress.over else None
+
     def follow(self, call_sid: str) -> Progress:
         """One that is known, or is from now on."""
         if call_sid not in self._known:

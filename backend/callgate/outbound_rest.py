@@ -50,8 +50,9 @@ class TwilioCalls:
     def __init__(self, client: Client, base_url: str) -> None:
         self._client, self._base_url = client, base_url
 
-    async def create(self, request: CallRequest, from_number: str) -> str:
-        """Place a call. Returns its CallSid. Raises `CallInDoubt` too."""
+    async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
+        """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
+        `CallInDoubt` too."""
         parameters: dict[str, Any] = {
             "to": request.to,
             "from_": from_number,
@@ -60,7 +61,7 @@ class TwilioCalls:
             "status_callback_event": EVENTS,
             "timeout": RING_LIMIT,
             "time_limit": request.limit,
-            **_detection(request, self._base_url),
+            **_detection(request, self._base_url, language),
         }
         call = await _ask(lambda: self._client.calls.create(**parameters), places=True)
         return str(call.sid)
@@ -70,23 +71,32 @@ class TwilioCalls:
         return str((await _ask(lambda: self._client.calls(call_sid).fetch())).status)
 
     async def hang_up(self, call_sid: str) -> None:
-        """End a call, whether it rings or is answered."""
-        await _ask(lambda: self._client.calls(call_sid).update(status="completed"))
+        """End a call, whether it rings or is answered, or is over already."""
+
+        def end() -> None:
+            try:
+                self._client.calls(call_sid).update(status="completed")
+            except TwilioRestException as exc:
+                if exc.code not in OVER:
+                    raise
+
+        await _ask(end)
 
     async def go_on_with(self, call_sid: str, twiml: str) -> None:
         """Have an answered call go on with this TwiML, at once."""
         await _ask(lambda: self._client.calls(call_sid).update(twiml=twiml))
 
 
-def _detection(request: CallRequest, base_url: str) -> dict[str, Any]:
+def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:
     """What has Twilio look whether a machine answers, beside the call. A message needs the end of the greeting."""
     if request.voicemail == TALK:
         return {}
-    query = f"?{urlencode({'message': request.message})}" if request.message else ""
+    said = {"message": request.message, "language": language} if request.message else {}
+    query = urlencode({name: value for name, value in said.items() if value})
     return {
         "machine_detection": "DetectMessageEnd" if request.message else "Enable",
         "async_amd": "true",
-        "async_amd_status_callback": f"{base_url}{AMD_STATUS}{query}",
+        "async_amd_status_callback": f"{base_url}{AMD_STATUS}?{query}".removesuffix("?"),
     }
 
 

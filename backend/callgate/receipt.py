@@ -5,12 +5,15 @@ Times are seconds of one monotonic clock, passed in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from .commands import Outcome
 from .prices import PRICES_OF, Usage, estimate
+
+COUNTED: Final = ("duration_s", "interruptions", "reconnects", "frames_in", "frames_out", "frames_dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,29 @@ class Receipt:
         if reason.startswith(self.ended.value):
             return reason
         return f"{self.ended.value}: {reason}" if reason else self.ended.value
+
+
+def added(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Mapping[str, Any]:
+    """One record for a call that had several streams, out of that of the earlier ones and that of the last: what is
+    counted, the tokens and the cost of all; the first one's first audio; how the last one ended, and its ``resumes``,
+    which counts on. ``before``: None where there was no earlier one."""
+    if before is None:
+        return after
+    total = {**after}
+    for name in COUNTED:
+        if name in before and name in after:
+            total[name] = round(before[name] + after[name], 3)
+    if "usage" in before and "usage" in after:
+        total["usage"] = {kind: before["usage"].get(kind, 0) + count for kind, count in after["usage"].items()}
+    if before.get("first_audio_ms") is not None:
+        total["first_audio_ms"] = before["first_audio_ms"]
+    if "model" in before and "model" in after:
+        models = f"{before['model']}, {after['model']}".split(", ")
+        total["model"] = ", ".join(dict.fromkeys(filter(None, models)))
+    if "cost_usd" in before and "cost_usd" in after:
+        costs = (before["cost_usd"], after["cost_usd"])
+        total["cost_usd"] = None if None in costs else f"{sum(map(Decimal, costs)):f}"
+    return total
 
 
 @dataclass(slots=True)

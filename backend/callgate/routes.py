@@ -11,7 +11,7 @@ from typing import Any, cast
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 from werkzeug.exceptions import BadRequest
 
-from . import takeover
+from . import takeover, twiml
 from .asgi_stream import AsgiStream
 from .errors import RequestRefused
 from .logs import call_sid as call_in_log
@@ -73,13 +73,23 @@ async def incoming_call() -> Response:
 @routes.post("/call-interrupted")
 async def call_interrupted() -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
-    return _twiml(await _services().switchboard.call_interrupted(await _twilio_params(), *_counts()))
+    return _twiml(await _services().switchboard.call_interrupted(await _after_dialling(), *_counts()))
 
 
 @routes.post("/call-transferred")
 async def call_transferred() -> Response:
     """Where TwiML goes on when somebody was rung for the caller."""
-    return _twiml(await _services().switchboard.call_transferred(await _twilio_params(), *_counts()))
+    return _twiml(await _services().switchboard.call_transferred(await _after_dialling(), *_counts()))
+
+
+async def _after_dialling() -> Mapping[str, str]:
+    """The parameters, with what Twilio said of a ``<Dial>`` before the caller was asked to wait: in the URL since,
+    which it signs. Raises `RequestRefused`."""
+    params = await _twilio_params()
+    dialed = request.args.get(twiml.DIALED, "")
+    if "DialCallStatus" in params or dialed not in twiml.DIAL_STATUSES:
+        return params
+    return {**{name: params[name] for name in params}, "DialCallStatus": dialed}
 
 
 def _counts() -> tuple[int, Absences]:
@@ -111,7 +121,9 @@ async def stream_status() -> Response:
 @routes.post(AMD_STATUS)
 async def amd_status() -> Response:
     """Whether a human or a machine has answered a call of our own."""
-    await _services().outbound.answered_by(await _twilio_params(), request.args.get("message"))
+    await _services().outbound.answered_by(
+        await _twilio_params(), request.args.get("message"), request.args.get("language")
+    )
     return Response(status=204)
 
 

@@ -64,7 +64,8 @@ class Session:
     ``record``: who is told of each turn as it happens. ``at_end``: of what the call was, and what is to come next,
     before Twilio's socket is closed. ``at_failure``: of a model's session that failed, and at what. ``run_tool``,
     ``keep_message``: see `ToolRunner`. ``memory``: what was said before the call was cut off, which it was ``resumes``
-    times, or before the agent left it (``absences``); None for a call that begins.
+    times, or before the agent left it (``absences``); None for a call that begins. ``lasted``: seconds that the call
+    had lasted by then.
     """
 
     def __init__(
@@ -82,10 +83,11 @@ class Session:
         memory: tuple[Turn, ...] | None = None,
         resumes: int = 0,
         absences: Absences = NEVER_AWAY,
+        lasted: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._counters = Counters(self._loop.time(), resumes=resumes)
-        self._conversation = Conversation(start, agent, self._loop.time(), memory, absences)
+        self._conversation = Conversation(start, agent, self._loop.time(), memory, absences, lasted)
         self._agent = agent
         self._record = record
         self._at_end = at_end
@@ -118,19 +120,31 @@ class Session:
         """Serve the call to its end, and say what it was and how it ended."""
         self._to_twilio.open(self._twilio.send_text, self._twilio.send_texts)
         self._do(self._conversation.begin())
+        failure: BaseException | None = None
+        receipt: Receipt | None = None
+        # No `finally`: where mypyc has compiled this, an exception that is on its way while we wait would be seen by
+        # every other task.
         try:
-            end = await self._ended
-            try:
-                receipt = self._receipt(end)
-                # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
-                self._at_end(receipt, end.then)
-            finally:
-                # Before waiting for the model's side: until this, the caller hears nothing.
-                self._twilio.close(_close_code(end.outcome), end.outcome.value)
+            receipt = self._finish(await self._ended)
+        except BaseException as exc:
+            failure = exc
+        self._forget_timers()
+        await self._leave_models()
+        await self._tools.close()
+        if receipt is None:
+            assert failure is not None
+            raise failure
+        return receipt
+
+    def _finish(self, end: End) -> Receipt:
+        """The call is over: have it recorded, and tell Twilio."""
+        try:
+            receipt = self._receipt(end)
+            # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
+            self._at_end(receipt, end.then)
         finally:
-            self._forget_timers()
-            await self._leave_models()
-            await self._tools.close()
+            # Before waiting for the model's side: until this, the caller hears nothing.
+            self._twilio.close(_close_code(end.outcome), end.outcome.value)
         return receipt
 
     def _receipt(self, end: End) -> Receipt:

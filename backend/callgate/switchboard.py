@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from urllib.parse import urlsplit
 
 from werkzeug.datastructures import Headers
 
 from . import twiml
 from .agents import AgentBook, Assigned, Assignment, Closed, Parties
-from .commands import End, Outcome, PutThrough, SendDigits
+from .commands import End, NextStep, Outcome, PutThrough, SendDigits
 from .config import Config
 from .errors import MediaStreamError, RequestRefused
 from .ledger import Ledger, Memory
@@ -98,9 +99,13 @@ class Switchboard:
         self.ledger.call_came(params)
         return document
 
-    def expect(self, params: Mapping[str, str]) -> None:
-        """We placed a call: keep its place, and have the model's session ready when it is answered."""
+    def expect(self, params: Mapping[str, str], ended: str | None = None) -> None:
+        """We placed a call: keep its place, and have the model's session ready when it is answered. ``ended``: the
+        status that it has ended with by now, if it has: then it is only recorded."""
         self.ledger.call_came(params)
+        if ended is not None:
+            self.ledger.call_over(params["CallSid"], ended)
+            return
         assigned = self.assigned.call_comes(params)
         if isinstance(assigned, Closed) or self.registry.holds(params["CallSid"]):
             return
@@ -109,8 +114,14 @@ class Switchboard:
 
     async def call_interrupted(self, params: Mapping[str, str], resumed: int, absences: Absences = NEVER_AWAY) -> str:
         """The stream of a call ended and the caller is still on the line. ``resumed``: how often that has led back to
-        the agent before; ``absences``: how often the agent had left by intent."""
-        call_sid = params["CallSid"]
+        the agent before; ``absences``: how often the agent had left by intent.
+
+        It is the number's fallback URL too, which Twilio asks when it could not have or carry out another's answer. It
+        says in ``ErrorUrl`` which that was; see https://www.twilio.com/docs/usage/security/availability-reliability.
+        """
+        call_sid, failed = params["CallSid"], urlsplit(params.get("ErrorUrl", "")).path
+        if failed == twiml.TRANSFERRED or "DialCallStatus" in params:
+            return await self.call_transferred(params, resumed, absences)
         memory = Memory()
         ending = self.registry.ending(call_sid)
         outcome, then = (ending.outcome, ending.then) if ending else (None, None)
@@ -118,12 +129,13 @@ class Switchboard:
             memory = await self.ledger.memory(call_sid)
             if ending is None or memory.elsewhere:  # another process has served it, or served it since
                 outcome, then = memory.outcome or outcome, memory.then
-        if absences.transfers >= MOST_TRANSFERS or absences.sendings >= MOST_SENDINGS:
+        if _is_over_its_limit(then, absences):
             then = None  # the agent refuses it too: this is an old one's, met again
         if outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
         if isinstance(then, PutThrough):
-            return self._put_through(then, resumed, absences)
+            assigned = self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
+            return self._put_through(then, resumed, absences, assigned.agent.language)
         why = outcome.value if outcome else "this process knows nothing of the call's stream"
         if outcome is Outcome.FAILED:
             return self._apologise(why)
@@ -132,6 +144,11 @@ class Switchboard:
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
             return twiml.wait(self.config.base_url, resumed, absences)
+        if ending is None and outcome is None and not memory.turns and not resumed and absences == NEVER_AWAY:
+            is_known = memory.call is not None or self.assigned.known(call_sid) is not None
+            if failed == twiml.INCOMING or not is_known:
+                log.warning("The call is answered here: Twilio got no answer to its first request")
+                return self.incoming_call(params)
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
         self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
@@ -149,7 +166,7 @@ class Switchboard:
             return twiml.hang_up()
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
-            return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED)
+            return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED, status)
         memory = await self.ledger.memory(call_sid)
         then = ending.then if (ending := self.registry.ending(call_sid)) else memory.then
         if not self.registry.admit(call_sid, time.time()):
@@ -161,10 +178,12 @@ class Switchboard:
         note = f"[The call was put through{whom}, and {what}. The caller is back with you.]"
         return self._return(call_sid, memory.turns, note, resumed, replace(absences, back=True))
 
-    def _put_through(self, then: PutThrough, resumed: int, absences: Absences) -> str:
+    def _put_through(self, then: PutThrough, resumed: int, absences: Absences, language: str | None) -> str:
         log.info("The call is put through to %s at %s", then.transfer.name, mask_number(then.transfer.number))
         absences = replace(absences, transfers=absences.transfers + 1, back=False)
-        return twiml.put_through(self.config.base_url, then.transfer, resumed, absences, announced=then.announced)
+        return twiml.put_through(
+            self.config.base_url, then.transfer, resumed, absences, announced=then.announced, language=language
+        )
 
     def _send_digits(
         self, call_sid: str, then: SendDigits, resumed: int, absences: Absences, turns: tuple[Turn, ...]
@@ -274,7 +293,8 @@ class Switchboard:
             call_in_log.set(start.call_sid)
             claim = self._check_start(start, claim)
             memory = await self._memory(start.call_sid) if claim.goes_on else None
-            agent = (await self._assignment(start)).agent
+            assigned = await self._assignment(start, claim)
+            agent = assigned.agent
             session = Session(
                 start,
                 socket,
@@ -288,6 +308,7 @@ class Switchboard:
                 memory=memory,
                 resumes=claim.resumed,
                 absences=claim.absences,
+                lasted=self.assigned.lasted(assigned) if claim.goes_on else 0.0,
             )
             self.registry.begin(start.call_sid, session)
         except StreamClosed as exc:
@@ -311,16 +332,17 @@ class Switchboard:
             return memory
         return (await self.ledger.memory(call_sid)).turns
 
-    async def _assignment(self, start: Start) -> Assignment:
+    async def _assignment(self, start: Start, claim: StreamToken) -> Assignment:
         """The agent of a stream's call. Where another process answered its webhook, it is chosen again: by what the
         stream's parameters say, or the record."""
         if (known := self.assigned.known(start.call_sid)) is not None:
             return known
-        if (parties := Parties.of_parameters(start.custom_parameters)) is not None:
+        parties = Parties.of_parameters(start.custom_parameters)
+        if parties is not None and not claim.goes_on:
             return self.assigned.call_goes_on(start.call_sid, parties)
         if (call := (await self.ledger.memory(start.call_sid)).call) is None:
-            return self.assigned.call_goes_on(start.call_sid, None)
-        parties = Parties.of(call.direction, call.from_number, call.to_number)
+            return self.assigned.call_goes_on(start.call_sid, parties)
+        parties = parties or Parties.of(call.direction, call.from_number, call.to_number)
         return self.assigned.call_goes_on(start.call_sid, parties, call.started_at)
 
     def _check_start(self, start: Start, claim: StreamToken | None) -> StreamToken:
@@ -342,3 +364,13 @@ class Switchboard:
         finally:
             ending = session.ending or End(Outcome.FAILED, "the call was served no further")
             self.registry.end(start.call_sid, session, ending)
+
+
+def _is_over_its_limit(then: NextStep | None, absences: Absences) -> bool:
+    """Whether this was done so often in a call that it is done no more."""
+    match then:
+        case PutThrough():
+            return absences.transfers >= MOST_TRANSFERS
+        case SendDigits():
+            return absences.sendings >= MOST_SENDINGS
+    return False

@@ -29,6 +29,7 @@ MOST_SENDINGS = 20  # of keys, in a call
 MOST_DIGITS = 32  # in one of them
 DIGITS = frozenset("0123456789*#wW")
 OVERDUE = f"[A tool has not answered within {REMOTE_DEADLINE:.0f} s. Go on without it.]"
+LOST = "[A tool was at work when the line to you was interrupted, and what it gave is lost. Ask it again, if need be.]"
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_NAME = 200
 LONGEST_NOTED = 1_000  # characters of what a tool gave that stay in the transcript
@@ -104,19 +105,22 @@ class ToolDesk:
         """Whether a key asks for a tool now."""
         return key in self._toolbox.keys and self.farewell is None
 
-    def pressed(self, key: str) -> tuple[list[Command], str]:
-        """A key that asks for a tool was pressed. What to do, and what the transcript says of it."""
+    def pressed(self, key: str) -> tuple[list[Command], str, bool]:
+        """A key that asks for a tool was pressed. What to do, what the transcript says of it, and whether it can't be
+        done: then the model is to be told that too, and has to answer it."""
         bound = self._toolbox.keys[key]
         self._keys += 1
         self.announced = False
         call_id = f"key_{self._keys}"
-        note = f"[The caller pressed {key} on the telephone, which asks for the tool {bound.tool}]"
+        note = f"[The caller pressed {key} on the telephone, which asks for the tool {bound.tool}"
         try:
             commands = self._carry_out(call_id, bound.tool, dict(bound.arguments))
         except ToolError as exc:
-            return [Note(logging.WARNING, f"The key {key} asks for the tool {bound.tool!r}: {exc}")], note
+            self.owes_answer = True
+            why = Note(logging.WARNING, f"The key {key} asks for the tool {bound.tool!r}: {exc}")
+            return [why], f"{note}; that can't be done: {exc}]", True
         self._is_open(call_id, _Open(bound.tool, key, knows=False), commands)
-        return commands, note
+        return commands, f"{note}]", False
 
     def done(self, call_id: str, output: str) -> Answer | None:
         """A tool gave ``output`` (JSON, or other text). None: it is not open."""
@@ -158,10 +162,14 @@ class ToolDesk:
         """The model answers what the tools gave, or is about to."""
         self.owes_answer = False
 
-    def session_replaced(self) -> None:
-        """Another session of the model's goes on, which has asked for nothing yet."""
+    def session_replaced(self) -> bool:
+        """Another session of the model's goes on, which has asked for nothing yet. Returns whether it is to be told
+        `LOST`: calls that the API itself made for the one before are lost with it."""
+        are_lost = bool(self._remote)
+        self.owes_answer = self.owes_answer or are_lost
         self._remote.clear()
         self._open = {call_id: _Open(asked.name, asked.key, knows=False) for call_id, asked in self._open.items()}
+        return are_lost
 
     def say_goodbye(self) -> None:
         """What the agent says now is its last word."""

@@ -11,11 +11,14 @@ from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
 from .tools import NEVER_AWAY, Absences, Transfer
 
+INCOMING = "/incoming-call"
 INTERRUPTED = "/call-interrupted"
 TRANSFERRED = "/call-transferred"
 STREAM = "/media-stream"
 STREAM_STATUS = "/stream-status"
 
+DIALED = "dialed"  # in an address: what was said of a <Dial>, for Twilio says it once
+DIAL_STATUSES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
 RING_AT_LEAST, RING_AT_MOST = 5, 600  # seconds; what <Dial timeout> takes
 
 NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -66,11 +69,20 @@ def connect_stream(
     return str(response)
 
 
-def put_through(base_url: str, transfer: Transfer, resumed: int, absences: Absences, *, announced: bool) -> str:
-    """Ring somebody else; ``/call-transferred`` is told what came of it. ``announced``: the caller knows."""
+def put_through(
+    base_url: str,
+    transfer: Transfer,
+    resumed: int,
+    absences: Absences,
+    *,
+    announced: bool,
+    language: str | None = None,
+) -> str:
+    """Ring somebody else; ``/call-transferred`` is told what came of it. ``announced``: the caller knows; else they are
+    told, in ``language`` (BCP 47) where that is known."""
     response = VoiceResponse()
     if not announced:
-        response.say(PUT_THROUGH)
+        response.say(PUT_THROUGH, language=language)
     dial = Dial(
         timeout=min(max(math.ceil(transfer.ring_for), RING_AT_LEAST), RING_AT_MOST),
         action=base_url + _address(TRANSFERRED, resumed, absences),
@@ -81,12 +93,16 @@ def put_through(base_url: str, transfer: Transfer, resumed: int, absences: Absen
     return str(response)
 
 
-def wait(base_url: str, resumed: int, absences: Absences = NEVER_AWAY, path: str = INTERRUPTED) -> str:
-    """This process takes no calls any more, and another soon will: have the caller wait for it, and ask at ``path``."""
+def wait(
+    base_url: str, resumed: int, absences: Absences = NEVER_AWAY, path: str = INTERRUPTED, dialed: str = ""
+) -> str:
+    """This process takes no calls any more, and another soon will: have the caller wait for it, and ask at ``path``.
+    ``dialed``: the ``DialCallStatus`` that Twilio will not say again."""
     response = VoiceResponse()
     response.say(ONE_MOMENT)
     response.pause(length=1)
-    response.redirect(base_url + _address(path, resumed, absences), method="POST")
+    address = base_url + _address(path, resumed, absences)
+    response.redirect(f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address, method="POST")
     return str(response)
 
 
@@ -107,9 +123,9 @@ def closed(sentence: str, language: str | None) -> str:
     return _say_and_hang_up(sentence, language)
 
 
-def leave_message(sentence: str) -> str:
-    """A machine has answered: leave this on it, and end the call."""
-    return _say_and_hang_up(sentence)
+def leave_message(sentence: str, language: str | None) -> str:
+    """A machine has answered: leave this on it, in ``language`` (BCP 47) where that is known, and end the call."""
+    return _say_and_hang_up(sentence, language)
 
 
 def apologise(fallback_dial: str | None) -> str:

@@ -136,6 +136,44 @@ async def test_consent_is_said_by_twilio_before_anything_else_and_never_again(fa
         assert [verb.tag for verb in again] == ["Connect", "Redirect"]
 
 
+def failed(path: str) -> dict[str, str]:
+    """What Twilio adds to its request of the fallback URL."""
+    return {"ErrorCode": "11200", "ErrorUrl": BASE_URL + path}
+
+
+async def test_a_call_that_comes_by_the_fallback_url_is_answered_as_any_other(fake, tmp_path):
+    async with serving(fake, tmp_path, STORE="on") as service:
+        call_sid = new_sid("CA")
+        document = await called(service, SALES, "/call-interrupted", CallSid=call_sid)
+        memory = await service.services.switchboard.ledger.memory(call_sid)
+    assert [verb.tag for verb in document] == ["Say", "Connect", "Redirect"]
+    assert document[0].text == "Dieses Gespräch wird aufgezeichnet."
+    assert (document.findtext("./Redirect") or "").endswith("?resumed=0")
+    assert memory.call is not None
+    assert (memory.call.from_number, memory.call.resumes) == (CALLER, 0)
+
+
+@pytest.mark.parametrize("store", ["on", "off"])
+async def test_a_call_whose_first_answer_did_not_reach_twilio_is_told_of_the_recording(fake, tmp_path, store):
+    async with serving(fake, tmp_path, STORE=store) as service:
+        call_sid = new_sid("CA")
+        await called(service, SALES, CallSid=call_sid)
+        again = await called(service, SALES, "/call-interrupted", CallSid=call_sid, **failed("/incoming-call"))
+    assert [verb.tag for verb in again] == ["Say", "Connect", "Redirect"]
+
+
+async def test_out_of_hours_the_fallback_url_tells_so_too(fake, tmp_path):
+    async with serving(fake, tmp_path, CLOSED) as service:
+        document = await called(service, OTHER, "/call-interrupted")
+    assert (document[0].text, document[1].tag) == ("We are closed.", "Hangup")
+
+
+async def test_a_call_that_was_cut_off_is_not_ended_because_it_is_late_by_then(fake, tmp_path):
+    async with serving(fake, tmp_path, CLOSED) as service:
+        document = await called(service, OTHER, "/call-interrupted?resumed=1")
+    assert [verb.tag for verb in document] == ["Connect", "Redirect"]
+
+
 async def test_out_of_hours_the_caller_is_told_so_and_no_model_is_opened(fake, tmp_path):
     async with serving(fake, tmp_path, CLOSED) as service:
         document = await called(service, OTHER)
@@ -275,6 +313,16 @@ async def test_sighup_with_a_bad_file_keeps_the_old_agents_and_tells_what_is_wro
         await started.reads("ERROR - The agents stay as they were: 2 problems")
         assert "ERROR - agents/agents.toml:1: default.voice: it must be a text" in started.log
         assert "ERROR - agents/agents.toml:2: default.tools: it must be a list" in started.log
+        await service.call()
+        assert voice(await session_of(fake)) == "cedar"
+
+
+async def test_sighup_when_the_file_is_gone_keeps_the_old_agents_and_tells_so(fake, tmp_path):
+    at_its_usual_place(tmp_path, 'default.voice = "cedar"')
+    async with process(fake, tmp_path) as (started, service):
+        (tmp_path / "agents/agents.toml").unlink()
+        started.process.send_signal(signal.SIGHUP)
+        await started.reads("ERROR - The agents stay as they were: agents/agents.toml is gone")
         await service.call()
         assert voice(await session_of(fake)) == "cedar"
 

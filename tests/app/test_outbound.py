@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from callgate import call
+from callgate import outbound as outbound_module
+from callgate.doctor import real_call
 from outbound_service import ADMIN, OURS, THEIRS, outbound, twilio_rest
 from relayed import until
 from service import Stream
@@ -129,6 +134,16 @@ async def test_a_machine_is_left_the_message(twilio_of, twilio, who):
     assert names(await twilio_of.news(call_sid))[-1] == "message"
 
 
+async def test_the_message_is_said_in_the_agents_language(start, twilio, tmp_path):
+    agents = tmp_path / "agents.toml"
+    agents.write_text('[default]\nlanguage = "de-DE"\n')
+    async with start(AGENTS_FILE=str(agents)) as service:
+        service.twilio = twilio
+        call_sid = await answered(service, "machine_end_beep", voicemail="Bitte rufen Sie zurück.")
+    (say, _) = ElementTree.fromstring(twilio.updates[call_sid])
+    assert (say.text, say.attrib) == ("Bitte rufen Sie zurück.", {"language": "de-DE"})
+
+
 async def test_a_fax_is_left_no_message(twilio_of, twilio):
     await answered(twilio_of, "fax", voicemail="Please call back.")
     assert twilio.placed[0].updates == [{"Status": "completed"}]
@@ -195,6 +210,44 @@ async def test_a_call_of_our_own_is_kept_with_its_direction_answered_or_not(star
     assert (call.direction, call.from_number, call.to_number, call.outcome) == ("outbound-api", OURS, THEIRS, "busy")
 
 
+async def test_a_call_that_ended_before_twilios_answer_came_holds_nothing_and_is_kept_as_ended(start, twilio):
+    held = HeldAnswer(twilio.http_client)
+    twilio.http_client = held
+    async with start(STORE="on") as service:
+        asking = asyncio.create_task(service.call())
+        await until(held.done.is_set)
+        call_sid = twilio.placed[0].sid
+        await service.told("/call-status", call_sid, CallStatus="failed")
+        held.go_on.set()
+        assert (await asking)[0] == 201
+        switchboard, store = service.service.services.switchboard, service.service.services.store
+        assert (switchboard.parking.waiting, switchboard.registry.holds(call_sid)) == (0, False)
+        assert await store.journal.flush(10)
+        call = (await store.call(call_sid)).call
+    assert (call.direction, call.to_number, call.outcome) == ("outbound-api", THEIRS, "failed")
+
+
+async def test_nobody_is_given_the_line_of_a_call_that_is_placed(start, monkeypatch):
+    async with start(MAX_CALLS="1") as service:
+        placements, settling = service.service.services.store.placements, asyncio.Event()
+        settle, go_on = placements.settle, asyncio.Event()
+
+        async def slowly(*args):
+            settling.set()
+            await go_on.wait()
+            await settle(*args)
+
+        monkeypatch.setattr(type(placements), "settle", lambda _, *args: slowly(*args))
+        asking = asyncio.create_task(service.call())
+        await settling.wait()
+        _, document = await service.service.webhook("/incoming-call", CallSid="CA" + "3" * 32)
+        go_on.set()
+        status, answer, _ = await asking
+        ours = {"CallSid": answer["call_sid"], "Direction": "outbound-api", "From": OURS, "To": THEIRS}
+        _, answered = await service.service.webhook("/incoming-call", **ours)
+    assert (status, "busy" in document, "<Stream" in answered) == (201, True, True)
+
+
 async def test_who_waits_for_news_gets_them_when_they_come(service):
     call_sid = await service.placed()
     waiting = asyncio.create_task(service.news(call_sid, after=1, wait=15))
@@ -229,6 +282,15 @@ async def test_a_call_is_ended_when_that_is_asked_for_and_no_other_is(service, t
     assert (await service.ask("DELETE", "/calls/CA" + "2" * 32))[0] == 404
     assert (await service.ask("GET", "/calls/CA" + "2" * 32))[0] == 404
     assert twilio.live == {call_sid: "canceled", "CA" + "2" * 32: "in-progress"}
+
+
+@pytest.mark.parametrize("code", [(400, 21220), (404, 20404)])
+async def test_a_call_that_is_over_by_then_is_ended(service, twilio, code):
+    call_sid = await service.placed()
+    twilio.refuse = (*code, "Call is not in-progress.")
+    assert (await service.ask("DELETE", f"/calls/{call_sid}"))[0] == 200
+    twilio.refuse = (400, 20001, "Bad request.")
+    assert (await service.ask("DELETE", f"/calls/{call_sid}"))[0] == 502
 
 
 async def test_another_process_of_the_service_knows_the_call_too(start, twilio):
@@ -335,6 +397,43 @@ class Held(Redirected):
         self.asked.set()
         assert self.go_on.wait(20)
         return super().request(*args, **kwargs)
+
+
+class HeldAnswer(Held):
+    """An HTTP client that keeps back what was answered until it is told to go on."""
+
+    def __init__(self, client: Redirected) -> None:
+        super().__init__(client)
+        self.done = threading.Event()
+
+    def request(self, *args, **kwargs):
+        answer = Redirected.request(self, *args, **kwargs)
+        self.done.set()
+        assert self.go_on.wait(20)
+        return answer
+
+
+async def test_a_twilio_that_takes_its_time_is_not_waited_for_longer_than_the_edge_does(start, twilio, monkeypatch):
+    monkeypatch.setattr("callgate.outbound.ANSWER_DEADLINE", 0.05)
+    held = HeldAnswer(twilio.http_client)
+    twilio.http_client = held
+    async with start() as service:
+        status, answer, headers = await service.call(key="one")
+        assert (status, "may be placed" in answer["error"], "Retry-After" in headers) == (504, True, True)
+        held.go_on.set()
+        monkeypatch.setattr("callgate.outbound.ANSWER_DEADLINE", 20)
+        _, answer, _ = await service.call(key="one")
+    assert [answer["call_sid"]] == [call.sid for call in twilio.placed]
+
+
+def test_every_answer_comes_before_the_edge_gives_up():
+    conf = (Path(__file__).parents[2] / "deploy/nginx/snippets/proxy.conf").read_text()
+    (limit,) = re.findall(r"^proxy_read_timeout\s+(\d+)s;$", conf, re.MULTILINE)
+    longest = min(float(limit), 10.0)  # other proxies and tunnels may be as impatient
+    assert max(call.WAIT, real_call.NEWS) <= outbound_module.LONGEST_WAIT
+    assert longest > outbound_module.LONGEST_WAIT + outbound_module.RECEIPT_DEADLINE
+    assert longest > outbound_module.ANSWER_DEADLINE
+    assert outbound_module.ASK_TWILIO_AFTER < outbound_module.LONGEST_WAIT
 
 
 async def test_what_the_operator_reads_says_which_call_and_no_number(service, log):

@@ -65,9 +65,17 @@ class Host:
     out: io.StringIO = field(default_factory=io.StringIO)
     answers: dict[str, Answer | None] = field(default_factory=dict)
     fetched: list[tuple[str, str, str]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)  # under which calls were placed
+    lost: list[Answer | None] = field(default_factory=list)  # what comes first, instead of an answer to that
 
     def fetch(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         self.fetched.append((method, url, headers.get("Authorization", "")))
+        if method == "POST":
+            self.keys.append(headers["Idempotency-Key"])
+            if self.lost:
+                if (instead := self.lost.pop(0)) is None:
+                    raise Unreachable("no answer within 20 s")
+                return instead
         if (answer := self.answers.get(url)) is None:
             raise Unreachable("Connection refused")
         return answer
@@ -393,6 +401,26 @@ async def test_a_test_call_that_nobody_answers_is_not_a_success(host, options, c
     assert status in capsys.readouterr().err
 
 
+async def test_a_test_call_whose_answer_is_lost_is_asked_for_again_as_the_same_call(host, options, monkeypatch):
+    monkeypatch.setattr("callgate.setup.call_step.TRY_AGAIN_AFTER", 0.0)
+    await host.run("env", *options)
+    host.lost = [None, Answer(504, b"<html>504 Gateway Time-out</html>")]
+    assert await host.run("call", "--yes") == 0
+    assert (len(host.keys), len(set(host.keys))) == (3, 1)
+    assert await host.run("call", "--yes") == 0
+    assert host.keys[-1] != host.keys[0]  # another run is another call
+
+
+async def test_a_test_call_of_which_nothing_is_known_may_ring_and_that_is_said(host, options, capsys, monkeypatch):
+    monkeypatch.setattr("callgate.setup.call_step.TRY_AGAIN_AFTER", 0.0)
+    await host.run("env", *options)
+    host.lost = [None] * 9
+    assert await host.run("call", "--yes") == 1
+    assert "it may ring all the same" in capsys.readouterr().err
+    assert len(host.keys) < 9
+    assert len(set(host.keys)) == 1
+
+
 async def test_a_test_call_that_the_service_refuses_says_why(host, options, capsys):
     await host.run("env", *options)
     refusal = {"ok": False, "error": "This needs the admin token.", "fix": "Send it."}
@@ -401,6 +429,7 @@ async def test_a_test_call_that_the_service_refuses_says_why(host, options, caps
     error = capsys.readouterr().err
     assert "This needs the admin token." in error
     assert "Send it." in error
+    assert len(host.keys) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from callgate.agents.assigned import now
 from callgate.commands import Outcome
 from callgate.config import Config
+from callgate.limits import Step
 from callgate.linecheck.response import Answer, Speech
 from fake_openai import FakeOpenAI, Script, say, tone, tool
 from service import BASE_URL, Service, Stream, config_for, running
@@ -182,7 +185,98 @@ async def test_a_process_that_is_stopping_leaves_the_caller_to_another(fake, tmp
         call = await left(service)
         service.services.switchboard.registry.draining = True
         document = await asked(service, "/call-transferred?resumed=1&transfers=2", call, DialCallStatus="busy")
-    assert document.findtext("./Redirect") == f"{BASE_URL}/call-transferred?resumed=1&transfers=2"
+    assert document.findtext("./Redirect") == f"{BASE_URL}/call-transferred?resumed=1&transfers=2&dialed=busy"
+
+
+@pytest.mark.parametrize(
+    ("dialed", "form", "note"),
+    [
+        ("busy", {}, "the line was busy"),
+        ("busy", {"DialCallStatus": "no-answer"}, "nobody answered"),
+        ("nonsense", {}, "not known whether anybody answered"),
+        ("completed", {}, None),
+    ],
+)
+async def test_what_came_of_it_is_known_though_the_caller_had_to_wait(fake, tmp_path, dialed, form, note):
+    leaves_and_comes_back(fake, TRANSFER)
+    async with running(config(fake, tmp_path)) as service:
+        call = await left(service)
+        path = f"/call-transferred?resumed=0&transfers=1&dialed={dialed}&waited=1"
+        document = await asked(service, path, call, **form)
+        if note is None:
+            assert [verb.tag for verb in document] == ["Hangup"]
+            return
+        async with service.stream(stream_of(call, document)) as line:
+            await line.hear(BACK)
+    assert note in told(fake)[-1]
+
+
+@pytest.mark.parametrize(("how", "counts"), [(TRANSFER, "sendings=20"), (DIGITS, "transfers=3")])
+async def test_what_the_agent_has_done_often_enough_keeps_it_from_nothing_else(fake, tmp_path, how, counts):
+    leaves_and_comes_back(fake, how)
+    async with running(config(fake, tmp_path)) as service:
+        call = await left(service)
+        document = await asked(service, f"/call-interrupted?resumed=0&{counts}", call)
+    assert document[0].tag == ("Dial" if how is TRANSFER else "Play")
+
+
+@pytest.mark.parametrize("status", ["completed", "no-answer"])
+async def test_a_transfer_of_which_twilio_could_not_tell_is_not_made_again(fake, tmp_path, status):
+    leaves_and_comes_back(fake, TRANSFER)
+    async with running(config(fake, tmp_path)) as service:
+        call = await left(service)
+        await asked(service, "/call-interrupted?resumed=0", call)
+        document = await asked(service, "/call-interrupted", call, DialCallStatus=status)
+    assert document[0].tag == ("Hangup" if status == "completed" else "Connect")
+
+
+async def test_a_transfer_is_not_made_again_where_twilio_only_says_which_request_failed(fake, tmp_path):
+    leaves_and_comes_back(fake, TRANSFER)
+    async with running(config(fake, tmp_path)) as service:
+        call = await left(service)
+        dial = await asked(service, "/call-interrupted?resumed=0", call)
+        error = {"ErrorCode": "11200", "ErrorUrl": BASE_URL + action(dial)}
+        document = await asked(service, "/call-interrupted", call, **error)
+        async with service.stream(stream_of(call, document)) as line:
+            await line.hear(BACK)
+    assert "not known whether anybody answered" in told(fake)[-1]
+
+
+@pytest.mark.parametrize("how", [TRANSFER, DIGITS])
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_the_longest_time_is_the_calls_however_often_the_agent_left_it(fake, tmp_path, how, elsewhere):
+    leaves_and_comes_back(fake, how)
+    settings = config(fake, tmp_path, PORT="1"), config(fake, tmp_path, PORT="2")
+    async with running(settings[0]) as first, running(settings[1]) as second:
+        call = await left(first)
+        await known(second, call, Outcome.TRANSFERRED if how is TRANSFER else Outcome.SENDING_DIGITS)
+        service = second if elsewhere else first
+        service.services.switchboard.assigned._clock = lambda: now() + timedelta(hours=1)
+        document = await asked(service, "/call-interrupted?resumed=0", call)
+        if how is TRANSFER:
+            document = await asked(service, action(document), call, DialCallStatus="busy")
+        async with service.stream(stream_of(call, document)) as line:
+            await fake.until(lambda: len(fake.connections) > 1 and Step.TIME_UP.value in told(fake))
+            await line.hang_up()
+
+
+async def test_the_streams_of_a_call_have_one_receipt_for_all(fake, tmp_path):
+    leaves_and_comes_back(fake, DIGITS)
+    async with running(config(fake, tmp_path)) as service:
+        ledger = service.services.switchboard.ledger
+        call = await left(service)
+        await known(service, call, Outcome.SENDING_DIGITS)
+        before = (await ledger.memory(call.call_sid)).call.receipt
+        document = await asked(service, "/call-interrupted?resumed=0", call)
+        async with service.stream(stream_of(call, document)) as line:
+            await line.hear(BACK)
+            await line.hang_up()
+            assert await line.closed() == 1000
+        await known(service, call, Outcome.CALLER_HUNG_UP)
+        after = (await ledger.memory(call.call_sid)).call.receipt
+    assert after["frames_out"] > before["frames_out"] > 0
+    assert after["first_audio_ms"] == before["first_audio_ms"]
+    assert after["ended"] == "caller_hung_up"
 
 
 async def test_nobody_is_rung_a_fourth_time_whatever_a_process_remembers(fake, tmp_path):

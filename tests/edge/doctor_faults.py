@@ -291,6 +291,34 @@ def unknown_model(it: SetUp) -> None:
     it.values["OPENAI_MODEL"] = "gpt-realtime-9"
 
 
+def agents_say(it: SetUp, text: str) -> None:
+    """Have the doctor find this file of agents."""
+    file = it.folder / "agents.toml"
+    file.write_text(text)
+    it.values["AGENTS_FILE"] = str(file)
+
+
+@broken("agents.file", "agents.toml:3: agent.night.voise: there is no such key here: is voice meant?")
+def agents_with_a_bad_line(it: SetUp) -> None:
+    agents_say(it, '[default]\n[agent.night]\nvoise = "marin"\n')
+
+
+@broken("agents.file", "there is no such file")
+def no_agents_file(it: SetUp) -> None:
+    it.values["AGENTS_FILE"] = str(it.folder / "nowhere.toml")
+
+
+@broken("model.exists", "the agent night has model gpt-realtime-9: OpenAI has no such model")
+def agent_with_an_unknown_model(it: SetUp) -> None:
+    agents_say(it, '[agent.night]\nmodel = "gpt-realtime-9"\n')
+
+
+@broken("model.exists", "the agent default has model gpt-realtime-1, which was shut down on 2026-01-20")
+def agent_with_a_model_past_its_shutdown(it: SetUp) -> None:
+    agents_say(it, '[default]\nmodel = "gpt-realtime-1"\n[number."+15551230009"]\ngreeting = "Hi."\n')
+    it.good.openai.models["gpt-realtime-1"] = {"shutdown_date": "2026-01-20"}
+
+
 @broken("dns.addresses", "neither an A nor an AAAA record")
 def tunnel_that_is_gone(it: SetUp) -> None:
     del it.values["DOMAIN"]

@@ -43,11 +43,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeModels:
-    """OpenAI's ``GET /v1/models/{id}``. ``models``: what each says beside its id; ``refuse``: a status and a code."""
+    """OpenAI's ``GET /v1/models/{id}``. ``models``: what each says beside its id. ``refuse``: a status and a code;
+    ``refuse_model``: the same, by model."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, object]] = {}
         self.refuse: tuple[int, str] | None = None
+        self.refuse_model: dict[str, tuple[int, str]] = {}
         self.port = 0
 
     @contextlib.asynccontextmanager
@@ -61,6 +63,8 @@ class FakeModels:
         if self.refuse is not None:
             return _refusal(*self.refuse)
         name = request.path.removeprefix("/v1/models/")
+        if name in self.refuse_model:
+            return _refusal(*self.refuse_model[name])
         if name not in self.models:
             return _refusal(404, "model_not_found")
         return web.json_response({"id": name, "object": "model", **self.models[name]})
@@ -90,6 +94,15 @@ def server_context(pair: Pair, folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
     return context
+
+
+def webhooks(base_url: str) -> dict[str, str]:
+    """Those of a number that leads to this address."""
+    return {
+        "voice_url": f"{base_url}/incoming-call#rc=2",
+        "voice_fallback_url": f"{base_url}/call-interrupted",
+        "status_callback": f"{base_url}/call-status",
+    }
 
 
 @contextlib.contextmanager
@@ -163,10 +176,8 @@ class Good:
         self.twilio.countries = {"United States": ("+1", True), "Canada": ("+1", False), "Germany": ("+49", False)}
         self.twilio.account = {"status": "active", "type": "Full"}
         self.twilio.numbers, self.twilio.without_voice = [NUMBER], set()
-        self.twilio.webhooks = {
-            NUMBER: {"voice_url": f"{base}/incoming-call#rc=2", "status_callback": f"{base}/call-status"}
-        }
-        self.openai.refuse, self.openai.models = None, {MODEL: {}}
+        self.twilio.webhooks = {NUMBER: webhooks(base)}
+        self.openai.refuse, self.openai.refuse_model, self.openai.models = None, {}, {MODEL: {}}
         for record in ("a", "aaaa", "caa", "servfail"):
             self.tell_dns(f"clear-{record}")
         self.tell_dns("set-default-ipv4", ip="")

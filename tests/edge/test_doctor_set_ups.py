@@ -26,6 +26,7 @@ from edge.doctor_world import (
     SetUp,
     good_set_up,
     serving,
+    webhooks,
 )
 from local_edge import LOOPBACK, free_ports
 
@@ -105,6 +106,39 @@ async def test_a_trial_account_and_a_number_without_status_callback_are_warned_o
     assert set(await warnings_of(set_up)) == {"twilio.account", "twilio.number", "model.exists"}
 
 
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "has no fallback URL"),
+        ("https://old-name.ngrok-free.app/sorry", "an old tunnel's address"),
+        ("http://sorry.example/", "not encrypted"),
+    ],
+)
+async def test_a_fallback_that_would_not_answer_is_warned_of(set_up: SetUp, url: str, says: str) -> None:
+    set_up.good.twilio.webhooks[NUMBER]["voice_fallback_url"] = url
+    warned = await warnings_of(set_up)
+    assert set(warned) == {"twilio.number"}
+    assert says in warned["twilio.number"]
+
+
+async def test_a_fallback_on_another_machine_is_as_good(set_up: SetUp) -> None:
+    set_up.good.twilio.webhooks[NUMBER]["voice_fallback_url"] = "https://handler.twilio.com/twiml/EH1?a=b"
+    assert await warnings_of(set_up) == {}
+
+
+async def test_a_second_model_of_which_openai_says_nothing_now_is_warned_of_and_the_first_is_there(
+    set_up: SetUp,
+) -> None:
+    set_up.values["OPENAI_FALLBACK_MODEL"] = "gpt-realtime-mini"
+    set_up.good.openai.refuse_model["gpt-realtime-mini"] = (429, "rate_limit_exceeded")
+    found = await set_up.examine()
+    assert found.first_wrong is None, found.first_wrong
+    assert found.named("model.key").status is Status.WARNING
+    told = {finding.found: finding.status for finding in found.named("model.exists").findings}
+    assert told[f"{MODEL} is there"] is Status.OK
+    assert [status for text, status in told.items() if "gpt-realtime-mini" in text] == [Status.SKIPPED]
+
+
 async def test_a_human_in_a_country_that_may_not_be_called_is_warned_of(set_up: SetUp) -> None:
     set_up.values["FALLBACK_DIAL"] = "+4930123456"
     warned = await warnings_of(set_up)
@@ -136,10 +170,7 @@ async def test_before_the_bundle_is_up_the_rest_is_looked_at_all_the_same(set_up
 async def test_behind_a_tunnel_nothing_is_asked_of_our_own_edge_and_nothing_is_wrong(set_up: SetUp) -> None:
     name = "callgate-rehearsal.ngrok-free.app"
     base = f"https://{name}"
-    set_up.good.twilio.webhooks[NUMBER] = {
-        "voice_url": f"{base}/incoming-call",
-        "status_callback": f"{base}/call-status",
-    }
+    set_up.good.twilio.webhooks[NUMBER] = webhooks(base)
     set_up.good.tell_dns("add-a", addresses=[PUBLIC], host=name)
     del set_up.values["DOMAIN"]
     set_up.values["BASE_URL"] = base
@@ -275,6 +306,17 @@ def test_a_secret_in_the_wrong_place_is_not_shown_either(command: Command, form:
     assert "LOG_LEVEL" in printed
     assert API_KEY not in printed
     assert NUMBER not in printed
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize("name", ["voice_url", "status_callback", "voice_fallback_url"])
+def test_what_may_be_secret_in_an_old_webhook_is_not_shown(
+    good: Good, command: Command, name: str, form: tuple[str, ...]
+) -> None:
+    good.twilio.webhooks[NUMBER][name] = "http://me:their-password@old.example/voice?key=their-key"
+    _, printed = command(*form)
+    assert "http://***@old.example/voice?***" in printed
+    assert "their-" not in printed
 
 
 def test_the_json_names_the_cause_and_what_it_hides(command: Command) -> None:

@@ -118,6 +118,32 @@ def test_caller_is_asked_to_wait_while_the_backend_is_down_and_then_hears_an_apo
     assert_is_twiml(answer, twiml.apologise(None))
 
 
+@pytest.mark.parametrize("status", ["completed", "answered", "busy", "no-answer", "failed", "canceled"])
+def test_what_happened_so_far_is_in_every_address_that_is_asked_next(beside: Beside, nobody: int, status: str) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = f"CallSid=CA00&DialCallStatus={status}&DialCallDuration=0".encode()
+    with beside(nobody) as edge:
+        asked = "/call-transferred?resumed=1&transfers=2&sendings=13"
+        first = asked_to_wait(ask(edge, "POST", asked, body=body, headers=form))
+        assert first == f"{asked}&dialed={status}&waited=1"
+        again = asked_to_wait(ask(edge, "POST", first, body=b"CallSid=CA00", headers=form))
+    assert again == f"{asked}&dialed={status}&waited=2"
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("transfers=x&sendings=-1&dialed=%3CDial%3E", b"DialCallStatus=nonsense"),
+        ("transfers=&sendings=123&dialed=busyx", b"XDialCallStatus=busy"),
+        ("transfers=1%26a&sendings=%27", b"DialCallStatus=busy%3C"),
+    ],
+)
+def test_nothing_else_that_is_said_is_passed_on(beside: Beside, nobody: int, query: str, body: bytes) -> None:
+    with beside(nobody) as edge:
+        again = asked_to_wait(ask(edge, "POST", f"/call-transferred?{query}", body=body))
+    assert again == "/call-transferred?resumed=0&waited=1"
+
+
 @pytest.mark.parametrize("query", ["waited=99", "waited=", "waited=-1", "waited=%27", "resumed=x&waited=9"])
 def test_a_wait_that_was_never_asked_for_is_none(beside: Beside, nobody: int, query: str) -> None:
     with beside(nobody) as edge:

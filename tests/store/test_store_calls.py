@@ -11,6 +11,8 @@ import pytest
 from callgate.config import Config
 from callgate.errors import StoreError
 from callgate.store import Archive, JournalLimits
+from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted
+from callgate.store.queries import write_batch
 from sqlalchemy import text
 from stores import CALLED, CALLER, START, TIMEOUT, at, flushed, record, store_of, turn, until
 
@@ -132,6 +134,41 @@ async def test_a_call_that_is_taken_up_again_has_not_ended_and_counts_how_often(
             assert found.call == record(process=second.process, resumes=1, resumed_at=at(6))
             second.journal.call_resumed("CA1", at(9))
             assert (await second.memory("CA1")).call.resumes == 2
+
+
+async def test_the_receipts_of_a_calls_streams_are_added_up_whoever_held_it(config):
+    def receipt(model, seconds, cost):
+        usage = {"audio_in": 3, "text_out": 1}
+        return {"duration_s": seconds, "first_audio_ms": 700, "resumes": 0, "usage": usage, "model": model,
+                "cost_usd": cost, "ended": "sending_digits"}  # fmt: skip
+
+    async with store_of(config, "one") as one, store_of(config, "two") as two:
+        one.journal.call_started(record())
+        one.journal.call_ended("CA1", at(5), "sending_digits", "left", receipt("a", 5.25, "0.0100"))
+        await flushed(one)
+        two.journal.call_resumed("CA1", at(6), interrupted=False)
+        two.journal.call_ended("CA1", at(9), "failed", "lost", receipt("b", 3.5, "0.0021"))
+        waiting = (await two.memory("CA1")).call.receipt
+        await flushed(two)
+        one.journal.call_resumed("CA1", at(10))
+        await flushed(one)
+        two.journal.call_ended("CA1", at(11), "completed", "as Twilio says")  # the process that had it is gone
+        await flushed(two)
+        found = (await one.call("CA1")).call
+    assert found.receipt == waiting
+    assert found.receipt == receipt("a, b", 8.75, "0.0121") | {"usage": {"audio_in": 6, "text_out": 2}}
+    assert found.outcome == "completed"
+
+
+async def test_a_batch_that_is_written_twice_adds_no_receipt_twice(config):
+    receipt = {"duration_s": 5.0, "usage": {"audio_in": 3}}
+    ended = [CallEnded("CA1", at(second), "failed", "lost", receipt) for second in (5, 8)]
+    events = (CallStarted(record(process="one/1")), ended[0], CallResumed("CA1", at(6), "one/1"), ended[1])
+    async with store_of(config) as store:
+        for batch in (Batch(events[:2], ()), Batch(events[:2], ()), Batch(events, ()), Batch(events, ())):
+            await store._database.write(lambda connection, batch=batch: write_batch(connection, batch), TIMEOUT)
+        found = (await store.call("CA1")).call
+    assert found.receipt == {"duration_s": 10.0, "usage": {"audio_in": 6}}
 
 
 async def test_the_end_of_a_stream_that_is_written_after_the_call_went_on_elsewhere_does_not_end_it(config):

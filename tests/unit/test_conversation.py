@@ -123,6 +123,13 @@ class TestTalking:
         talking.model(ResponseCreated("resp_2"), ResponseDone("resp_2", "failed", None, "server_error", "sorry"))
         assert talking.ended.outcome is Outcome.FAILED
 
+    def test_one_that_fails_after_another_was_completed_is_asked_for_once_more_too(self, talking):
+        for number in range(3):
+            talking.model(ResponseCreated(f"resp_{number}"))
+            talking.model(ResponseDone(f"resp_{number}", "failed", None, "server_error", "sorry"))
+            talking.model(ResponseCreated(f"again_{number}"), ResponseDone(f"again_{number}", "completed"))
+        assert talking.ended is None
+
     def test_a_greeting_that_failed_is_asked_for_once_more_as_it_is(self, call):
         call.open()
         call.model(ResponseCreated("resp_1"))

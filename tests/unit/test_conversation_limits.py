@@ -56,6 +56,11 @@ class TestLimits:
         call.waits(PLAYED_DEADLINE + 1)
         assert call.ended.outcome is Outcome.GOODBYE
 
+    def test_what_a_call_has_lasted_before_counts(self):
+        call = greeted(Call(replace(AGENT, longest=300.0), lasted=200.0))
+        assert of(AddUserText, call.waits(100 - WARNING)) == [AddUserText(Step.WARN.value)]
+        assert of(AddUserText, call.waits(WARNING + 1)) == [AddUserText(Step.TIME_UP.value)]
+
     def test_a_model_that_says_no_goodbye_does_not_keep_the_line_open(self):
         call = greeted(Call(replace(AGENT, longest=300.0)))
         call.lives(400)

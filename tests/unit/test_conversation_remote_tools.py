@@ -102,6 +102,14 @@ def test_a_remote_tool_that_never_ends_is_not_waited_for_for_ever(talking):
     assert of(CreateResponse, found) == [CreateResponse()]
 
 
+def test_another_session_is_told_that_the_call_was_lost_and_asked_to_go_on(talking):
+    asks(talking)
+    talking.loses_model()
+    _, lost, respond = talking.ready()
+    assert "is lost" in lost.text
+    assert isinstance(respond, CreateResponse)
+
+
 def test_another_session_waits_for_nothing_that_an_earlier_one_asked(talking):
     asks(talking)
     talking.loses_model()

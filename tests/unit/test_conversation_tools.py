@@ -14,18 +14,22 @@ from callgate.media_stream import Clear, Dtmf, Media
 from callgate.realtime import (
     AddFunctionOutput,
     AddUserText,
+    AgentTranscript,
     AudioDone,
     CreateResponse,
+    ErrorEvent,
     FunctionCall,
     ResponseCreated,
     ResponseDone,
+    SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
+    TruncateItem,
 )
 from callgate.tool_desk import MOST_AT_ONCE, MOST_SENDINGS, MOST_TRANSFERS
 from callgate.tools import BUILT_IN, Absences, Bound, HttpTool, Message, Toolbox, Transfer
 from callgate.transcript import Role, Turn
-from conversation_driver import AGENT, ONE_MOMENT, Call, greeted, of
+from conversation_driver import AGENT, LOUD, ONE_MOMENT, Call, greeted, of
 
 DESK = Transfer("Front desk", "+15551230009", "for all that is urgent", ring_for=15)
 WEATHER = HttpTool("get_weather", "The weather.", {"type": "object"}, "https://api.example.com/weather")
@@ -125,6 +129,37 @@ class TestOwnServer:
             talking.model(FunctionCall(f"call_{number}", "order", "{}"))
         assert "at work already" in told(talking.model(FunctionCall("one_more", "order", "{}")))["error"]
 
+    def test_a_tool_that_is_done_before_the_model_has_asked_for_the_next_waits_for_that(self, talking):
+        talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "get_weather", "{}"))
+        gives(talking)
+        talking.model(FunctionCall("call_2", "order", "{}"))
+        assert not of(CreateResponse, talking.model(ResponseDone("resp_1", "completed")))
+        assert of(CreateResponse, gives(talking, call_id="call_2")) == [CreateResponse()]
+
+    def test_a_response_that_failed_is_asked_for_again_when_the_tools_are_done(self, talking):
+        talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "get_weather", "{}"))
+        failed = ResponseDone("resp_1", "failed", None, "server_error", "sorry")
+        assert not of(CreateResponse, talking.model(failed))
+        assert of(CreateResponse, gives(talking)) == [CreateResponse()]
+
+    def test_who_waits_long_hears_ever_more_rarely_that_it_goes_on_but_at_least_every_ten_seconds(self, talking):
+        asks(talking, "get_weather")
+        assert len(of(Media, talking.lives(30))) == 5
+        assert len(of(Media, talking.lives(11.5))) == 1
+        gives(talking)
+        talking.says(1.0, response="resp_2")
+        talking.model(AudioDone("resp_2", "item_1"), ResponseDone("resp_2", "completed"))
+        talking.now += 2
+        talking.returns_marks()
+        asks(talking, "get_weather", call_id="call_2", response="resp_3")
+        assert len(of(Media, talking.lives(2 * (COMFORT_AFTER + 1.0) + 0.1))) == 2
+
+    def test_nothing_is_carried_out_after_the_last_word(self, talking):
+        talking.says(2.0)
+        talking.model(FunctionCall("call_1", "hang_up", "{}"), ResponseDone("resp_1", "completed"))
+        assert talking.conversation.phase is Phase.LEAVING
+        assert talking.model(FunctionCall("call_2", "order", "{}")) == []
+
     def test_what_comes_twice_or_was_never_asked_for_changes_nothing(self, talking):
         asks(talking, "get_weather")
         gives(talking)
@@ -169,6 +204,85 @@ class TestAnotherSession:
         self.lost(talking)
         talking.ready()
         assert of(Media, talking.lives(2 + COMFORT_AFTER))
+
+    def test_the_next_is_asked_to_answer_what_came_while_there_was_none(self, talking):
+        self.lost(talking)
+        gives(talking)
+        assert of(CreateResponse, talking.ready()) != []
+
+    def test_but_not_where_the_caller_said_something_that_it_answers_by_itself(self, talking):
+        self.lost(talking)
+        gives(talking)
+        talking.hears(LOUD, 0.4)
+        assert not of(CreateResponse, talking.ready())
+        talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
+        assert not of(CreateResponse, talking.model(ResponseCreated("resp_2"), ResponseDone("resp_2", "completed")))
+
+
+class TestOneResponseAtATime:
+    """What is asked for is waited for, from the moment that it is asked for."""
+
+    def presses(self, call: Call) -> list[Any]:
+        return call.twilio(Dtmf("MZ1", "#"))
+
+    def test_a_second_is_not_asked_for_before_the_first_has_begun_but_when_it_is_done(self, talking):
+        assert of(CreateResponse, self.presses(talking)) == [CreateResponse()]
+        assert not of(CreateResponse, self.presses(talking))
+        assert not of(CreateResponse, talking.model(ResponseCreated("resp_1")))
+        assert talking.model(ResponseDone("resp_1", "completed")) == [CreateResponse()]
+
+    def test_after_an_error_it_may_be_asked_for_again(self, talking):
+        self.presses(talking)
+        talking.model(ErrorEvent("server_error", "sorry"))
+        assert of(CreateResponse, self.presses(talking)) == [CreateResponse()]
+
+    def test_another_model_is_asked_for_it_anew(self, talking):
+        self.presses(talking)
+        talking.loses_model()
+        assert len(of(CreateResponse, talking.ready())) == 1
+
+    def test_a_greeting_that_is_on_its_way_is_not_asked_for_twice(self, call):
+        call.does(call.conversation.begin())
+        call.hears(LOUD, 0.4)
+        assert len(of(CreateResponse, call.ready())) == 1
+        assert not of(CreateResponse, call.lives(2.0))
+        call.says(1.0, "greeting", "resp_0")
+        assert not of(CreateResponse, call.model(ResponseDone("resp_0", "completed")))
+
+    def test_one_that_begins_after_the_caller_began_to_speak_is_not_heard_nor_held_for_said(self, talking):
+        self.presses(talking)
+        talking.model(SpeechStarted())
+        assert not of(Media, talking.says(1.0, "item_1", "resp_1"))
+        commands = talking.model(AgentTranscript("item_1", "You pressed"), AudioDone("resp_1", "item_1"))
+        assert commands == [TruncateItem("item_1", 0)]
+        assert (talking.said["item_1"].heard_ms, talking.said["item_1"].cut) == (0, True)
+
+    def test_the_answer_to_what_the_caller_said_meanwhile_is_heard(self, talking):
+        self.presses(talking)
+        talking.model(SpeechStarted())
+        talking.model(ResponseCreated("resp_1"), ResponseDone("resp_1", "completed"))
+        talking.model(SpeechStopped(), SpeechCommitted("c1"))
+        assert of(Media, talking.says(1.0, "item_2", "resp_2"))
+
+    def test_one_that_begins_after_they_have_spoken_is_their_answer(self, talking):
+        self.presses(talking)
+        talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
+        assert of(Media, talking.says(1.0))
+
+    def test_where_it_kept_the_model_from_answering_the_caller_the_model_is_asked_to(self, talking):
+        self.presses(talking)
+        talking.model(SpeechStarted(), ResponseCreated("resp_1"), SpeechStopped(), SpeechCommitted("c1"))
+        assert talking.model(ResponseDone("resp_1", "completed")) == [CreateResponse()]
+
+    def test_where_the_caller_cut_it_off_the_models_own_answer_is_waited_for(self, talking):
+        talking.says(1.0)
+        talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
+        assert talking.model(ResponseDone("resp_1", "cancelled")) == []
+        assert of(Media, talking.lives(COMFORT_AFTER + 0.5))  # who waits for it is told so
+
+    def test_keys_that_are_pressed_while_the_caller_speaks_are_answered_with_what_they_say(self, talking):
+        talking.model(SpeechStarted())
+        assert not of(CreateResponse, self.presses(talking))
 
 
 class TestTransfer:
@@ -302,10 +416,43 @@ class TestBoundKeys:
         ]
         assert talking.ended is None
 
-    def test_a_key_whose_tool_can_not_do_it_is_noted_and_the_call_goes_on(self, talking):
-        (note,) = self.presses(talking, "7")
+    def test_a_key_whose_tool_can_not_do_it_is_told_to_the_model_with_the_reason_and_answered(self, talking):
+        note, text, respond = self.presses(talking, "7")
         assert note.level == logging.WARNING
+        assert text.text.startswith("[The caller pressed 7 on the telephone")
+        assert "there is nobody of that name" in text.text
+        assert respond == CreateResponse()
         assert talking.ended is None
+
+    def test_after_three_transfers_that_nobody_answered_the_model_says_so(self):
+        call = greeted(Call(EQUIPPED, absences=Absences(transfers=MOST_TRANSFERS)))
+        _, text, respond = self.presses(call, "0")
+        assert "nobody answered 3 times" in text.text
+        assert respond == CreateResponse()
+
+    def test_a_refusal_while_the_caller_speaks_is_answered_with_what_they_say(self, talking):
+        talking.model(SpeechStarted())
+        assert not of(CreateResponse, self.presses(talking, "7"))
+        assert not of(CreateResponse, talking.model(SpeechStopped(), SpeechCommitted("c1")))
+        assert not of(CreateResponse, talking.model(ResponseCreated("resp_1"), ResponseDone("resp_1", "completed")))
+
+    def test_one_more_tool_than_may_be_open_is_told_and_answered_when_they_are_done(self, talking):
+        self.presses(talking, "5" * MOST_AT_ONCE)
+        assert "at work already" in of(AddUserText, self.presses(talking, "5"))[0].text
+        given = [gives(talking, call_id=f"key_{number}") for number in range(1, MOST_AT_ONCE + 1)]
+        assert [of(CreateResponse, commands) for commands in given] == [[]] * (MOST_AT_ONCE - 1) + [[CreateResponse()]]
+
+    @pytest.mark.parametrize("key", ["5", "7"])
+    def test_what_a_key_led_to_before_the_greeting_is_said_after_it(self, call, key):
+        call = Call(EQUIPPED)
+        call.does(call.conversation.begin())
+        self.presses(call, key)
+        gives(call, call_id="key_1")
+        commands = call.ready()
+        assert any(text.text.startswith(f"[The caller pressed {key}") for text in of(AddUserText, commands))
+        assert ["Hello!" in greet.instructions for greet in of(CreateResponse, commands)] == [True]
+        call.says(1.0, "greeting", "resp_0")
+        assert call.model(ResponseDone("resp_0", "completed")) == [CreateResponse()]
 
     def test_nothing_is_asked_for_twice_while_the_agent_leaves(self, talking):
         talking.says(1.0)

@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from callgate.__main__ import main
+from callgate.config import Config
 from callgate.doctor.checklist import POINTS
 from callgate.doctor.cli import world_of
 from callgate.doctor.engine import Check, run
 from callgate.doctor.examine import CALL, CHECKS, REAL_CALL
 from callgate.doctor.finding import Finding, Result, Status, ok, skipped, warning, worst, wrong
 from callgate.doctor.handshake import certificates_in
+from callgate.doctor.ports import ipv6
+from callgate.doctor.reach import Unreachable
 from callgate.doctor.report import Examination, as_json, as_text
-from callgate.doctor.settings import read, secrets_in
-from callgate.doctor.world import World
+from callgate.doctor.settings import privacy, read, secrets_in
+from callgate.doctor.world import Case, World
 from callgate.logs import Masking
 from callgate.phone.options import Address
 from edge.pairs import Authority
@@ -119,6 +122,35 @@ def test_secrets_are_known_though_the_settings_can_not_be_used() -> None:
         "DATABASE_URL": "postgresql://u:a-password@h/d",
     }
     assert {"one-token", "another-token", "a-password"} <= set(secrets_in(values, None))
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [("644", Status.WARNING), ("640", Status.WARNING), ("600", Status.OK), ("", Status.SKIPPED), ("x", Status.SKIPPED)],
+)
+async def test_who_can_read_the_settings_is_known_in_a_container_from_what_it_is_told(
+    mode: str, status: Status
+) -> None:
+    case = Case(config=Config(), world=World(), values={"DOCTOR_ENV_MODE": mode})
+    (finding,) = await privacy(case)
+    assert finding.status is status
+    assert (".env" in finding.found) == (status is not Status.SKIPPED)
+
+
+# The ports.
+
+
+async def test_an_aaaa_record_that_can_not_be_tried_from_here_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_ipv6(address: Address) -> None:
+        raise Unreachable("network is unreachable", no_route=True)
+
+    monkeypatch.setattr("callgate.doctor.ports.open_port", no_ipv6)
+    case = Case(config=Config(domain="voice.example.com"), world=World(), addresses=("11.22.33.44", "2600::1"))
+    (finding,) = await ipv6(case)
+    assert finding.status is Status.WARNING
+    assert "2600::1" in finding.found
+    assert "can't be tried from here" in finding.found
+    assert "Remove the AAAA record" in finding.do
 
 
 # The command.

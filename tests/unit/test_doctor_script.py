@@ -33,7 +33,7 @@ class Stand:
         (folder / "scripts").mkdir()
         (folder / "bin").mkdir()
         shutil.copy(SCRIPT, folder / "scripts")
-        for name in ("bash", "dirname", "env"):
+        for name in ("bash", "dirname", "env", "stat"):
             (folder / "bin" / name).symlink_to(str(shutil.which(name)))
 
     def program(self, path: str, text: str) -> None:
@@ -88,6 +88,15 @@ def test_without_a_virtual_environment_a_container_will_do_before_the_bundle_is_
     stand.program("bin/docker", DOCKER)
     assert stand.run() == 0
     assert stand.last_call == IN_CONTAINER
+
+
+def test_the_container_is_told_who_can_read_the_env_file_that_it_does_not_have(stand: Stand) -> None:
+    stand.program("bin/docker", DOCKER)
+    (stand.folder / "kept.env").touch()
+    (stand.folder / "kept.env").chmod(0o644)
+    (stand.folder / ".env").symlink_to("kept.env")
+    stand.run("--json", RUNNING="4711")
+    assert " -e HOST=backend -e DOCTOR_ENV_MODE=644 backend callgate doctor --json" in stand.last_call
 
 
 def test_an_override_file_is_handed_on(stand: Stand) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -49,6 +50,22 @@ def test_a_second_domain_does_not_make_the_first_what_was_there_before(kept):
     kept.remember(SID, NUMBER, found=OLD, after=HERE)
     kept.remember(SID, NUMBER, found=HERE, after=elsewhere)
     assert (kept.read()[SID].before, kept.read()[SID].after) == (OLD, elsewhere)
+
+
+@pytest.mark.parametrize("name", ["status_callback", "voice_fallback_url", "voice_method"])
+def test_a_number_that_still_points_here_has_the_same_before_whatever_else_was_changed(kept, name):
+    touched = dataclasses.replace(HERE, **{name: "" if name != "voice_method" else "GET"})
+    kept.remember(SID, NUMBER, found=OLD, after=HERE)
+    kept.remember(SID, NUMBER, found=touched, after=HERE)
+    assert kept.read()[SID].before == OLD
+
+
+@pytest.mark.parametrize("name", ["trunk_sid", "voice_application_sid"])
+def test_a_number_that_was_given_to_a_trunk_or_an_application_in_between_points_elsewhere(kept, name):
+    theirs = dataclasses.replace(HERE, **{name: "XX" + 32 * "3"})
+    kept.remember(SID, NUMBER, found=OLD, after=HERE)
+    kept.remember(SID, NUMBER, found=theirs, after=HERE)
+    assert kept.read()[SID].before == theirs
 
 
 def test_what_somebody_else_set_in_between_is_what_was_there_before(kept):

@@ -130,6 +130,19 @@ def test_a_resume_that_is_written_already_counts_once():
     assert twice.call.resumes == 1
 
 
+def test_receipts_are_added_up_and_each_once():
+    first, second = ({"duration_s": seconds, "cost_usd": cost} for seconds, cost in ((5.0, "0.01"), (2.5, None)))
+    events = (
+        CallEnded("CA1", START + timedelta(seconds=5), "failed", "lost", first),
+        CallResumed("CA1", START + timedelta(seconds=6), "two/1"),
+        CallEnded("CA1", START + timedelta(seconds=9), "goodbye", "done", second),
+    )
+    once = merged(Transcript(RECORD, ()), Batch(events, ()))
+    assert once is not None
+    assert once.call.receipt == {"duration_s": 7.5, "cost_usd": None}
+    assert merged(once, Batch(events, ())) == once
+
+
 def test_of_a_call_that_is_not_kept_and_does_not_wait_nothing_is_known():
     assert merged(None, Batch((), (said(1),))) is None
     assert merged(None, Batch((CallStarted(RECORD),), (said(1),))) == Transcript(RECORD, (said(1).turn,))

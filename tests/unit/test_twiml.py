@@ -41,8 +41,10 @@ def test_somebody_is_rung_for_as_long_as_dial_can_and_what_came_of_it_is_told(ri
 
 def test_a_caller_who_was_not_told_that_somebody_is_rung_is_told_now():
     desk = Transfer("Front desk", "+15551230009")
-    say, dial = verbs(twiml.put_through("https://voice.example.com", desk, 0, Absences(1), announced=False))
-    assert (say.text, dial.tag) == (twiml.PUT_THROUGH, "Dial")
+    say, dial = verbs(
+        twiml.put_through("https://voice.example.com", desk, 0, Absences(1), announced=False, language="en-GB")
+    )
+    assert (say.text, say.get("language"), dial.tag) == (twiml.PUT_THROUGH, "en-GB", "Dial")
 
 
 def test_an_apology_rings_the_human_where_there_is_one():
@@ -59,3 +61,14 @@ def test_busy_is_said_and_ends_the_call():
     say, hang_up = verbs(twiml.busy())
     assert "busy" in (say.text or "")
     assert hang_up.tag == "Hangup"
+
+
+def test_a_message_is_left_in_the_agents_language():
+    say, hang_up = verbs(twiml.leave_message("Bitte rufen Sie zurück.", "de-DE"))
+    assert (say.attrib, say.text, hang_up.tag) == ({"language": "de-DE"}, "Bitte rufen Sie zurück.", "Hangup")
+
+
+def test_what_came_of_a_transfer_is_not_lost_while_the_caller_waits():
+    document = twiml.wait("https://voice.example.com", 1, Absences(2), twiml.TRANSFERRED, "no-answer")
+    address = "https://voice.example.com/call-transferred?resumed=1&transfers=2&dialed=no-answer"
+    assert verbs(document)[-1].text == address

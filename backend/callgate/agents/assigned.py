@@ -22,10 +22,11 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``parties``: None where they are not known."""
+    """``parties``: None where they are not known. ``came_at``: when the call came, as far as that is known."""
 
     agent: Agent
     parties: Parties | None
+    came_at: datetime
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -48,8 +49,13 @@ class Assigned:
         if (known := self._calls.get(params["CallSid"])) is not None:  # Twilio asks again
             return known
         parties = Parties.of_webhook(params)
-        answer = self.book.answer(parties, self._clock())
-        return answer if isinstance(answer, Closed) else self._assign(params["CallSid"], answer, parties)
+        came_at = self._clock()
+        answer = self.book.answer(parties, came_at)
+        return answer if isinstance(answer, Closed) else self._assign(params["CallSid"], answer, parties, came_at)
+
+    def language(self, params: Mapping[str, str]) -> str | None:
+        """What is spoken by who would answer such a call now, where that is known (BCP 47)."""
+        return self.book.answer(Parties.of_webhook(params), self._clock()).language
 
     def known(self, call_sid: str) -> Assignment | None:
         """What was assigned here, if anything was."""
@@ -60,16 +66,21 @@ class Assigned:
         chosen. ``came_at``: when the call came in; None: just now."""
         if (known := self._calls.get(call_sid)) is not None:
             return known
-        agent = self.book.agent(parties or Parties("", ""), came_at or self._clock())
-        return self._assign(call_sid, agent, parties)
+        came_at = came_at or self._clock()
+        agent = self.book.agent(parties or Parties("", ""), came_at)
+        return self._assign(call_sid, agent, parties, came_at)
+
+    def lasted(self, call: Assignment) -> float:
+        """Seconds since the call came."""
+        return max((self._clock() - call.came_at).total_seconds(), 0.0)
 
     def call_ended(self, call_sid: str) -> None:
         """The call is over."""
         self._calls.pop(call_sid, None)
 
-    def _assign(self, call_sid: str, agent: Agent, parties: Parties | None) -> Assignment:
+    def _assign(self, call_sid: str, agent: Agent, parties: Parties | None, came_at: datetime) -> Assignment:
         while len(self._calls) >= CALLS_KEPT:
             del self._calls[next(iter(self._calls))]
-        assignment = Assignment(replace(agent, has_second_model=self._has_second_model), parties)
+        assignment = Assignment(replace(agent, has_second_model=self._has_second_model), parties, came_at)
         self._calls[call_sid] = assignment
         return assignment

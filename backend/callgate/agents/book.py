@@ -33,13 +33,17 @@ class AgentBook:
         log.info("%s", summary(self.agents))
 
     async def reload(self) -> None:
-        """Read the file again, for the calls that come from now on. One that can't be used changes nothing."""
+        """Read the file again, for the calls that come from now on. One that can't be used, or is gone, changes
+        nothing."""
         try:
             agents = await asyncio.to_thread(load_agents, self._config)
         except ConfigError as exc:
             for problem in exc.problems:
                 log.error("%s", problem)
             log.error("The agents stay as they were: %d problems were found in the file", len(exc.problems))
+            return
+        if self.agents.source and not agents.source:
+            log.error("The agents stay as they were: %s is gone", self.agents.source)
             return
         mask_also(agents.secrets)
         self.agents = agents

@@ -3,8 +3,8 @@
 Pure    finding waterfall checklist report
 Engine  engine: checks in order, side by side where they can be; a cause hides its consequences
 World   world: where everything outside is; reach, handshake, twilio_api: how it is asked
-Areas   settings machine domain ports tls backend webhooks twilio_account twilio_countries model rehearsal real_call:
-        some checks each
+Areas   settings agents machine domain ports tls backend webhooks twilio_account twilio_countries model rehearsal
+        real_call: some checks each
 Edges   examine: all checks, in order; cli
 
 Nothing is changed by it. It asks the webhook as Twilio does, for a call that is made up, and takes that back.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from . import (
+    agents,
     backend,
     domain,
     machine,
@@ -34,6 +35,7 @@ CHECKS: Final[tuple[Check[Case], ...]] = (
     Check(name="settings.address", title="Public address", look=settings.address),
     Check(name="settings.real", title="What a real call needs", look=settings.for_real_calls),
     Check(name="settings.file", title="The settings' file", look=settings.privacy),
+    Check(name="agents.file", title="Agents", look=agents.file),
     Check(name="machine.clock", title="Clock", look=machine.clock),
     Check(name="machine.disk", title="Disk", look=machine.disk),
     Check(name="dns.addresses", title="DNS", look=domain.addresses),
@@ -60,7 +62,7 @@ CHECKS: Final[tuple[Check[Case], ...]] = (
     Check(name="twilio.number", title="Twilio number", look=twilio_account.numbers, needs=("twilio.account",)),
     Check(name="twilio.alerts", title="Twilio's error log", look=twilio_account.alerts, needs=("twilio.account",)),
     Check(name="twilio.countries", title="Countries", look=twilio_countries.permissions, needs=("twilio.account",)),
-    Check(name="model.key", title="OpenAI key", look=model.key),
+    Check(name="model.key", title="OpenAI key", look=model.key, after=("agents.file",)),
     Check(name="model.exists", title="Model", look=model.models, needs=("model.key",)),
     Check(
         name="backend.ready",

@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
+
+from callgate.logs import mask_number
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .reach import Unreachable, ask
@@ -22,6 +25,15 @@ DEFAULT: Final = "gpt-realtime-2.1"
 _BILLING: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "account_deactivated"})
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model that calls are served with. ``said``: by whom it is named; ``change``: how to name another."""
+
+    name: str
+    said: str
+    change: str
+
+
 async def key(case: Case) -> Sequence[Finding]:
     """Whether OpenAI takes the key. What it says of the models is kept for `models`."""
     config = case.config
@@ -29,17 +41,19 @@ async def key(case: Case) -> Sequence[Finding]:
         return [skipped("no key is set: the line check answers")]
     if config.openai_api_key is None or config.openai_realtime_url is not None:
         return [skipped("another server than OpenAI's answers; whether it does, the backend says")]
-    names = _names(case)
+    names = list(dict.fromkeys(asked.name for asked in _asked(case)))
     try:
         answers = await asyncio.gather(*(_ask(case, name) for name in names))
     except Unreachable as exc:
         do = "Look at this machine's network: each call needs it. https://status.openai.com"
         return [wrong(f"OpenAI can't be reached from here: {exc}", "an answer", do)]
+    refusals: list[Finding] = []
     for name, (status, body) in zip(names, answers, strict=True):
         if (finding := _refusal(status, body)) is not None:
-            return [finding]
-        case.models[name] = {"status": status, **body}
-    return [ok("OpenAI takes the key")]
+            refusals.append(finding)
+        else:
+            case.models[name] = {**body, "status": status}
+    return list(dict.fromkeys(refusals)) or [ok("OpenAI takes the key")]
 
 
 def _refusal(status: int, body: Mapping[str, Any]) -> Finding | None:
@@ -65,25 +79,25 @@ async def models(case: Case) -> Sequence[Finding]:
     """Whether the models exist, and until when."""
     if not case.models:
         return [skipped("OpenAI says nothing of the model")]
-    return [_judge(case, setting, name) for setting, name in _settings(case)]
+    return [_judge(case, asked) for asked in _asked(case)]
 
 
-def _judge(case: Case, setting: str, name: str) -> Finding:
-    told = case.models[name]
+def _judge(case: Case, asked: Asked) -> Finding:
+    if (told := case.models.get(asked.name)) is None:
+        return skipped(f"OpenAI says nothing of {asked.name}")
     if told["status"] == 404:
-        found = f"{setting}={name}: OpenAI has no such model for this key"
-        do = f"Set {setting}={DEFAULT} in .env, and restart the backend; or give the key's project access to it"
+        do = f"{asked.change}; or give the key's project access to it"
+        found = f"{asked.said}: OpenAI has no such model for this key"
         return wrong(found, "a realtime model that the key's project may use", do)
     end = _date(told.get("shutdown_date"))
     if end is None:
-        return ok(f"{name} is there")
-    change = f"Set {setting}={DEFAULT} in .env, and restart the backend"
+        return ok(f"{asked.name} is there")
     left = end - datetime.fromtimestamp(case.world.now(), UTC)
     if left <= timedelta(0):
-        return wrong(f"{setting}={name} was shut down on {end:%Y-%m-%d}", "a model that runs", change)
+        return wrong(f"{asked.said}, which was shut down on {end:%Y-%m-%d}", "a model that runs", asked.change)
     if left < NOTICE:
-        return warning(f"{setting}={name} is shut down on {end:%Y-%m-%d}", "a model that stays", change)
-    return ok(f"{name} is there, until {end:%Y-%m-%d}")
+        return warning(f"{asked.said}, which is shut down on {end:%Y-%m-%d}", "a model that stays", asked.change)
+    return ok(f"{asked.name} is there, until {end:%Y-%m-%d}")
 
 
 def _date(value: object) -> datetime | None:
@@ -97,14 +111,22 @@ def _date(value: object) -> datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _settings(case: Case) -> list[tuple[str, str]]:
+def _asked(case: Case) -> list[Asked]:
+    """The settings' models, and each that an agent has for its own."""
     config = case.config
-    both = [("OPENAI_MODEL", config.openai_model), ("OPENAI_FALLBACK_MODEL", config.openai_fallback_model)]
-    return [(setting, name) for setting, name in both if name]
-
-
-def _names(case: Case) -> list[str]:
-    return list(dict.fromkeys(name for _, name in _settings(case)))
+    both = {"OPENAI_MODEL": config.openai_model, "OPENAI_FALLBACK_MODEL": config.openai_fallback_model}
+    asked = [
+        Asked(name, f"{setting}={name}", f"Set {setting}={DEFAULT} in .env, and restart the backend")
+        for setting, name in both.items()
+        if name
+    ]
+    plans = case.agents.plans() if case.agents is not None else {}
+    own: dict[str, str] = {}  # who has it first: the others may have it from there
+    for who, plan in plans.items():
+        if plan.agent.model:
+            own.setdefault(plan.agent.model, mask_number(who) if who.startswith("+") else who)
+    change = f'Give it model = "{DEFAULT}" in the agents\' file, and restart the backend'
+    return asked + [Asked(name, f"the agent {who} has model {name}", change) for name, who in own.items()]
 
 
 async def _ask(case: Case, name: str) -> tuple[int, dict[str, Any]]:

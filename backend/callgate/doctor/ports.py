@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .finding import Finding, ok, skipped, wrong
+from .finding import Finding, ok, skipped, warning, wrong
 from .reach import Unreachable, ask, open_port
 from .world import Case
 
@@ -47,7 +47,11 @@ async def _answers(case: Case, address: str) -> Finding:
             await open_port(case.world.route(address, port))
         except Unreachable as exc:
             if exc.no_route:
-                return skipped(f"whether {address} answers can't be told: this machine has no IPv6")
+                return warning(
+                    f"{case.host} has an AAAA record, {address}, which can't be tried from here: there is no IPv6",
+                    "a machine that answers there as at the A record: Let's Encrypt asks there first",
+                    "Remove the AAAA record, unless this machine answers there",
+                )
             return wrong(
                 f"{case.host} has an AAAA record, {address}, where port {port} is dead: {exc}",
                 "a machine that answers there as at the A record: Let's Encrypt asks there first",

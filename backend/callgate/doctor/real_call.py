@@ -18,8 +18,11 @@ from .world import Case
 
 SECONDS: Final = 1.0
 LONGEST: Final = 180 * SECONDS
-NEWS: Final = 10 * SECONDS  # how long the backend may wait for some
+NEWS: Final = 6 * SECONDS  # how long the backend may wait for some
 REQUEST_DEADLINE: Final = 30 * SECONDS
+SILENCE: Final = 60 * SECONDS  # how long none may be heard
+PAUSE: Final = 1 * SECONDS  # before it is asked again that was not heard
+IN_ITS_PLACE: Final = (502, 503, 504)  # statuses of those that stand before a backend
 READ_LOG: Final = "callgate calls show, with the call's SID, and Twilio's error log say more"
 
 
@@ -29,6 +32,10 @@ class NotPlaced(CallgateError):
     def __init__(self, error: str, fix: str) -> None:
         super().__init__(error)
         self.fix = fix
+
+
+class NotHeard(NotPlaced):
+    """The backend was not heard; another try may succeed."""
 
 
 async def call(case: Case) -> Sequence[Finding]:
@@ -55,10 +62,17 @@ async def call(case: Case) -> Sequence[Finding]:
 async def _follow(case: Case, call_sid: str, events: list[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Hear how the call goes, until it is over or takes too long. Raises `NotPlaced`."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + LONGEST
+    until, heard = loop.time() + LONGEST, loop.time()
     while True:
         query = {"after": str(len(events)), "wait": f"{NEWS:.0f}"}
-        news = await _ask(case, "GET", f"/calls/{call_sid}", query)
+        try:
+            news = await _ask(case, "GET", f"/calls/{call_sid}", query)
+        except NotHeard as exc:
+            if loop.time() - heard > SILENCE:
+                raise NotPlaced(f"the call may go on, and is followed no further: {exc}", exc.fix) from exc
+            await asyncio.sleep(PAUSE)
+            continue
+        heard = loop.time()
         events += [event for event in news.get("events", []) if isinstance(event, dict)]
         if news.get("over") or loop.time() > until:
             return news
@@ -84,8 +98,9 @@ async def _ask(case: Case, method: str, path: str, fields: Mapping[str, str]) ->
         if not isinstance(body, dict):
             raise ValueError("not an object")
     except (Unreachable, ValueError) as exc:
-        raise NotPlaced(f"the backend gives no answer: {exc}", "Read its log") from exc
+        raise NotHeard(f"the backend gives no answer: {exc}", "Read its log") from exc
     if answer.status >= 400:
+        refusal = NotHeard if answer.status in IN_ITS_PLACE else NotPlaced
         error = str(body.get("error", f"the backend answers with status {answer.status}"))
-        raise NotPlaced(error, str(body.get("fix", "Read its log")))
+        raise refusal(error, str(body.get("fix", "Read its log")))
     return body

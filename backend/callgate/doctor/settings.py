@@ -18,6 +18,7 @@ from .world import Case, is_tunnel_name
 
 NAME: Final = "settings"
 TITLE: Final = "Settings"
+ENV_MODE: Final = "DOCTOR_ENV_MODE"  # octal
 EDIT: Final = "Correct it in .env (docs/configuration.md), and restart the backend"
 
 
@@ -90,19 +91,29 @@ async def for_real_calls(case: Case) -> Sequence[Finding]:
 
 async def privacy(case: Case) -> Sequence[Finding]:
     """Whether only its owner can read the file with the secrets."""
-    path = case.env_file
-    if path is None or not path.is_file():
+    name, mode = _env_mode(case)
+    if mode is None:
         return [skipped("there is no file: the settings are in the environment")]
-    mode = stat.S_IMODE(os.stat(path).st_mode)
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         return [
             warning(
-                f"{path.name} can be read by other users of this machine (mode {mode:04o})",
+                f"{name} can be read by other users of this machine (mode {mode:04o})",
                 "mode 0600: it holds secrets",
-                f"chmod 600 {path.name}",
+                f"chmod 600 {name}",
             )
         ]
-    return [ok(f"only you can read {path.name}")]
+    return [ok(f"only you can read {name}")]
+
+
+def _env_mode(case: Case) -> tuple[str, int | None]:
+    """The file's name and mode. A container has its settings only: who started it may say the mode (doctor.sh)."""
+    path = case.env_file
+    if path is not None and path.is_file():
+        return path.name, stat.S_IMODE(os.stat(path).st_mode)
+    try:
+        return ".env", int(case.values.get(ENV_MODE, ""), 8)
+    except ValueError:
+        return ".env", None
 
 
 def secrets_in(values: Mapping[str, str], config: Config | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from urllib.parse import urldefrag, urlsplit
 
 from callgate.logs import mask_number
 from callgate.phone.codes import MEANINGS
+from callgate.setup.webhooks import shown
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .reach import Unreachable
@@ -121,7 +122,7 @@ def _judge(case: Case, entry: Mapping[str, Any]) -> list[Finding]:
             return [wrong(found, f"the voice webhook {wanted}", f"Choose Webhook for incoming calls: {NUMBERS}")]
     url = _text(entry, "voice_url")
     if not _same(url, wanted):
-        found = f"calls of {number} go to {urldefrag(url).url or 'no webhook at all'}{_remark(case, url)}"
+        found = f"calls of {number} go to {shown(url) if url else 'no webhook at all'}{_remark(case, url)}"
         return [wrong(found, wanted, f"Set the number's voice webhook: {NUMBERS}")]
     findings = [ok(f"calls of {number} come to {wanted}")]
     if _text(entry, "voice_method") not in ("", "POST"):
@@ -129,10 +130,19 @@ def _judge(case: Case, entry: Mapping[str, Any]) -> list[Finding]:
         findings.append(warning(found, "HTTP POST", f"Change it: {NUMBERS}"))
     status = _text(entry, "status_callback")
     if not _same(status, f"{base}/call-status"):
-        found = f"the number's status callback is {urldefrag(status).url or 'not set'}"
+        found = f"the number's status callback is {shown(status) if status else 'not set'}"
         why = f"{base}/call-status: a call that ends before its stream is forgotten at once"
         findings.append(warning(found, why, f"Set it: {NUMBERS}"))
-    return findings
+    return [*findings, *_fallback(case, _text(entry, "voice_fallback_url"))]
+
+
+def _fallback(case: Case, url: str) -> list[Finding]:
+    """What Twilio asks when a request of a call fails. It may well be another machine's."""
+    why = f"{case.config.base_url}/call-interrupted, or another machine's over https://: it takes up calls that fail"
+    if not url:
+        return [warning("the number has no fallback URL", why, f"Set it: {NUMBERS}")]
+    remark = _remark(case, url) or ("" if url.startswith("https://") else ", which is not encrypted")
+    return [warning(f"the number's fallback URL is {shown(url)}{remark}", why, f"Set it: {NUMBERS}")] if remark else []
 
 
 def _same(url: str, wanted: str) -> bool:

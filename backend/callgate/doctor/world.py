@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from callgate.agents import Agents
 from callgate.config import Config
 from callgate.phone.options import Address
 
@@ -66,6 +67,7 @@ class Case:
     certificate: bytes = field(default=b"", repr=False)  # that BASE_URL's host shows, as DER
     stream_url: str = field(default="", repr=False)  # of the TwiML: it holds a token
     call_sid: str = ""  # of the call that the doctor makes up
+    agents: Agents | None = None  # of AGENTS_FILE, where that can be used
     models: dict[str, Mapping[str, object]] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)  # of the test call
 

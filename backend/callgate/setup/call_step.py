@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from typing import Any, Final
 
 from ..logs import mask_number
 from .account import Account
-from .outside import Unreachable
+from .outside import Answer, Unreachable
 from .refusal import SetupRefused
 from .setup import Setup
 
 SECONDS: Final = 1.0
 ANSWER_WITHIN: Final = 90 * SECONDS  # a service that rings for 30 s, and a queue before it
 ASK_EVERY: Final = 1 * SECONDS
+TRIES: Final = 3
+TRY_AGAIN_AFTER: Final = 1 * SECONDS
+NO_ANSWER_OF_ITS_OWN: Final = (502, 503, 504)  # a proxy's, in the service's place
 ANSWERED: Final = ("in-progress", "completed")
 UNANSWERED: Final = ("busy", "no-answer", "canceled", "failed")
 
@@ -43,11 +47,7 @@ def place_test_call(setup: Setup) -> bool:
 
 
 def _place(setup: Setup, base_url: str, admin_token: str) -> str:
-    url = f"{base_url}/test-call-realtime"
-    try:
-        answer = setup.outside.fetch("POST", url, {"Authorization": f"Bearer {admin_token}"})
-    except Unreachable as exc:
-        raise SetupRefused(url, found=str(exc), wanted="an answer", do="scripts/setup.sh cert start") from exc
+    answer = _ask_until_answered(setup, f"{base_url}/test-call-realtime", admin_token)
     said = _document(answer.body)
     if answer.status >= 300 or not isinstance(call_sid := said.get("call_sid"), str):
         raise SetupRefused(
@@ -57,6 +57,29 @@ def _place(setup: Setup, base_url: str, admin_token: str) -> str:
             do=str(said.get("fix") or "scripts/setup.sh start, then look at the backend's log"),
         )
     return call_sid
+
+
+def _ask_until_answered(setup: Setup, url: str, admin_token: str) -> Answer:
+    """Ask for a call. A lost answer is asked for again under the same key: it is the same call, and rings once."""
+    headers = {"Authorization": f"Bearer {admin_token}", "Idempotency-Key": secrets.token_hex(16)}
+    found = ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(TRY_AGAIN_AFTER)
+        try:
+            answer = setup.outside.fetch("POST", url, headers)
+        except Unreachable as exc:
+            found = str(exc)
+            continue
+        if answer.status not in NO_ANSWER_OF_ITS_OWN or "error" in _document(answer.body):
+            return answer
+        found = f"an answer that is not the service's ({answer.status})"
+    raise SetupRefused(
+        url,
+        found=f"{found}, {TRIES} times; it may ring all the same",
+        wanted="an answer",
+        do="wait a minute; where nothing rings, scripts/setup.sh cert start, and again",
+    )
 
 
 def _wait_until_answered(setup: Setup, account: Account, call_sid: str) -> None:

@@ -50,10 +50,13 @@ class KeptNumbers:
             ) from exc
 
     def remember(self, sid: str, phone_number: str, *, found: Webhooks, after: Webhooks) -> None:
-        """The number will be changed from ``found`` to ``after``. What was ours already is not what was before."""
+        """The number will be changed from ``found`` to ``after``.
+
+        While its calls still come to where the set-up pointed it, what was before stays, whatever else was changed.
+        """
         entries = self.read()
         known = entries.get(sid)
-        before = known.before if known and found == known.after else found
+        before = known.before if known and found.leads_as(known.after) else found
         entries[sid] = Kept(phone_number, before, after)
         self._write(entries)
 

@@ -47,10 +47,18 @@ class Webhooks:
         """All of them by name: also the parameters of the update that sets them."""
         return {name: getattr(self, name) for name in NAMES}
 
+    def leads_as(self, other: Webhooks) -> bool:
+        """Whether calls go to the same place, whatever differs beside."""
+        return (self.voice_url, self.voice_application_sid, self.trunk_sid) == (
+            other.voice_url,
+            other.voice_application_sid,
+            other.trunk_sid,
+        )
+
     def changes_to(self, other: Webhooks) -> list[tuple[str, str, str]]:
         """What differs: its name, here, and there; as they may be shown."""
         return [
-            (name.replace("_", " "), _shown(getattr(self, name)), _shown(getattr(other, name)))
+            (name.replace("_", " "), shown(getattr(self, name)), shown(getattr(other, name)))
             for name in NAMES
             if getattr(self, name) != getattr(other, name)
         ]
@@ -74,7 +82,7 @@ def wanted(base_url: str, fallback_url: str | None = None) -> Webhooks:
     )
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """A URL without what may be secret in it: a login, and the values of a query."""
     parts = urlsplit(text)
     if not text:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from ..receipt import added
 from .records import CallRecord, Transcript, Turn
 
 ENTRY_BYTES: Final = 400  # what an entry takes beside its text, roughly
@@ -43,6 +44,7 @@ class CallEnded:
     """A call ended, or its stream did and nobody knows yet whether it comes back.
 
     Who has a receipt held the call. Who has none was only told of its end, and is believed where no other is known.
+    Each receipt is its stream's, and is added to those of the streams before it.
     The end of a stream from before the call was taken up again comes too late, and is not the call's.
     """
 
@@ -175,12 +177,15 @@ def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
             return call
         if call.resumed_at is not None and event.at < call.resumed_at:
             return call  # it goes on since
+        receipt = call.receipt
+        if event.receipt is not None and call.ended_at != event.at:  # else it is written already
+            receipt = added(receipt, event.receipt)
         return replace(
             call,
             ended_at=event.at,
             outcome=event.outcome,
             reason=event.reason,
-            receipt=event.receipt,
+            receipt=receipt,
             next_step=event.next_step,
         )
     if call.resumed_at is not None and call.resumed_at >= event.at:

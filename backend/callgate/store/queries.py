@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, Table, bindparam, delete, exists, func, or_,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ..receipt import added
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
 from .records import CallRecord, Message, Transcript, Turn
 from .schema import UtcDateTime, calls, messages, processes, turns
@@ -56,7 +57,12 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
             await connection.execute(update(calls).where(this_call, is_new).values(open_again))
         case CallEnded(at=at, outcome=outcome, reason=reason, receipt=receipt, next_step=next_step):
             ended = {"ended_at": at, "outcome": outcome, "reason": _storable(reason)}
-            ended |= {"receipt": receipt, "next_step": next_step}
+            ended["next_step"] = next_step
+            if receipt is not None:
+                before = select(calls.c.ended_at, calls.c.receipt).where(this_call).with_for_update()
+                kept = (await connection.execute(before)).one_or_none()
+                if kept is not None and kept.ended_at != at:  # else it is written already
+                    ended["receipt"] = added(kept.receipt, receipt)
             not_resumed_since = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at <= at)
             end = update(calls).where(this_call, not_resumed_since).values(ended)
             await connection.execute(end if receipt is not None else end.where(calls.c.ended_at.is_(None)))

@@ -29,7 +29,7 @@ class CallRecord:
     reason: str | None = None
     resumes: int = 0  # how many times the service was interrupted, and the call taken up again
     resumed_at: datetime | None = None  # the last of them
-    receipt: Mapping[str, Any] | None = None  # JSON: durations in s, counts, tokens, cost
+    receipt: Mapping[str, Any] | None = None  # JSON, of all its streams: durations in s, counts, tokens, cost
     next_step: Mapping[str, Any] | None = field(default=None, repr=False)  # JSON: what Twilio is to do when it asks
 
 
