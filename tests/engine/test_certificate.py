@@ -103,10 +103,19 @@ def test_no_secret_is_in_a_log(bundle):
         assert "PRIVATE KEY" not in log
 
 
+# Until nobody can connect any more.
+BLOCK_PORT_80 = """
+while socat -u /dev/null TCP:127.0.0.1:80 2>/dev/null; do
+  kill $(grep -lz ^TCP-LISTEN:80 /proc/[0-9]*/cmdline | cut -d / -f 3)
+  sleep 0.1
+done
+"""
+
+
 def test_a_blocked_port_80_is_named_and_what_was_served_is_served(bundle, line):
     before = line.served()
     try:
-        bundle.exec("public", "sh", "-c", "kill $(grep -lz ^TCP-LISTEN:80 /proc/[0-9]*/cmdline | cut -d / -f 3)")
+        bundle.exec("public", "sh", "-c", BLOCK_PORT_80)
         done = bundle.run(ISSUE, "--force", check=False)
     finally:
         bundle.compose("restart", "--timeout", "1", "public")

@@ -15,7 +15,7 @@ RUN_TIMEOUT = 600.0
 @pytest.fixture
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
-    copy_project(folder, "tests", "bench", "docs", "*.md", "requirements*.txt")
+    copy_project(folder, "tests", "bench", "docs", "agents", "*.md", "requirements*.txt")
     return folder
 
 
