@@ -20,11 +20,14 @@ TAG_BYTES = 2 * NUMBER_BYTES
 LONGEST_CALL = 1 << 18  # pieces: 87 minutes of frames
 
 _NUMBERS = [base64.b64encode(number.to_bytes(NUMBER_BYTES, "big")) for number in range(LONGEST_CALL)]
+_CIRCLE = bytes(at * 11 & 0xFF for at in range(256))  # each byte once
 
 
 def pattern(call: int, size: int) -> bytes:
     """Base64 of the audio behind the tag, for a piece of ``size`` bytes."""
-    return base64.b64encode(bytes((call * 37 + at * 11) & 0xFF for at in range(size - TAG_BYTES)))
+    begin = call * 37 % len(_CIRCLE)
+    rounds = -(-(begin + size) // len(_CIRCLE))
+    return base64.b64encode((_CIRCLE * rounds)[begin : begin + size - TAG_BYTES])
 
 
 def silence(size: int) -> bytes:

@@ -102,9 +102,8 @@ async def most_calls(
                 trial.kill()
                 await stack.aclose()
                 trial = None
-            if window is not None and window.generator_bound:
+            if window is not None and window.generator_bound and not well:  # then it may bear more than is found
                 note = window.doubt
-                break
             if search.done:
                 break
         if search.good > 1:

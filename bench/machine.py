@@ -19,7 +19,7 @@ def describe() -> list[str]:
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}",
-        f"{_cpu()}, {len(CORES)} cores; Linux {platform.release()}",
+        f"{_cpu()}, {len(CORES)} cores; Linux {platform.release()}, connections {_tracked()}",
         f"Python {platform.python_version()}, {versions}; the usual sample's own: {_sample_versions()}",
         f"relay on core {RELAY_CORE}, generator, model and nginx on core {GENERATOR_CORE}"
         + (" (the same: the figures below are not comparable)" if RELAY_CORE == GENERATOR_CORE else ""),
@@ -43,6 +43,14 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _tracked() -> str:
+    try:
+        tracked = int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
+    except OSError:  # the kernel can't
+        tracked = 0
+    return "tracked (conntrack)" if tracked else "not tracked"
 
 
 def _revision() -> str:

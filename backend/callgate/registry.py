@@ -17,7 +17,7 @@ from .token import LIFETIME, StreamToken
 
 log = logging.getLogger(__name__)
 
-ENDINGS_KEPT = 10_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+ENDINGS_KEPT = 2_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
 
 
 class Call(Protocol):

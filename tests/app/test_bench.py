@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 from callgate.media_stream import Media, encode_to_app
 
 from bench.bench import Bench, Options, Row
+from bench.contenders import Door
 from bench.flow import FRAME_BYTES, Flow, Hop, pattern
 from bench.limit import MOST_LOOKS, Search
 from bench.model import Load
@@ -32,6 +34,27 @@ async def test_calls_through_a_relay_are_measured_and_whole(name: str) -> None:
             assert 0 < hop.p50 <= hop.p99
         assert window.cpu > 0
         assert relay.memory() > 0
+
+
+async def test_an_opening_that_is_given_up_leaves_no_caller_behind() -> None:
+    async def stays_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await enough.wait()
+        writer.close()
+
+    asked, enough = asyncio.Event(), asyncio.Event()
+    async with (
+        await asyncio.start_server(stays_silent, "127.0.0.1", 0) as server,
+        Bench(Options(parts=())).running("floor", Load.ECHO) as (rig, relay),
+    ):
+        port = server.sockets[0].getsockname()[1]
+        opening = asyncio.create_task(rig.open_call(relay, Door("", f"ws://127.0.0.1:{port}")))
+        await asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert not rig.callers
+        enough.set()
 
 
 def test_a_media_message_is_the_one_that_twilio_would_send() -> None:
@@ -145,6 +168,13 @@ def test_a_target_is_met_or_not(most: float, verdict: str) -> None:
     (line, *_) = targets(Figures(_rows("limit echo", most=(most, 100.0))))
     assert verdict in line
     assert f"{most / 100:.2f}" in line
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(122.4, "**met**"), (122.5, "**not met**")])
+def test_memory_is_flat_when_the_last_calls_left_nothing(last: float, verdict: str) -> None:
+    sizes = (100.0, 120.0, last)  # what the first calls left is no growth
+    (line,) = targets(Figures([Row("churn", "callgate", at, {"size": size}) for at, size in enumerate(sizes)]))
+    assert verdict in line
 
 
 def test_the_results_hold_every_contender_of_a_part() -> None:

@@ -24,16 +24,36 @@ stop_engine() { # stop_engine PID
   done
 }
 
-# dockerd leaves its bridge behind; it may be another engine's by now.
-remove_bridge() {
+# dockerd leaves its bridges and packet filter rules behind, and with them the kernel tracks every connection of this
+# machine, loopback's too. They may be another engine's by now.
+remove_traces() { # remove_traces BRIDGE…
+  local program bridge
   [[ $(readlink /proc/[0-9]*/exe 2>/dev/null || true) != */dockerd* ]] || return 0
-  ! ip link show docker0 >/dev/null 2>&1 || ip link delete docker0
+  for bridge in "$@"; do
+    ! ip link show "$bridge" >/dev/null 2>&1 || ip link delete "$bridge"
+  done
+  for program in iptables ip6tables; do
+    remove_rules "$program" "$@"
+  done
+  sysctl -qw "net.ipv4.ip_forward=$(cat "$forwarding")"
+}
+
+remove_rules() { # remove_rules PROGRAM BRIDGE…
+  local table chain ours
+  ours=$(IFS='|' && echo "DOCKER|${*:2}")
+  for table in raw filter nat; do
+    "$1-save" --table "$table" | sed -E "/$ours/d" | "$1-restore" --table "$table"
+    for chain in PREROUTING INPUT FORWARD OUTPUT POSTROUTING; do
+      "$1" --table "$table" --delete-chain "$chain" 2>/dev/null || true # it is not empty, or this table has none
+    done
+  done
 }
 
 if pid=$(own_pid); then
   stop_containers
+  mapfile -t bridges < <("${client[@]}" docker network ls --quiet --filter driver=bridge --filter type=custom)
   stop_engine "$pid"
-  remove_bridge
+  remove_traces docker0 "${bridges[@]/#/br-}"
   stage "the engine is down"
 else
   stage "no engine of the tests runs"

@@ -11,6 +11,8 @@ state=${CALLGATE_ENGINE:-/var/lib/callgate-engine}
 # shellcheck disable=SC2034 # for those who source this
 log=$state/log
 pid_file=$state/run/dockerd.pid
+# shellcheck disable=SC2034
+forwarding=$state/run/ip_forward # as it was before
 socket=$state/docker.sock
 # shellcheck disable=SC2034
 client=(env "DOCKER_HOST=unix://$socket" "DOCKER_CONFIG=$state/client" "PATH=$state/bin:$PATH")

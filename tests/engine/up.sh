@@ -115,6 +115,7 @@ engine_runs() { # engine_runs FOLDER
 
 start_engine() {
   if own_pid >/dev/null; then return 0; fi
+  sysctl -n net.ipv4.ip_forward >"$forwarding"
   sysctl -qw net.ipv4.ip_forward=1
   # The daemon's own requests go to a closed port, so that an image that is missing fails at once, and here. Containers
   # and builds don't inherit this. The lock is not for it either.
