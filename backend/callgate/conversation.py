@@ -1,9 +1,10 @@
 """One call's conversation: whose turn it is, what is said next, when it ends. Pure: no I/O, no clock, no logging.
 
-All state that turn-taking depends on lives in `Conversation` and the seven values it holds (what was heard, what was
+All state that turn-taking depends on lives in `Conversation` and the ten values it holds (what was heard, what was
 said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed, what
-tools were asked for), and nothing else may change it. Whatever happens to a call is told to it, with the time; it
-answers with the commands to carry out, in order:
+tools were asked for, which response is under way, what of the caller's is unanswered, when they are to hear that the
+agent goes on), and nothing else may change it. Whatever happens to a call is told to it, with the time; it answers with
+the commands to carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
@@ -29,14 +30,14 @@ A wait has a deadline here too: `deadline` says when `tick` must be called if no
 
 from __future__ import annotations
 
-import binascii
 import json
 import logging
-from collections import deque
 from dataclasses import replace
 from enum import Enum
+from typing import Final
 
 from .agent import COME_BACK, GO_ON, RETURN, Agent, told
+from .comfort import Comfort
 from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
 from .errors import MediaStreamError
 from .heard_clock import HeardClock
@@ -55,7 +56,7 @@ from .media_stream import (
     Unknown,
     payload_bytes,
 )
-from .patience import Patience
+from .patience import PAUSE, Patience
 from .realtime import (
     ALREADY_RESPONDING,
     SESSION_EXPIRED,
@@ -85,20 +86,17 @@ from .realtime import (
     SpeechStopped,
     TruncateItem,
 )
+from .responses import Responses
 from .tenure import LOSSES, Successor, Tenure
 from .tool_desk import LOST, OVERDUE, ToolDesk
 from .tools import NEVER_AWAY, Absences
 from .transcript import Role, Transcript, Turn
+from .unanswered import Unanswered
 
 SECONDS = 1.0
 
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
 PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played
-KEPT_FRAMES = 250  # media messages of the caller's that are kept for a model that is not there: 5 s
-LEAD_IN_FRAMES = 25  # that are kept all the time, so that a word's beginning is among them
-COMFORT_AFTER = 1.3 * SECONDS  # of silence when the caller waits for the agent: then a word that it goes on
-COMFORT_SILENCES = (COMFORT_AFTER, COMFORT_AFTER, 2 * COMFORT_AFTER, 4 * COMFORT_AFTER, 10 * SECONDS)  # before each
-PAUSE = 0.5 * SECONDS  # in which neither speaks
 LOOK_EVERY = 0.25 * SECONDS  # at what the caller's audio leads to, which is not looked at with each piece
 LOOK_AT_MOST_EVERY = 0.02 * SECONDS
 RECORD_EVERY = 1 * SECONDS  # how far the agent was heard
@@ -111,6 +109,11 @@ class Phase(Enum):
     RECOVERING = "the model was lost and another is being opened; the caller's audio is kept"
     LEAVING = "the agent's last word is said; the line closes when the caller has heard it"
     ENDED = "nothing more is done"
+
+
+# What every message asks for; where this is compiled, a look-up less.
+_TALKING: Final = Phase.TALKING
+_ENDED: Final = Phase.ENDED
 
 
 class Conversation:
@@ -139,32 +142,20 @@ class Conversation:
         self._tenure = Tenure(now)
         self._keypad = Keypad()
         self._desk = ToolDesk(agent.toolbox, absences)
-        self._kept: deque[bytes] = deque(maxlen=KEPT_FRAMES)  # the caller's latest audio, µ-law
-        self._caller_spoke = False  # and the model has not begun to answer
-        self._committed = False  # what they said is an item of the model's conversation
-        self._repeated = False  # what the model hears now was said before, to another
+        self._unanswered = Unanswered()
+        self._responses = Responses()
+        self._comfort = Comfort(now)
         self._last_from_twilio = now
         self._first_word: str | None = None  # what the model is asked for when it is ready
         if memory is not None:
             self._first_word = RETURN if absences.back else COME_BACK
         self._greeted = memory is not None
-        self._waits_since = now  # when the caller began to wait for the agent
-        self._at_once = False  # the caller is told to wait without waiting first
-        self._comforts = 0  # how many clips were played; names them
-        self._in_a_row = 0  # how many of them since either side last spoke
         self._notes = 0  # that the model was told; names them
         self._told: set[str] = set()  # the turns that the model which is being opened knows
         self._looked_at = now  # when time was last looked at
         self._recorded: str | None = None  # the item whose progress is on record
         self._recorded_at = now  # since when
         self._goodbye_wanted = False  # what the agent says next is its last word
-        self._response: str | None = None  # the response under way
-        self._asked_for = False  # a response that the model has not begun yet
-        self._over_caller = False  # the caller has begun to speak since, and still does
-        self._cut_off: str | None = None  # the response whose late deltas the caller must not hear
-        self._unheard: str | None = None  # the response of which the caller has heard nothing
-        self._response_wanted: CreateResponse | None = None  # to be asked for as soon as that under way is done
-        self._retried = False  # the last response failed and was asked for again
         self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
         self._of_others: set[str] = set()  # those of them that an earlier session of the model's said
         self._leave_until: float | None = None
@@ -216,10 +207,10 @@ class Conversation:
             return self.fail(f"{LOSSES} model sessions were lost within a minute; the last: {reason}")
         self.phase = Phase.RECOVERING
         self.reconnects += 1
-        self._patience.owes = self._patience.owes or self._response is not None
-        self._patience.caller_speaks = self._committed = False
-        self._response = self._response_wanted = None
-        self._waits_since, self._at_once, self._in_a_row = now, True, 0
+        self._patience.owes = self._patience.owes or self._responses.under_way
+        self._patience.caller_speaks = self._unanswered.committed = False
+        self._responses.lost()
+        self._comfort.is_due_at_once(now)
         return [
             Note(logging.WARNING, f"The model's session was lost ({reason}): opening another"),
             Said(
@@ -228,20 +219,19 @@ class Conversation:
             DropModel(reason if to_blame else ""),
             *self._last_mark(),
             self._open_model(0.0),
-            *self._comfort(now),
+            *self._give_comfort(now),
         ]
 
     def caller_audio(self, audio: bytes, now: float) -> bool:
-        """A piece of the caller's audio came, µ-law. Returns whether it goes to the model now; if not, it is kept."""
-        if self.phase is Phase.ENDED:
+        """A piece of the caller's audio came, base64 µ-law. Returns whether it goes to the model; else it is kept."""
+        if self.phase is _ENDED:
             return False
         self._last_from_twilio = now
         self._patience.caller_heard(is_loud(audio), now)
-        kept = self._kept
-        kept.append(audio)
-        if self.phase is Phase.TALKING:
-            while len(kept) > LEAD_IN_FRAMES and not self._is_unanswered:
-                kept.popleft()
+        self._unanswered.keep(audio)
+        if self.phase is _TALKING:
+            if not self._is_unanswered:
+                self._unanswered.forget_but_lead_in()
             return True
         return self.phase is Phase.LEAVING
 
@@ -249,21 +239,21 @@ class Conversation:
         """``size`` bytes of the agent's audio came. None: the caller must not hear them. Else they go to Twilio as they
         are, and behind them, where one is due, the mark of the name that is returned.
         """
-        if self.phase is Phase.ENDED:
+        if self.phase is _ENDED:
             return None
         self._patience.model_heard(now)
-        if response_id == self._cut_off or self.phase is not Phase.TALKING:
+        if self._responses.is_cut_off(response_id) or self.phase is not _TALKING:
             return None
-        self._retried = False
+        self._responses.retried = False
         self._greeted = True
         self._first_word = None
-        self._repeated = False
+        self._unanswered.repeated = False
         self._audio_of[item_id] = self._audio_of.get(item_id, 0) + size
         return self._heard.sent(item_id, size, now)
 
     def twilio_sent(self, message: FromTwilio, now: float) -> list[Command]:
         """Twilio sent a message. Raises `MediaStreamError` for one that can't come now or is another stream's."""
-        if self.phase is Phase.ENDED:
+        if self.phase is _ENDED:
             return []
         self._last_from_twilio = now
         if isinstance(message, Start | Connected):
@@ -274,8 +264,7 @@ class Conversation:
             raise MediaStreamError(31951, f"a message for another stream came on this one: {message.stream_sid!r}")
         match message:
             case Media():
-                audio = binascii.a2b_base64(message.payload)
-                return [AppendAudio(message.payload)] if self.caller_audio(audio, now) else []
+                return [AppendAudio(message.payload)] if self.caller_audio(message.payload.encode(), now) else []
             case Mark():
                 self._heard.mark_returned(message.name, now)
                 return [*self._progress(now), *self._leave_if_heard(now)]
@@ -293,20 +282,21 @@ class Conversation:
         match event:
             case AudioDelta():
                 return self._agent_audio(event, now)
-            case AudioDone() if event.response_id == self._unheard:
+            case AudioDone() if self._responses.is_unheard(event.response_id):
                 return [TruncateItem(event.item_id, 0), Said(self._transcript.cut(event.item_id, 0))]
             case AudioDone():
-                self._in_a_row = 0
+                self._comfort.spoken()
                 self._desk.announced = True
                 self._heard.item_complete(event.item_id)
                 return [*self._last_mark(), *self._spoken(event.item_id)]
             case SpeechStarted():
                 return self._caller_speaks(now)
             case SpeechStopped():
-                self._patience.caller_speaks = self._repeated = self._over_caller = False
+                self._patience.caller_speaks = self._unanswered.repeated = False
+                self._responses.caller_stopped()
                 self._owe(now)
             case SpeechCommitted():
-                self._committed = True
+                self._unanswered.committed = True
                 return [Said(self._transcript.caller_spoke(event.item_id))]
             case CallerTranscript():
                 return [Said(self._transcript.caller_said(event.item_id, event.text))]
@@ -321,7 +311,7 @@ class Conversation:
             case FunctionCall():
                 return self._function_asked(event, now)
             case RemoteToolsMissing() | RemoteCallBegan() | RemoteCallEnded():
-                self._waits_since = now
+                self._comfort.waits_from(now)
                 return [*self._desk.remote(event, now), *self._answer_tools(now)]
             case ErrorEvent():
                 return self._model_error(event, now)
@@ -343,7 +333,7 @@ class Conversation:
     def tick(self, now: float) -> list[Command]:
         """Time has passed: do what is due."""
         self._looked_at = now
-        if self.phase is Phase.ENDED:
+        if self.phase is _ENDED:
             return []
         if _is_due(self._last_from_twilio + CALLER_DEADLINE, now):
             return self._end(Outcome.STREAM_LOST, f"Twilio sent nothing for {CALLER_DEADLINE:.0f} s")
@@ -352,21 +342,21 @@ class Conversation:
         commands: list[Command] = []
         if _is_due(self._keypad.due_at, now):
             commands += self._tell_keys(now)
-        if self.phase is Phase.TALKING:
+        if self.phase is _TALKING:
             commands += self._see_to_the_model(now)
-        if self.phase is Phase.TALKING:
+        if self.phase is _TALKING:
             if (overdue := self._desk.overdue(now)) is not None:
                 commands += [overdue, *self._tell(OVERDUE), *self._answer_tools(now)]
             commands += self._keep_to_limits(now)
             commands += self._roll_over(now)
-        return commands + self._comfort(now)
+        return commands + self._give_comfort(now)
 
     def deadline(self) -> float:
         """When `tick` is to be called, if nothing happens before."""
         waits = [self._last_from_twilio + CALLER_DEADLINE, self._keypad.due_at, self._leave_until, self._comfort_due()]
-        if self.phase is Phase.TALKING:
+        if self.phase is _TALKING:
             waits += [self._patience.ask_at(), self._patience.gone_at()]
-        if self.phase in (Phase.TALKING, Phase.RECOVERING):
+        if self.phase in (_TALKING, Phase.RECOVERING):
             waits.append(self._looked_at + LOOK_EVERY)
         return max(min(at for at in waits if at is not None), self._looked_at + LOOK_AT_MOST_EVERY)
 
@@ -388,15 +378,15 @@ class Conversation:
         if self.phase is not Phase.TALKING or self._desk.farewell is not None:  # the last word is heard to its end
             return []
         self._patience.noticed()
-        self._caller_spoke = True
+        self._unanswered.spoken = True
         self._limits.caller_spoke()
         if self._desk.answers_are_due:  # they are answered with what the caller says
             self._desk.answered()
-        if self._repeated:  # nobody is spoken over by what was said before
+        if self._unanswered.repeated:  # nobody is spoken over by what was said before
             return []
         self._patience.owes = False
-        self._over_caller = self._asked_for
-        self._in_a_row = 0
+        self._responses.caller_speaks()
+        self._comfort.spoken()
         commands, heard_ms = self._silence_agent(now)
         if heard_ms is not None:
             self.interruptions += 1
@@ -409,7 +399,7 @@ class Conversation:
         commands: list[Command] = []
         if not self._heard.all_returned:
             commands.append(Clear(self._stream_sid))
-        self._cut_off = self._response
+        self._responses.cut_off()
         cuts = [cut for cut in self._heard.interrupt(now) if cut.item_id in self._audio_of]
         for cut in cuts:
             if cut.item_id not in self._of_others:
@@ -444,7 +434,7 @@ class Conversation:
     def _key_asked(self, key: str, now: float) -> list[Command]:
         """A key asks for a tool. One that ends the call ends it in mid-sentence."""
         commands, note, is_refused = self._desk.pressed(key)
-        self._waits_since = now
+        self._comfort.waits_from(now)
         if is_refused and self.phase is Phase.TALKING:
             return [*commands, *self._tell(note), *self._answer_tools(now)]
         if self._desk.farewell is None:
@@ -476,22 +466,17 @@ class Conversation:
 
     def _hand_over(self, now: float) -> list[Command]:
         """Give a new model the caller's audio that was kept."""
-        kept = list(self._kept)
-        self._repeated = self._is_unanswered
         if self._is_unanswered:
             self._owe(now)
-        else:
-            self._kept.clear()
-        return [AppendAudio(binascii.b2a_base64(audio, newline=False).decode()) for audio in kept]
+        audio = self._unanswered.hand_over(self._is_unanswered)
+        return [AppendAudio(piece.decode()) for piece in audio]
 
     def _nothing_found(self, now: float) -> list[Command]:
         """The model lives. Where it was handed audio and noticed no words in it, it is asked for its own."""
-        if not self._repeated or self._patience.caller_speaks:
+        if not self._unanswered.repeated or self._patience.caller_speaks:
             return []
-        self._repeated = self._caller_spoke = self._committed = False
-        self._kept.clear()
-        is_silent = self._response is None and not self._asked_for
-        return self._take_the_word(now) if self._patience.owes and is_silent else []
+        self._unanswered.answered()
+        return self._take_the_word(now) if self._patience.owes and not self._responses.is_busy else []
 
     @property
     def _owes_a_word(self) -> bool:
@@ -501,8 +486,7 @@ class Conversation:
     def _forget_session(self, now: float) -> list[Command]:
         """What was said and asked for so far is another session's, which will send no more of it. Returns what the new
         one is to be told of that."""
-        self._response = None
-        self._asked_for = self._over_caller = False
+        self._responses.session_replaced()
         self._patience.replaced(now)
         self._of_others = set(self._audio_of)
         for item_id in self._of_others:
@@ -542,11 +526,8 @@ class Conversation:
         return [*commands, Said(replace(turn, heard_ms=playing.heard_ms))]
 
     def _want_response(self, response: CreateResponse, now: float) -> list[Command]:
-        if self._response is not None or self._asked_for:
-            self._response_wanted = response
+        if not self._responses.ask(response):
             return []
-        self._response_wanted = None
-        self._asked_for = True
         if self._goodbye_wanted:
             self._desk.say_goodbye()
         if self._greeted or response.instructions is None:  # a greeting answers nothing
@@ -555,49 +536,46 @@ class Conversation:
         return [response]
 
     def _response_began(self, response_id: str, now: float) -> None:
-        self._response = response_id
         self._desk.announced = False
-        is_over_caller, self._asked_for, self._over_caller = self._over_caller, False, False
-        if is_over_caller:  # we asked for it before they began to speak: what they say will be answered
-            self._cut_off = self._unheard = response_id
+        if not self._responses.began(response_id):
             return
-        if self._committed:  # this answers what the caller said
-            self._caller_spoke = self._repeated = self._committed = False
-            self._kept.clear()
+        if self._unanswered.committed:  # this answers what the caller said
+            self._unanswered.answered()
         self._owe(now)
 
     def _response_done(self, event: ResponseDone, now: float) -> list[Command]:
-        if event.response_id == self._response:
-            self._response = None
-        if event.response_id != self._cut_off:  # else what is owed is the answer to those who cut it off
-            self._patience.owes = self._asked_for
-        elif self._committed and event.status != "cancelled":  # and does not begin by itself behind one that went on
+        self._responses.done(event.response_id)
+        if not self._responses.is_cut_off(event.response_id):  # else what is owed is the answer to those who cut it off
+            self._patience.owes = self._responses.asked_for
+        elif (
+            self._unanswered.committed and event.status != "cancelled"
+        ):  # and does not begin by itself behind one that went on
             self._patience.owes, self._desk.owes_answer = False, True
         if self._desk.farewell is not None:
             return self._leave(now)
         if event.status == "failed":
             return self._response_failed(event, now)
         if event.status == "completed":
-            self._retried = False
+            self._responses.retried = False
         return self._go_on(now)
 
     def _go_on(self, now: float) -> list[Command]:
         """A response is done: what is to be said next?"""
         if self._patience.caller_speaks and not self._goodbye_wanted:
-            self._response_wanted = None  # what they say will be answered, and with it all that was told
-        if self._response_wanted and not self._patience.owes:
-            return self._want_response(self._response_wanted, now)
+            self._responses.wanted = None  # what they say will be answered, and with it all that was told
+        if (wanted := self._responses.wanted) and not self._patience.owes:
+            return self._want_response(wanted, now)
         return self._answer_tools(now)
 
     def _response_failed(self, event: ResponseDone, now: float) -> list[Command]:
         why = f"{event.error_code or 'no code'}: {event.error_message or 'no message'}"
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._no_more_of_it(f"the model's response failed ({why})", now)
-        if event.response_id == self._cut_off:
+        if self._responses.is_cut_off(event.response_id):
             return self._go_on(now)
-        if self._retried:
+        if self._responses.retried:
             return self.fail(f"the model's response failed ({why})")
-        self._retried = True
+        self._responses.retried = True
         note = Note(logging.WARNING, f"The model's response failed ({why}); asking once more")
         if self._first_word is not None or not self._greeted:
             return [note, *self._take_the_word(now)]
@@ -608,7 +586,7 @@ class Conversation:
         if self.phase is not Phase.TALKING:
             return []
         commands, told = self._desk.asked(event.call_id, event.name, event.arguments)
-        self._waits_since = now
+        self._comfort.waits_from(now)
         return commands if told is None else [*commands, AddFunctionOutput(event.call_id, told)]
 
     def _answer_tools(self, now: float) -> list[Command]:
@@ -618,7 +596,7 @@ class Conversation:
         if self._patience.caller_speaks:  # it answers what it was told with what they say
             self._desk.answered()
             return []
-        if self._patience.owes or self._response is not None or self._asked_for:
+        if self._patience.owes or self._responses.is_busy:
             return []  # one that may not know of it: when it is done, this is asked again
         return self._want_response(CreateResponse(), now)
 
@@ -627,7 +605,7 @@ class Conversation:
             return self.model_lost(f"{event.code}: {event.message}", now, to_blame=False)
         if event.ends_session:
             return self._no_more_of_it(f"the model reported {event.code}: {event.message}", now)
-        self._asked_for = False
+        self._responses.refused()
         if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
             self._desk.owes_answer = True
         level = logging.DEBUG if event.benign else logging.WARNING
@@ -637,7 +615,7 @@ class Conversation:
 
     def _owe(self, now: float) -> None:
         self._patience.owes_from(now)
-        self._waits_since = now
+        self._comfort.waits_from(now)
 
     def _no_more_of_it(self, reason: str, now: float) -> list[Command]:
         """Nothing more will come of this model: of another, where there is one."""
@@ -658,19 +636,12 @@ class Conversation:
         waits = waits or (self.phase is Phase.RECOVERING and self._is_unanswered)
         if not waits or self.phase in (Phase.LEAVING, Phase.ENDED):
             return None
-        silent_since = max(self._heard.ends_at, self._patience.last_loud)
-        if self._at_once:
-            return max(self._heard.ends_at, self._patience.last_loud + PAUSE, self._waits_since)
-        silence = COMFORT_SILENCES[min(self._in_a_row, len(COMFORT_SILENCES) - 1)]
-        return max(silent_since, self._waits_since) + silence
+        return self._comfort.due_at(self._heard.ends_at, self._patience.last_loud)
 
-    def _comfort(self, now: float) -> list[Command]:
+    def _give_comfort(self, now: float) -> list[Command]:
         if not _is_due(self._comfort_due(), now) or not self._agent.one_moment:
             return []
-        self._in_a_row += 0 if self._at_once else 1
-        self._at_once = False
-        self._comforts += 1
-        name = f"one_moment_{self._comforts}"
+        name = self._comfort.played()
         mark = self._heard.sent(name, payload_bytes(self._agent.one_moment), now)
         self._heard.item_complete(name)
         return [Media(self._stream_sid, self._agent.one_moment), Mark(self._stream_sid, mark)]
@@ -678,11 +649,11 @@ class Conversation:
     @property
     def _is_unanswered(self) -> bool:
         """Whether the caller has said something that the model has not begun to answer."""
-        return self._caller_spoke or self._patience.unheard
+        return self._unanswered.spoken or self._patience.unheard
 
     def _quiet_since(self) -> float | None:
         """When both fell silent; None: one speaks, or is about to."""
-        if self._patience.owes or self._patience.caller_speaks or self._response is not None or self._desk.waits:
+        if self._patience.owes or self._patience.caller_speaks or self._responses.under_way or self._desk.waits:
             return None
         return max(self._heard.ends_at, self._patience.last_loud)
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .realtime import RemoteTools, Tool
-from .tools import HANG_UP, SEND_DIGITS, TAKE_MESSAGE, TRANSFER_CALL, McpServer, Toolbox, Transfer
+from .tools import HANG_UP, SEND_DIGITS, TAKE_MESSAGE, TRANSFER_CALL, Toolbox, Transfer
 
 
 def declared(toolbox: Toolbox) -> tuple[Tool | RemoteTools, ...]:
     """All tools of a toolbox, as a session of the model's is told of them."""
     built_in = [_built_in(name, toolbox) for name in toolbox.built_in]
     http = [Tool(tool.name, tool.description, tool.parameters) for tool in toolbox.http]
-    return (*built_in, *http, *(_remote(server) for server in toolbox.mcp))
+    return (*built_in, *http, *toolbox.mcp)
 
 
 def _built_in(name: str, toolbox: Toolbox) -> Tool:
@@ -78,7 +78,3 @@ def take_message() -> Tool:
 def _object(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object", "properties": dict(properties), "additionalProperties": False}
     return {**schema, "required": list(required)} if required else schema
-
-
-def _remote(server: McpServer) -> RemoteTools:
-    return RemoteTools(server.label, server.url, server.description, server.authorization, server.allowed_tools)

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from .media_stream import BYTES_PER_MS, SAMPLE_RATE
 
-MARK_SPACING = 200 * BYTES_PER_MS  # bytes of audio between two marks
+MARK_SPACING: Final = 200 * BYTES_PER_MS  # bytes of audio between two marks
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,21 +15,21 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from .errors import MediaStreamError
 
-SAMPLE_RATE = 8000  # samples a second; one µ-law byte a sample
-BYTES_PER_MS = SAMPLE_RATE // 1000
-FRAME_BYTES = 160  # what Twilio sends in one media message: 20 ms
-FRAME_SECONDS = FRAME_BYTES / SAMPLE_RATE
+SAMPLE_RATE: Final = 8000  # samples a second; one µ-law byte a sample
+BYTES_PER_MS: Final = SAMPLE_RATE // 1000
+FRAME_BYTES: Final = 160  # what Twilio sends in one media message: 20 ms
+FRAME_SECONDS: Final = FRAME_BYTES / SAMPLE_RATE
 SILENCE = 0xFF  # the µ-law byte of silence (0x00 is near full scale)
 PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards what is buffered beyond ten minutes (error 31931)
 
-FROM_TWILIO_LIMIT = 64 * 1024  # characters of one message
+FROM_TWILIO_LIMIT: Final = 64 * 1024  # characters of one message
 
 UNDECODABLE = 31950  # binary frame, or text that is not JSON
 INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
@@ -220,13 +220,11 @@ class MediaCutter:
         self._end = f'"}},"streamSid":"{stream_sid}"}}'.encode()
 
     def cut(self, frame: bytes) -> bytes | None:
-        """The µ-law audio; None where the frame is another."""
+        """The µ-law audio, in base64; None where the frame is another."""
         if (head := _MEDIA_HEAD(frame)) is None or not frame.endswith(self._end) or len(frame) > FROM_TWILIO_LIMIT:
             return None
-        try:
-            return binascii.a2b_base64(frame[head.end() : -len(self._end)], strict_mode=True) or None
-        except binascii.Error:
-            return None
+        audio = frame[head.end() : -len(self._end)]
+        return audio if is_base64(audio) else None
 
     def cut_mark(self, frame: bytes) -> Mark | None:
         """The mark that came back; None where the frame is another."""
@@ -236,27 +234,32 @@ class MediaCutter:
         return Mark(self._stream_sid, name.decode(), int(number))
 
 
-_MARK_HEAD = re.compile(
+_MARK_HEAD: Final = re.compile(
     rb'\{"event":"mark","sequenceNumber":"([0-9]{1,18})","mark":\{"name":"([0-9a-zA-Z_:]{1,64})'
 ).match
-_MEDIA_HEAD = re.compile(
+_MEDIA_HEAD: Final = re.compile(
     rb'\{"event":"media","sequenceNumber":"[0-9]{1,18}","media":'
     rb'\{"track":"inbound","chunk":"[0-9]{1,18}","timestamp":"[0-9]{1,18}","payload":"'
 ).match
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
 def is_base64(text: bytes) -> bool:
     """Whether this is base64 and nothing else, and not empty."""
     if not text or len(text) % 4:
         return False
-    padding = text.translate(None, _BASE64)
+    padding = text.translate(None, BASE64)
     return not padding or (padding in (b"=", b"==") and text.endswith(padding))
 
 
 def decoded_bytes(base64: bytes) -> int:
     """How many bytes valid base64 holds."""
     return len(base64) // 4 * 3 - base64.count(b"=", -2)
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """Pieces of valid base64 as one, which need not be multiples of three bytes."""
+    return binascii.b2a_base64(b"".join(map(binascii.a2b_base64, pieces)), newline=False)
 
 
 def media_frame(stream_sid: str, payload: bytes) -> bytes:

@@ -11,6 +11,7 @@ SECONDS = 1.0
 ASK_AFTER = 0.6 * SECONDS  # of silence on the model's side
 ANSWER_WITHIN = 0.5 * SECONDS
 WORDS_WITHIN = 8 * SECONDS  # of a living model's that owes some; beyond it is as good as gone
+PAUSE = 0.5 * SECONDS  # in which neither speaks
 FRAMES_OF_SPEECH = 15  # of 20 ms: what is shorter may be a cough, or a door
 
 

@@ -438,7 +438,7 @@ def cut_audio_delta(frame: bytes) -> tuple[str, str, bytes] | None:
     return response_id.decode(), item_id.decode(), audio
 
 
-_DELTA_HEAD = re.compile(
+_DELTA_HEAD: Final = re.compile(
     rb'\{"type":"response\.output_audio\.delta","event_id":"[A-Za-z0-9_]+","response_id":"([A-Za-z0-9_]+)",'
     rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
 ).match

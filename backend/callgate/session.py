@@ -11,7 +11,6 @@ value. Whichever side ends first, `run` returns how the call ended, with both so
 from __future__ import annotations
 
 import asyncio
-import binascii
 import contextvars
 import logging
 import math
@@ -86,8 +85,9 @@ class Session:
         lasted: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._counters = Counters(self._loop.time(), resumes=resumes)
-        self._conversation = Conversation(start, agent, self._loop.time(), memory, absences, lasted)
+        self._now: Callable[[], float] = self._loop.time  # looked up once
+        self._counters = Counters(self._now(), resumes=resumes)
+        self._conversation = Conversation(start, agent, self._now(), memory, absences, lasted)
         self._agent = agent
         self._record = record
         self._at_end = at_end
@@ -101,7 +101,7 @@ class Session:
         self._closing: set[asyncio.Task[None]] = set()
         self._tools = ToolRunner(run_tool, keep_message, self._tool_done)
         self._cutter = MediaCutter(start.stream_sid)
-        self._caller_audio: list[bytes] = []  # µ-law, cut from the messages of one batch
+        self._caller_audio: list[bytes] = []  # base64 µ-law, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
         self._to_model = Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
         self._stalls: dict[str, asyncio.TimerHandle] = {}  # until when a full socket must have taken something
@@ -154,7 +154,7 @@ class Session:
         counters.frames_dropped = self._to_model.dropped
         counters.interruptions = self._conversation.interruptions
         counters.reconnects = self._conversation.reconnects
-        return counters.receipt(now=self._loop.time(), ended=end.outcome, reason=end.reason)
+        return counters.receipt(now=self._now(), ended=end.outcome, reason=end.reason)
 
     def shut_down(self) -> None:
         """The service is stopping: end the call now."""
@@ -165,7 +165,7 @@ class Session:
     def text_received(self, message: bytes) -> None:
         audio = self._cutter.cut(message)
         if audio is not None:
-            now = self._loop.time()
+            now = self._now()
             self._counters.frames_in += 1
             if self._conversation.caller_audio(audio, now):
                 self._caller_audio.append(audio)
@@ -174,7 +174,7 @@ class Session:
         else:
             self.batch_received()
             if (mark := self._cutter.cut_mark(message)) is not None:
-                self._do(self._conversation.twilio_sent(mark, self._loop.time()))
+                self._do(self._conversation.twilio_sent(mark, self._now()))
             else:
                 self._twilio_sent(message.decode())
 
@@ -184,10 +184,9 @@ class Session:
     def batch_received(self) -> None:
         """Send on what came at once as one: what has been waiting is not made to wait longer."""
         if waiting := self._caller_audio:
-            audio = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            audio = waiting[0] if len(waiting) == 1 else media_stream.joined(waiting)
             waiting.clear()
-            frame = realtime.append_frame(binascii.b2a_base64(audio, newline=False))
-            self._to_model.put(frame, droppable=True)
+            self._to_model.put(realtime.append_frame(audio), droppable=True)
 
     def pause_writing(self) -> None:
         self._to_twilio.pause()
@@ -206,7 +205,7 @@ class Session:
         try:
             parsed = media_stream.parse_from_twilio(message)
             self._counters.frames_in += isinstance(parsed, Media)
-            self._do(self._conversation.twilio_sent(parsed, self._loop.time()))
+            self._do(self._conversation.twilio_sent(parsed, self._now()))
         except MediaStreamError as exc:
             self._do(self._conversation.fail(f"Twilio's side of the stream broke the protocol: {exc}"))
 
@@ -227,14 +226,14 @@ class Session:
             return
         if self._opening is asyncio.current_task():
             self._next = model
-            self._do(self._conversation.model_ready(self._loop.time()))
+            self._do(self._conversation.model_ready(self._now()))
         else:  # it came in the moment in which it was given up
             self._close_later(model)
 
     def _not_opened(self, exc: Exception) -> list[Command]:
         if isinstance(exc, UpstreamError):
             fatal = isinstance(exc, UpstreamRefused)
-            return self._conversation.model_unavailable(str(exc), self._loop.time(), fatal=fatal)
+            return self._conversation.model_unavailable(str(exc), self._now(), fatal=fatal)
         log.error("Unexpected error while a model session was opened", exc_info=exc)
         return self._conversation.fail("no model session could be opened, by a fault of ours")
 
@@ -291,7 +290,7 @@ class Session:
             return
         response_id, item_id, audio = delta
         size = media_stream.decoded_bytes(audio)
-        now = self._loop.time()
+        now = self._now()
         mark = self._conversation.agent_audio(response_id, item_id, size, now)
         if mark is None:
             return
@@ -305,12 +304,12 @@ class Session:
             self._do(())
 
     def model_lost(self, reason: str) -> None:
-        self._do(self._conversation.model_lost(reason, self._loop.time()))
+        self._do(self._conversation.model_lost(reason, self._now()))
 
     def model_is_full(self) -> None:
         self._to_model.pause()
         why = f"the model took no frame for {WRITE_DEADLINE:.0f} s"
-        self._stalled("model", lambda: self._conversation.model_lost(why, self._loop.time()))
+        self._stalled("model", lambda: self._conversation.model_lost(why, self._now()))
 
     def model_takes_more(self) -> None:
         self._taken("model")
@@ -320,14 +319,14 @@ class Session:
         try:
             event = realtime.parse(frame.decode(errors="replace"))
         except RealtimeError as exc:
-            self._do(self._conversation.model_lost(str(exc), self._loop.time()))
+            self._do(self._conversation.model_lost(str(exc), self._now()))
         else:
             if isinstance(event, ResponseDone) and self._model is not None:
                 self._counters.spent(self._model.endpoint.model, usage_of(event.usage))
-            self._do(self._conversation.model_sent(event, self._loop.time()))
+            self._do(self._conversation.model_sent(event, self._now()))
 
     def _tool_done(self, call_id: str, output: str) -> None:
-        self._do(self._conversation.tool_done(call_id, output, self._loop.time()))
+        self._do(self._conversation.tool_done(call_id, output, self._now()))
 
     # The conversation's side.
 
@@ -337,7 +336,7 @@ class Session:
             match command:
                 case Media() | Mark():
                     if isinstance(command, Media) and command.payload is not self._agent.one_moment:
-                        self._counters.agent_audio_sent(self._loop.time())
+                        self._counters.agent_audio_sent(self._now())
                     self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
                 case Clear():
                     self._to_twilio.clear()  # what has not been sent need not be cleared there
@@ -369,7 +368,7 @@ class Session:
         elif self._to_model.full:
             self._to_model.clear()
             why = "it takes no more of what must be sent to it"
-            self._do(self._conversation.model_lost(why, self._loop.time()))
+            self._do(self._conversation.model_lost(why, self._now()))
         if not self._ended.done():
             self._arm()
 
@@ -387,7 +386,7 @@ class Session:
         self._timer = self._loop.call_at(at + FRAME_SECONDS, self._tick, at)
 
     def _tick(self, due: float) -> None:
-        now = self._loop.time()
+        now = self._now()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from .realtime import RemoteTools
+
 SECONDS = 1.0
 KEYS = "0123456789*#"
 
@@ -47,17 +49,6 @@ class HttpTool:
 
 
 @dataclass(frozen=True, slots=True)
-class McpServer:
-    """A remote MCP server, which the model's own server calls. ``allowed_tools``: none named means all of them."""
-
-    label: str
-    url: str
-    description: str = ""
-    authorization: str | None = field(default=None, repr=False)
-    allowed_tools: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
     """What a key of the caller's telephone does: a tool, asked for as the model would ask for it."""
 
@@ -72,7 +63,7 @@ class Toolbox:
     built_in: tuple[str, ...] = (HANG_UP,)
     transfers: tuple[Transfer, ...] = ()
     http: tuple[HttpTool, ...] = ()
-    mcp: tuple[McpServer, ...] = ()
+    mcp: tuple[RemoteTools, ...] = ()
     keys: Mapping[str, Bound] = field(default_factory=lambda: MappingProxyType({}))
 
 

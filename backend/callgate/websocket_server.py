@@ -20,7 +20,7 @@ import codecs
 import contextlib
 from collections.abc import Callable
 from enum import Enum
-from typing import cast
+from typing import Final, cast
 
 from .sockets import MESSAGE_LIMIT, Receiver
 
@@ -36,8 +36,9 @@ CLOSE_DEADLINE = 2 * SECONDS
 LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
 WRITE_HIGH = 64 * 1024  # bytes that wait to be taken by the peer before the receiver is told
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-FIN_TEXT = 0x80 | TEXT
+CONTINUATION, BINARY, CLOSE, PING, PONG = 0x0, 0x2, 0x8, 0x9, 0xA
+TEXT: Final = 0x1
+FIN_TEXT: Final = 0x81
 CONTROL_LIMIT = 125  # bytes (§5.5)
 
 NORMAL, PROTOCOL_ERROR, NO_CODE, LOST, INVALID_TEXT, TOO_BIG = 1000, 1002, 1005, 1006, 1007, 1009
@@ -50,6 +51,14 @@ class State(Enum):
     CLOSING = "our close frame is sent"
     FAILED = "the peer broke the protocol, and was told so"
     CLOSED = "nothing more is read or sent"
+
+
+# What every message asks for; where this is compiled, a look-up less.
+_OPEN: Final = State.OPEN
+_FAILED: Final = State.FAILED
+_CLOSED: Final = State.CLOSED
+_unmask: Final = apply_mask
+_isascii: Final = bytes.isascii
 
 
 class _Failed(Exception):
@@ -82,7 +91,8 @@ class WebSocketServer(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._told_closed = False  # the receiver knows
-        self._tail = bytearray()  # the beginning of a frame whose end has not come
+        self._tail = bytearray()  # the beginning of a frame whose end has not come …
+        self._wanted = 0  # … and how many bytes of it must be there before it is looked at again
         self._opcode = CONTINUATION  # of the message under way in fragments; CONTINUATION: none is
         self._fragments = bytearray()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
@@ -101,16 +111,17 @@ class WebSocketServer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        if self.state in (State.FAILED, State.CLOSED):
+        if self.state is _FAILED or self.state is _CLOSED:
             return
         if self._tail:
             self._tail += data
-            taken = self._take_frames(self._tail)
-            del self._tail[:taken]
-        else:
-            taken = self._take_frames(data)
-            if taken < len(data):
-                self._tail += data[taken:]
+            if len(self._tail) < self._wanted:
+                return
+            data = bytes(self._tail)
+            self._tail.clear()
+        taken = self._take_frames(data)
+        if taken < len(data):
+            self._tail += data[taken:]
         self.receiver.batch_received()
 
     def eof_received(self) -> bool:
@@ -141,7 +152,7 @@ class WebSocketServer(asyncio.Protocol):
 
     def send_texts(self, first: bytes, second: bytes) -> None:
         """Send two text messages, in one write."""
-        if self.state is State.OPEN and not self._transport.is_closing():
+        if self.state is _OPEN and not self._transport.is_closing():
             self._transport.write(_head(TEXT, len(first)) + first + _head(TEXT, len(second)) + second)
 
     def send_binary(self, message: bytes) -> None:
@@ -166,9 +177,10 @@ class WebSocketServer(asyncio.Protocol):
 
     # Frames (§5.2).
 
-    def _take_frames(self, data: bytes | bytearray) -> int:
+    def _take_frames(self, data: bytes) -> int:
         """Take all whole frames at the beginning of ``data``; returns how many bytes they were."""
         at, size = 0, len(data)
+        self._wanted = 2
         try:
             while size - at >= 2:
                 first, second = data[at], data[at + 1]
@@ -177,23 +189,25 @@ class WebSocketServer(asyncio.Protocol):
                     wide = 2 if length == 126 else 8
                     start += wide
                     if size - at < 2 + wide:
+                        self._wanted = 2 + wide
                         break
                     length = _long_length(data[at + 2 : at + 2 + wide])
                 if first != FIN_TEXT or second < 0x80 or self._opcode or length > self._message_limit:
                     self._check_header(first, second, length)
                 end = start + length
                 if size < end:
+                    self._wanted = end - at
                     break
-                payload = apply_mask(data[start:end], data[start - 4 : start])
+                payload = _unmask(data[start:end], data[start - 4 : start])
                 at = end
                 if first == FIN_TEXT:
-                    if not payload.isascii():
+                    if not _isascii(payload):
                         _check_utf8(payload)
-                    if self.state is State.OPEN:
+                    if self.state is _OPEN:
                         self.receiver.text_received(payload)
                 else:
                     self._take(first >> 7, first & 0x0F, payload)
-                if self.state is State.CLOSED:
+                if self.state is _CLOSED:
                     return size
         except _Failed as failure:
             self._fail(failure.code, failure.reason)
@@ -307,7 +321,7 @@ class WebSocketServer(asyncio.Protocol):
     # Sending.
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        if self.state is State.OPEN and not self._transport.is_closing():
+        if self.state is _OPEN and not self._transport.is_closing():
             self._transport.write(_head(opcode, len(payload)) + payload)
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from fake_openai import FakeOpenAI
 from fixtures import log, no_task_is_left  # noqa: F401
+from outbound_service import Outbound, outbound, twilio_rest
 from service import Service, config_for, running
+from twilio_rest import FakeTwilioRest
 
 
 @pytest.fixture
@@ -33,3 +36,21 @@ def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is lost is replaced at once, as often as it may be."""
     monkeypatch.setattr("callgate.tenure.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
+
+
+@pytest.fixture
+async def twilio() -> AsyncIterator[FakeTwilioRest]:
+    """Twilio's REST API."""
+    async with twilio_rest().serving() as twilio:
+        yield twilio
+
+
+@pytest.fixture
+def outbound_with(
+    fake: FakeOpenAI,
+    twilio: FakeTwilioRest,
+    tmp_path: Path,
+    log: io.StringIO,  # noqa: F811
+) -> Callable[..., AbstractAsyncContextManager[Outbound]]:
+    """A service with these settings, which may place calls there."""
+    return lambda **settings: outbound(fake.url, tmp_path, twilio, **settings)

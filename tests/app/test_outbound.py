@@ -12,27 +12,15 @@ import pytest
 from callgate import call
 from callgate import outbound as outbound_module
 from callgate.doctor import real_call
-from outbound_service import ADMIN, OURS, THEIRS, outbound, twilio_rest
+from outbound_service import ADMIN, OURS, THEIRS
 from relayed import until
 from service import Stream
 from twilio_rest import Redirected
 
 
 @pytest.fixture
-async def twilio():
-    async with twilio_rest().serving() as twilio:
-        yield twilio
-
-
-@pytest.fixture
-def start(fake, twilio, tmp_path, log):
-    """A service with these settings."""
-    return lambda **settings: outbound(fake.url, tmp_path, twilio, **settings)
-
-
-@pytest.fixture
-async def service(start):
-    async with start() as service:
+async def service(outbound_with):
+    async with outbound_with() as service:
         yield service
 
 
@@ -68,8 +56,8 @@ async def test_a_message_is_left_at_the_end_of_the_machines_greeting(service, tw
     assert call["AsyncAmdStatusCallback"] == ["https://voice.example.com/amd-status?message=Hello+%26+goodbye"]
 
 
-async def test_nobody_looks_for_a_machine_where_the_agent_is_to_talk_to_it(start, twilio):
-    async with start(VOICEMAIL="talk") as service:
+async def test_nobody_looks_for_a_machine_where_the_agent_is_to_talk_to_it(outbound_with, twilio):
+    async with outbound_with(VOICEMAIL="talk") as service:
         await service.placed()
     assert "MachineDetection" not in twilio.calls[0]
 
@@ -134,10 +122,10 @@ async def test_a_machine_is_left_the_message(twilio_of, twilio, who):
     assert names(await twilio_of.news(call_sid))[-1] == "message"
 
 
-async def test_the_message_is_said_in_the_agents_language(start, twilio, tmp_path):
+async def test_the_message_is_said_in_the_agents_language(outbound_with, twilio, tmp_path):
     agents = tmp_path / "agents.toml"
     agents.write_text('[default]\nlanguage = "de-DE"\n')
-    async with start(AGENTS_FILE=str(agents)) as service:
+    async with outbound_with(AGENTS_FILE=str(agents)) as service:
         service.twilio = twilio
         call_sid = await answered(service, "machine_end_beep", voicemail="Bitte rufen Sie zurück.")
     (say, _) = ElementTree.fromstring(twilio.updates[call_sid])
@@ -149,8 +137,8 @@ async def test_a_fax_is_left_no_message(twilio_of, twilio):
     assert twilio.placed[0].updates == [{"Status": "completed"}]
 
 
-async def test_the_message_of_the_setting_is_left_where_the_request_says_nothing(start, twilio):
-    async with start(VOICEMAIL="We called you.") as service:
+async def test_the_message_of_the_setting_is_left_where_the_request_says_nothing(outbound_with, twilio):
+    async with outbound_with(VOICEMAIL="We called you.") as service:
         service.twilio = twilio
         call_sid = await answered(service, "machine_end_beep")
     assert "We called you." in twilio.updates[call_sid]
@@ -200,8 +188,8 @@ async def test_the_session_of_a_call_that_nobody_answers_is_closed(service, fake
     assert (news["over"], news["status"], names(news)) == (True, "no-answer", ["queued", "ended"])
 
 
-async def test_a_call_of_our_own_is_kept_with_its_direction_answered_or_not(start):
-    async with start(STORE="on") as service:
+async def test_a_call_of_our_own_is_kept_with_its_direction_answered_or_not(outbound_with):
+    async with outbound_with(STORE="on") as service:
         call_sid = await service.placed()
         await service.told("/call-status", call_sid, CallStatus="busy")
         store = service.service.services.store
@@ -210,10 +198,10 @@ async def test_a_call_of_our_own_is_kept_with_its_direction_answered_or_not(star
     assert (call.direction, call.from_number, call.to_number, call.outcome) == ("outbound-api", OURS, THEIRS, "busy")
 
 
-async def test_a_call_that_ended_before_twilios_answer_came_holds_nothing_and_is_kept_as_ended(start, twilio):
+async def test_a_call_that_ended_before_twilios_answer_came_holds_nothing_and_is_kept_as_ended(outbound_with, twilio):
     held = HeldAnswer(twilio.http_client)
     twilio.http_client = held
-    async with start(STORE="on") as service:
+    async with outbound_with(STORE="on") as service:
         asking = asyncio.create_task(service.call())
         await until(held.done.is_set)
         call_sid = twilio.placed[0].sid
@@ -227,8 +215,8 @@ async def test_a_call_that_ended_before_twilios_answer_came_holds_nothing_and_is
     assert (call.direction, call.to_number, call.outcome) == ("outbound-api", THEIRS, "failed")
 
 
-async def test_nobody_is_given_the_line_of_a_call_that_is_placed(start, monkeypatch):
-    async with start(MAX_CALLS="1") as service:
+async def test_nobody_is_given_the_line_of_a_call_that_is_placed(outbound_with, monkeypatch):
+    async with outbound_with(MAX_CALLS="1") as service:
         placements, settling = service.service.services.store.placements, asyncio.Event()
         settle, go_on = placements.settle, asyncio.Event()
 
@@ -293,8 +281,8 @@ async def test_a_call_that_is_over_by_then_is_ended(service, twilio, code):
     assert (await service.ask("DELETE", f"/calls/{call_sid}"))[0] == 502
 
 
-async def test_another_process_of_the_service_knows_the_call_too(start, twilio):
-    async with start(STORE="on", PORT="1") as one, start(STORE="on", PORT="2") as other:
+async def test_another_process_of_the_service_knows_the_call_too(outbound_with, twilio):
+    async with outbound_with(STORE="on", PORT="1") as one, outbound_with(STORE="on", PORT="2") as other:
         call_sid = await one.placed()
         assert (await other.news(call_sid))["over"] is False
         assert (await other.ask("DELETE", f"/calls/{call_sid}"))[0] == 200
@@ -304,11 +292,11 @@ async def test_another_process_of_the_service_knows_the_call_too(start, twilio):
 # The same request, twice.
 
 
-async def test_the_same_key_is_the_same_call_also_after_a_restart(start, twilio):
-    async with start(STORE="on") as service:
+async def test_the_same_key_is_the_same_call_also_after_a_restart(outbound_with, twilio):
+    async with outbound_with(STORE="on") as service:
         first = await service.call(key="one")
         again = await service.call(key="one")
-    async with start(STORE="on") as service:
+    async with outbound_with(STORE="on") as service:
         later = await service.call(key="one")
         another = await service.call(key="two")
     assert [status for status, _, _ in (first, again, later, another)] == [201, 200, 200, 201]
@@ -317,15 +305,15 @@ async def test_the_same_key_is_the_same_call_also_after_a_restart(start, twilio)
 
 
 @pytest.mark.parametrize("store", ["on", "off"])
-async def test_two_requests_with_one_key_at_once_are_one_call(start, twilio, store):
-    async with start(STORE=store) as service:
+async def test_two_requests_with_one_key_at_once_are_one_call(outbound_with, twilio, store):
+    async with outbound_with(STORE=store) as service:
         answers = await asyncio.gather(*(service.call(key="one") for _ in range(10)))
     assert {answer["call_sid"] for _, answer, _ in answers} == {twilio.placed[0].sid}
     assert len(twilio.calls) == 1
 
 
-async def test_at_once_at_two_processes_they_are_one_call_too(start, twilio):
-    async with start(STORE="on", PORT="1") as one, start(STORE="on", PORT="2") as other:
+async def test_at_once_at_two_processes_they_are_one_call_too(outbound_with, twilio):
+    async with outbound_with(STORE="on", PORT="1") as one, outbound_with(STORE="on", PORT="2") as other:
         answers = await asyncio.gather(*(service.call(key="one") for service in (one, other) for _ in range(5)))
     assert len(twilio.calls) == 1
     assert {status for status, _, _ in answers} <= {200, 201, 409}
@@ -372,10 +360,10 @@ async def test_a_call_that_twilio_may_have_placed_is_not_placed_again_under_its_
     assert (await service.call(key="two"))[0] == 201
 
 
-async def test_a_call_that_was_asked_for_is_accounted_for_though_who_asked_is_gone(start, twilio, tmp_path):
+async def test_a_call_that_was_asked_for_is_accounted_for_though_who_asked_is_gone(outbound_with, twilio, tmp_path):
     held = Held(twilio.http_client)
     twilio.http_client = held
-    async with start(STORE="on") as service:
+    async with outbound_with(STORE="on") as service:
         asking = asyncio.create_task(service.call(key="one"))
         await until(held.asked.is_set)
         asking.cancel()
@@ -413,11 +401,13 @@ class HeldAnswer(Held):
         return answer
 
 
-async def test_a_twilio_that_takes_its_time_is_not_waited_for_longer_than_the_edge_does(start, twilio, monkeypatch):
+async def test_a_twilio_that_takes_its_time_is_not_waited_for_longer_than_the_edge_does(
+    outbound_with, twilio, monkeypatch
+):
     monkeypatch.setattr("callgate.outbound.ANSWER_DEADLINE", 0.05)
     held = HeldAnswer(twilio.http_client)
     twilio.http_client = held
-    async with start() as service:
+    async with outbound_with() as service:
         status, answer, headers = await service.call(key="one")
         assert (status, "may be placed" in answer["error"], "Retry-After" in headers) == (504, True, True)
         held.go_on.set()

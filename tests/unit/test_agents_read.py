@@ -9,8 +9,8 @@ from callgate.agent import Agent
 from callgate.agents import Agents, AgentsError
 from callgate.agents.plan import AnswerWith, SayClosed
 from callgate.agents.read import read_agents
-from callgate.realtime import SemanticVad, ServerVad
-from callgate.tools import Bound, McpServer, Transfer
+from callgate.realtime import RemoteTools, SemanticVad, ServerVad
+from callgate.tools import Bound, Transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,7 +72,7 @@ def test_every_key_of_an_agent_is_taken():
     toolbox = agent.toolbox
     assert toolbox.built_in == ("hang_up", "transfer_call")
     assert toolbox.transfers == (Transfer("boss", "+15551230009", "The boss.", 30.0),)
-    assert toolbox.mcp == (McpServer("crm", "https://c.example.com/", "", "s3cret", ("find",)),)
+    assert toolbox.mcp == (RemoteTools("crm", "https://c.example.com/", "", "s3cret", ("find",)),)
     assert toolbox.keys == {"0": Bound("transfer_call", {"to": "boss"}), "#": Bound("hang_up", {})}
 
 

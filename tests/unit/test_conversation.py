@@ -5,13 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from callgate.comfort import COMFORT_AFTER
 from callgate.commands import AdoptModel, Note, OpenModel, Outcome
-from callgate.conversation import (
-    CALLER_DEADLINE,
-    COMFORT_AFTER,
-    KEPT_FRAMES,
-    PLAYED_DEADLINE,
-)
+from callgate.conversation import CALLER_DEADLINE, PLAYED_DEADLINE
 from callgate.errors import MediaStreamError
 from callgate.keypad import KEYS_TOGETHER
 from callgate.media_stream import Clear, Connected, Dtmf, Mark, Media, Start, Stop, Unknown
@@ -32,6 +28,7 @@ from callgate.realtime import (
     TruncateItem,
 )
 from callgate.tenure import RETRY_AFTER
+from callgate.unanswered import KEPT_FRAMES
 from conversation_driver import AGENT, ONE_MOMENT, QUIET, START, Call, audio, greeted, of
 
 

@@ -2,15 +2,12 @@
 
 import pytest
 from callgate.agent import COME_BACK, GO_ON
+from callgate.comfort import COMFORT_AFTER
 from callgate.commands import AdoptModel, DropModel, OpenModel, Outcome
-from callgate.conversation import (
-    COMFORT_AFTER,
-    PAUSE,
-    Phase,
-)
+from callgate.conversation import Phase
 from callgate.keypad import KEYS_TOGETHER
 from callgate.media_stream import Clear, Dtmf, Media, Stop
-from callgate.patience import ANSWER_WITHIN, ASK_AFTER, FRAMES_OF_SPEECH, WORDS_WITHIN
+from callgate.patience import ANSWER_WITHIN, ASK_AFTER, FRAMES_OF_SPEECH, PAUSE, WORDS_WITHIN
 from callgate.realtime import (
     AddAgentText,
     AddUserText,

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from callgate.comfort import COMFORT_AFTER
 from callgate.commands import CallTool, End, Note, OpenModel, Outcome, PutThrough, SendDigits, TakeMessage
-from callgate.conversation import COMFORT_AFTER, PLAYED_DEADLINE, Phase
+from callgate.conversation import PLAYED_DEADLINE, Phase
 from callgate.media_stream import Clear, Dtmf, Media
 from callgate.realtime import (
     AddFunctionOutput,

@@ -9,7 +9,7 @@ from callgate.agent import Agent, opening
 from callgate.declarations import declared
 from callgate.realtime import RemoteTools, SemanticVad, ServerVad, Tool, UpdateSession, encode
 from callgate.schemas import check_schema
-from callgate.tools import BUILT_IN, HttpTool, McpServer, Toolbox, Transfer
+from callgate.tools import BUILT_IN, HttpTool, Toolbox, Transfer
 from linecheck_driver import Driver
 from realtime_types import validate_client_event
 
@@ -18,8 +18,8 @@ EVERYTHING = Toolbox(
     (Transfer("boss", "+15551230009", "Anything hard."), Transfer("accounts", "+15551230008")),
     (HttpTool("order_status", "How it stands.", {"type": "object", "properties": {}}, "https://h.example/"),),
     (
-        McpServer("crm", "https://h.example/mcp", "Customers.", "s3cret", ("find",)),
-        McpServer("x", "https://h.example/"),
+        RemoteTools("crm", "https://h.example/mcp", "Customers.", "s3cret", ("find",)),
+        RemoteTools("x", "https://h.example/"),
     ),
 )
 SESSIONS = [

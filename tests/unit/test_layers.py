@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = [
     "egress", "tool_arguments", "tool_desk",
     "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
+    "comfort", "responses", "unanswered",
     "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
     "outbound_numbers", "outbound_request",
 ]  # fmt: skip

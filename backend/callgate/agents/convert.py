@@ -8,8 +8,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ..agent import Agent
-from ..realtime import SemanticVad, ServerVad
-from ..tools import HANG_UP, Bound, McpServer, Toolbox, Transfer
+from ..realtime import RemoteTools, SemanticVad, ServerVad
+from ..tools import HANG_UP, Bound, Toolbox, Transfer
 from .hours import WEEKDAYS, Hours, Span
 from .plan import UTC, AgentPlan, AnswerWith, SayClosed
 from .schema import HoursTable, SemanticVadTable, ServerVadTable, WhenClosedTable
@@ -40,7 +40,7 @@ def toolbox_of(stated: Mapping[str, Any]) -> Toolbox:
         ),
         tuple(each.tool() for each in stated.get("http", ())),
         tuple(
-            McpServer(each.label, each.url, each.description, each.authorization, tuple(each.allowed_tools))
+            RemoteTools(each.label, each.url, each.description, each.authorization, tuple(each.allowed_tools))
             for each in stated.get("mcp", ())
         ),
         {key: Bound(bound.tool, bound.model_extra or {}) for key, bound in stated.get("keys", {}).items()},

@@ -13,11 +13,10 @@ from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import Connection
 
 from callgate import __version__
 from callgate.errors import CallgateError
-from callgate.phone.http import tls_reason
+from callgate.phone.http import Response, tls_reason
 from callgate.phone.options import Address
 
 from .world import World
@@ -90,11 +89,11 @@ async def ask(
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
-                response_class=_Response,
+                response_class=Response,
             ) as session,
             session.request(method, url, headers=headers, data=form, params=params, allow_redirects=False) as response,
         ):
-            assert isinstance(response, _Response)
+            assert isinstance(response, Response)
             gone = response.gone
             body = await response.content.read(LONGEST_ANSWER)
             while len(body) < LONGEST_ANSWER and (more := await response.content.read(LONGEST_ANSWER)):
@@ -106,17 +105,6 @@ async def ask(
     finally:
         if gone is not None:  # aiohttp does not wait for a connection to be closed
             await asyncio.wait({gone}, timeout=CLOSE_TIMEOUT)
-
-
-class _Response(aiohttp.ClientResponse):
-    """An answer that knows its connection. ``gone``: done when that is closed."""
-
-    gone: asyncio.Future[None] | None = None
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        assert connection.protocol is not None
-        self.gone = connection.protocol.closed
-        return await super().start(connection)
 
 
 class _Resolver(AbstractResolver):

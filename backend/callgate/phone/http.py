@@ -63,7 +63,7 @@ class Web:
         self._session = aiohttp.ClientSession(
             # A new connection for each request: by --connect-to, several names may share one address.
             connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
-            response_class=_Response,
+            response_class=Response,
             timeout=aiohttp.ClientTimeout(
                 total=self._limits.connect + self._limits.read,
                 connect=self._limits.connect,
@@ -125,7 +125,7 @@ class Web:
                 allow_redirects=False,
                 trace_request_ctx=marks,
             ) as response:
-                assert isinstance(response, _Response)
+                assert isinstance(response, Response)
                 self._note_closing(response.gone)
                 location = response.headers.get("Location") if response.status in _FOLLOWED else None
                 if location is None and not 200 <= response.status < 300:
@@ -166,7 +166,7 @@ class Web:
         return target, _Routing({"Host": host}, parts.hostname if parts.scheme == "https" else None)
 
 
-class _Response(aiohttp.ClientResponse):
+class Response(aiohttp.ClientResponse):
     """An answer that knows its connection. ``gone``: done when that is closed, which may be later than the session."""
 
     gone: asyncio.Future[None] | None = None

@@ -1,0 +1,48 @@
+"""What the caller said that no model has begun to answer yet, and the latest of their audio. Pure.
+
+A model that is lost takes with it what it had heard. The audio kept here is handed to the next one, which hears those
+words again. How a model comes to know of words, the API says in three steps: it heard them begin, they are committed
+(an item of its conversation), a response begins.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KEPT_FRAMES: Final = 250  # media messages that are kept for a model that is not there: 5 s
+LEAD_IN_FRAMES: Final = 25  # that are kept all the time, so that a word's beginning is among them
+
+
+class Unanswered:
+    """One call's. Audio is µ-law, in base64."""
+
+    def __init__(self) -> None:
+        self.spoken = False  # the model heard them begin, and has not begun to answer
+        self.committed = False
+        self.repeated = False  # what the model hears now was said before, to another
+        self._audio: list[bytes] = []
+
+    def keep(self, audio: bytes) -> None:
+        """A piece of the caller's audio came."""
+        self._audio.append(audio)
+        if len(self._audio) > KEPT_FRAMES:
+            del self._audio[0]
+
+    def forget_but_lead_in(self) -> None:
+        """The model has all of it, and it holds no words that wait for an answer."""
+        audio = self._audio
+        while len(audio) > LEAD_IN_FRAMES:
+            del audio[0]
+
+    def answered(self) -> None:
+        """A model answers it; or found nothing in it."""
+        self.spoken = self.committed = self.repeated = False
+        self._audio.clear()
+
+    def hand_over(self, holds_words: bool) -> list[bytes]:
+        """The audio for a new model. It is kept for yet another where it ``holds_words``."""
+        audio = self._audio.copy()
+        self.repeated = holds_words
+        if not holds_words:
+            self._audio.clear()
+        return audio
