@@ -547,9 +547,8 @@ class Conversation:
         self._responses.done(event.response_id)
         if not self._responses.is_cut_off(event.response_id):  # else what is owed is the answer to those who cut it off
             self._patience.owes = self._responses.asked_for
-        elif (
-            self._unanswered.committed and event.status != "cancelled"
-        ):  # and does not begin by itself behind one that went on
+        elif self._unanswered.committed and event.status != "cancelled":
+            # … and does not begin by itself behind one that went on.
             self._patience.owes, self._desk.owes_answer = False, True
         if self._desk.farewell is not None:
             return self._leave(now)
