@@ -72,11 +72,14 @@ class Rig:
                 await self.open_call(relay, door)
 
         opening = [asyncio.ensure_future(open_one()) for _ in range(count - len(self.callers))]
+        if not opening:
+            return
         try:
             await asyncio.gather(*opening)
         finally:
             for task in opening:
                 task.cancel()
+            await asyncio.wait(opening)
 
     async def open_call(self, relay: Relay, door: Door | None = None) -> Caller:
         """Open one more. Raises `CallRefused`."""

@@ -11,6 +11,7 @@ from callgate.media_stream import Media, encode_to_app
 
 from bench.bench import Bench, Options, Row
 from bench.contenders import Door
+from bench.errors import CallRefused
 from bench.flow import FRAME_BYTES, Flow, Hop, pattern
 from bench.limit import MOST_LOOKS, Search
 from bench.model import Load
@@ -36,25 +37,25 @@ async def test_calls_through_a_relay_are_measured_and_whole(name: str) -> None:
         assert relay.memory() > 0
 
 
-async def test_an_opening_that_is_given_up_leaves_no_caller_behind() -> None:
-    async def stays_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        await enough.wait()
+async def test_where_one_call_is_refused_those_that_were_being_opened_are_forgotten_too() -> None:
+    async def refuses_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not asked.is_set():
+            asked.set()
+            await enough.wait()
+            gone.set()
         writer.close()
 
-    asked, enough = asyncio.Event(), asyncio.Event()
+    asked, enough, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
     async with (
-        await asyncio.start_server(stays_silent, "127.0.0.1", 0) as server,
+        await asyncio.start_server(refuses_the_second, "127.0.0.1", 0) as server,
         Bench(Options(parts=())).running("floor", Load.ECHO) as (rig, relay),
     ):
         port = server.sockets[0].getsockname()[1]
-        opening = asyncio.create_task(rig.open_call(relay, Door("", f"ws://127.0.0.1:{port}")))
-        await asked.wait()
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
+        with pytest.raises(CallRefused):
+            await rig.set_calls(relay, 2, Door("", f"ws://127.0.0.1:{port}"))
         assert not rig.callers
         enough.set()
+        await gone.wait()
 
 
 def test_a_media_message_is_the_one_that_twilio_would_send() -> None:
