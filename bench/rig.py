@@ -93,7 +93,7 @@ class Rig:
         caller = self.callers[number] = Caller(number, *flows, self.tally, call_sid, token, words)
         signature = sign_upgrade(AUTH_TOKEN, url) or ""
         try:
-            await ws_connect(
+            _, listener = await ws_connect(
                 lambda: caller,
                 door.stream_url + urlsplit(url).path,
                 ssl_context=door.tls,
@@ -102,6 +102,8 @@ class Rig:
                 use_aiofastnet=False,
                 server_hostname=DOMAIN if door.tls else None,
             )
+            if listener is None:  # as picows says it
+                raise OSError("it closed the connection during the upgrade")
         except BaseException as error:  # a cancelling too
             del self.callers[number]
             if isinstance(error, WSError | OSError | TimeoutError):
