@@ -228,12 +228,9 @@ class Conversation:
             return False
         self._last_from_twilio = now
         self._patience.caller_heard(is_loud(audio), now)
-        self._unanswered.keep(audio)
-        if self.phase is _TALKING:
-            if not self._is_unanswered:
-                self._unanswered.forget_but_lead_in()
-            return True
-        return self.phase is Phase.LEAVING
+        talks = self.phase is _TALKING
+        self._unanswered.keep(audio, whole=not talks or self._is_unanswered)
+        return talks or self.phase is Phase.LEAVING
 
     def agent_audio(self, response_id: str, item_id: str, size: int, now: float) -> str | None:
         """``size`` bytes of the agent's audio came. None: the caller must not hear them. Else they go to Twilio as they

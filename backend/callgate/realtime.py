@@ -324,7 +324,7 @@ ServerEvent = (
 
 def append_frame(audio: bytes) -> bytes:
     """The frame that appends base64 µ-law audio: fifty a second for each call, so written by template."""
-    return b'{"type":"input_audio_buffer.append","audio":"%b"}' % audio
+    return b'{"type":"input_audio_buffer.append","audio":"' + audio + b'"}'
 
 
 def encode(event: ClientEvent) -> str:

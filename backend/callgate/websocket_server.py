@@ -92,7 +92,7 @@ class WebSocketServer(asyncio.Protocol):
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._told_closed = False  # the receiver knows
         self._tail = bytearray()  # the beginning of a frame whose end has not come …
-        self._wanted = 0  # … and how many bytes of it must be there before it is looked at again
+        self._wanted = 0  # … and how many bytes of it must be there before it is looked at again; 0: there is none
         self._opcode = CONTINUATION  # of the message under way in fragments; CONTINUATION: none is
         self._fragments = bytearray()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
@@ -113,7 +113,7 @@ class WebSocketServer(asyncio.Protocol):
         self._heard = True
         if self.state is _FAILED or self.state is _CLOSED:
             return
-        if self._tail:
+        if self._wanted:
             self._tail += data
             if len(self._tail) < self._wanted:
                 return
@@ -122,6 +122,8 @@ class WebSocketServer(asyncio.Protocol):
         taken = self._take_frames(data)
         if taken < len(data):
             self._tail += data[taken:]
+        else:
+            self._wanted = 0
         self.receiver.batch_received()
 
     def eof_received(self) -> bool:
@@ -191,7 +193,7 @@ class WebSocketServer(asyncio.Protocol):
                     if size - at < 2 + wide:
                         self._wanted = 2 + wide
                         break
-                    length = _long_length(data[at + 2 : at + 2 + wide])
+                    length = _long_length(data, at + 2, wide)
                 if first != FIN_TEXT or second < 0x80 or self._opcode or length > self._message_limit:
                     self._check_header(first, second, length)
                 end = start + length
@@ -334,10 +336,15 @@ def _head(opcode: int, size: int) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
-def _long_length(encoded: bytes | bytearray) -> int:
-    """An extended payload length, of two or eight bytes, in the only form that is allowed: the shortest."""
-    length = int.from_bytes(encoded, "big")
-    if length < 126 or (len(encoded) == 8 and not 1 << 16 <= length < 1 << 63):
+def _long_length(data: bytes, at: int, wide: int) -> int:
+    """The extended payload length at ``at``, of two or eight bytes, in the only form that is allowed: the shortest."""
+    if wide == 2:
+        length = data[at] << 8 | data[at + 1]
+        is_shortest = length >= 126
+    else:
+        length = int.from_bytes(data[at : at + wide], "big")
+        is_shortest = 1 << 16 <= length < 1 << 63
+    if not is_shortest:
         raise _Failed(PROTOCOL_ERROR, "payload length not in its shortest form")
     return length
 

@@ -3,6 +3,7 @@
 import base64
 import json
 
+import pytest
 from callgate import media_stream, realtime
 from callgate.media_stream import Mark, Media, MediaCutter, decoded_bytes, encode_to_app, is_base64, parse_from_twilio
 from callgate.realtime import AudioDelta, append_frame, cut_audio_delta
@@ -48,8 +49,11 @@ def mutated(draw: st.DrawFn, *frames: bytes) -> bytes:
 
 
 def agrees_on_media(frame: bytes) -> bool:
-    """Whether the frame was cut; where it was, the parser must say the same."""
-    audio = MediaCutter(SID).cut(frame)
+    """Whether the frame was cut, by itself or after another; where it was, the parser must say the same."""
+    used = MediaCutter(SID)
+    assert used.cut(media()) == AUDIO
+    audio = used.cut(frame)
+    assert MediaCutter(SID).cut(frame) == audio
     if audio is not None:
         parsed = parse_from_twilio(frame.decode())
         assert isinstance(parsed, Media)
@@ -79,6 +83,12 @@ def test_what_twilio_writes_is_cut():
     assert agrees_on_media(media())
 
 
+@pytest.mark.parametrize("number", [1, 9, 10, 99_999, 10**17, 10**18])
+def test_numbers_of_other_lengths_make_no_difference(number):
+    frame = encode_to_app(Media(SID, AUDIO.decode(), "inbound", number, 20 * number, number + 1)).encode()
+    assert agrees_on_media(frame) == (20 * number < 10**18)
+
+
 def test_a_mark_as_twilio_writes_it_is_cut():
     assert agrees_on_mark(mark())
 
@@ -89,6 +99,9 @@ def test_what_openai_writes_is_cut():
 
 @given(mutated(media(), compact(DELTA), b'{"event":"stop"}'))
 @example(media().replace(b'"inbound"', b'"outbound"'))
+@example(media().replace(b'"chunk":"2"', b'"chunk":"x"'))
+@example(media().replace(b'"payload":"', b'"payload":""}}'))
+@example(media().replace(AUDIO, b""))
 @example(media().replace(b"MZ0", b"MZ1"))
 @example(media().replace(b'"media":{', b'"media": {'))
 @example(media()[:-1] + b',"media":{}}')
