@@ -1,5 +1,7 @@
 """A model that is lost, hangs, or grows old: what the caller meets, and what the next one is told."""
 
+import base64
+
 import pytest
 from callgate.agent import COME_BACK, GO_ON
 from callgate.comfort import COMFORT_AFTER
@@ -28,6 +30,7 @@ from callgate.realtime import (
 )
 from callgate.tenure import LOSSES, ROLLOVER_AFTER, ROLLOVER_AT_LAST
 from callgate.transcript import Role
+from callgate.unanswered import LEAD_IN_FRAMES
 from conversation_driver import LOUD, ONE_MOMENT, QUIET, Call, audio, of
 
 
@@ -124,6 +127,14 @@ class TestLostModel:
 
     def test_one_that_failed_is_named_to_whoever_opens_the_next(self, talking):
         assert of(DropModel, talking.loses_model("HTTP 500")) == [DropModel("HTTP 500")]
+
+    def test_what_the_lost_one_had_heard_but_half_a_second_is_not_handed_on(self, talking):
+        frames = [base64.b64encode(b"\xff" + number.to_bytes(2, "big")).decode() for number in range(107)]
+        for frame in frames:
+            talking.twilio(Media("MZ1", frame))
+        talking.loses_model()
+        handed_on = of(AppendAudio, talking.ready())
+        assert [each.audio for each in handed_on] == frames[-LEAD_IN_FRAMES:]
 
     def test_a_new_one_that_finds_no_words_in_what_it_was_handed_is_asked_to_go_on(self, talking):
         talking.hears(LOUD, 0.4)
