@@ -40,9 +40,7 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
     match event:
         case CallStarted(record=record):
             values = {name: _storable(getattr(record, name)) for name in CALL_FIELDS}
-            upsert = _insert(connection.dialect.name, calls).values(values)
-            again = {"process": upsert.excluded.process}  # Twilio asks twice: the second process has the call
-            await connection.execute(upsert.on_conflict_do_update(index_elements=[calls.c.call_sid], set_=again))
+            await connection.execute(_call_upsert(connection.dialect.name), values)
         case CallResumed(at=at, process=process, interrupted=interrupted):
             is_new = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at < at)
             open_again: dict[str, Any] = {
@@ -73,6 +71,13 @@ async def write_message(connection: AsyncConnection, call_sid: str, message: Mes
     values = {name: _storable(getattr(message, name)) for name in MESSAGE_FIELDS}
     insert = _insert(connection.dialect.name, messages).values(call_sid=call_sid, **values)
     await connection.execute(insert.on_conflict_do_nothing())
+
+
+@functools.cache
+def _call_upsert(dialect: str) -> Insert:
+    """Twilio may ask twice: the second process has the call."""
+    upsert = _insert(dialect, calls)
+    return upsert.on_conflict_do_update(index_elements=[calls.c.call_sid], set_={"process": upsert.excluded.process})
 
 
 @functools.cache
