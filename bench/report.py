@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .bench import Row
 
-EACH_ROUND = "Each figure is the median of the rounds, then the least and the most of them."
+EACH_ROUND = "Each figure is the median of the rounds' looks, then the least and the most of them."
 
 # What of a part is shown: its name there, its key in the rows, digits.
 Column = tuple[str, str, int]
