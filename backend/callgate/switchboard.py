@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -40,7 +40,7 @@ REFUSED = 1008  # RFC 6455 §7.4.1: policy violation
 BAD_MESSAGE = 1002  # protocol error
 MOST_RESUMES = 3  # of one call, before its caller is told that we have difficulties
 MEMORIES = 1000  # of calls whose streams are awaited
-FINAL = (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP, Outcome.FAILED)  # whatever another process may know
+FINAL = (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP, Outcome.FAILED)
 UNANSWERED = {  # a DialCallStatus, as the agent is told of it
     "busy": "the line was busy",
     "no-answer": "nobody answered",
@@ -48,6 +48,20 @@ UNANSWERED = {  # a DialCallStatus, as the agent is told of it
     "canceled": "it was given up",
 }
 ENDED_STATUSES = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class _LastStream:
+    """How a call's last stream ended, and what Twilio was to do then, as far as that is known here or on record."""
+
+    outcome: Outcome | None
+    then: NextStep | None
+    memory: Memory = field(default_factory=Memory)  # of the call
+
+    @property
+    def was(self) -> bool:
+        """Whether there was one, as far as is known."""
+        return self.outcome is not None or bool(self.memory.turns)
 
 
 class Switchboard:
@@ -122,41 +136,45 @@ class Switchboard:
         call_sid, failed = params["CallSid"], urlsplit(params.get("ErrorUrl", "")).path
         if failed == twiml.TRANSFERRED or "DialCallStatus" in params:
             return await self.call_transferred(params, resumed, absences)
-        memory = Memory()
-        ending = self.registry.ending(call_sid)
-        outcome, then = (ending.outcome, ending.then) if ending else (None, None)
-        if outcome not in FINAL:
-            memory = await self.ledger.memory(call_sid)
-            if ending is None or memory.elsewhere:  # another process has served it, or served it since
-                outcome, then = memory.outcome or outcome, memory.then
-        if _is_over_its_limit(then, absences):
-            then = None  # the agent refuses it too: this is an old one's, met again
-        if outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
+        stream = await self._last_stream(call_sid)
+        then = None if _is_over_its_limit(stream.then, absences) else stream.then
+        if stream.outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
         if isinstance(then, PutThrough):
-            assigned = self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
+            assigned = self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), stream.memory.came_at)
             return self._put_through(then, resumed, absences, assigned.agent.language)
-        why = outcome.value if outcome else "this process knows nothing of the call's stream"
-        if outcome is Outcome.FAILED:
+        why = stream.outcome.value if stream.outcome else "this process knows nothing of the call's stream"
+        if stream.outcome is Outcome.FAILED:
             return self._apologise(why)
         if resumed >= MOST_RESUMES and then is None:
             return self._apologise(f"it was interrupted {resumed + 1} times")
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
             return twiml.wait(self.config.base_url, resumed, absences)
-        if ending is None and outcome is None and not memory.turns and not resumed and absences == NEVER_AWAY:
-            is_known = memory.call is not None or self.assigned.known(call_sid) is not None
+        if not stream.was and not resumed and absences == NEVER_AWAY:
+            is_known = stream.memory.call is not None or self.assigned.known(call_sid) is not None
             if failed == twiml.INCOMING or not is_known:
                 log.warning("The call is answered here: Twilio got no answer to its first request")
                 return self.incoming_call(params)
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
-        self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), memory.came_at)
+        self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), stream.memory.came_at)
         if isinstance(then, SendDigits):
-            return self._send_digits(call_sid, then, resumed, absences, memory.turns)
+            return self._send_digits(call_sid, then, resumed, absences, stream.memory.turns)
         log.warning("The call was interrupted (%s) and is taken up again", why)
         self.ledger.call_resumed(call_sid)
-        return self._go_on(call_sid, memory.turns, resumed + 1, replace(absences, back=False))
+        return self._go_on(call_sid, stream.memory.turns, resumed + 1, replace(absences, back=False))
+
+    async def _last_stream(self, call_sid: str) -> _LastStream:
+        ending = self.registry.ending(call_sid)
+        if ending is not None and ending.outcome in FINAL:  # whatever another process may know
+            return _LastStream(ending.outcome, ending.then)
+        memory = await self.ledger.memory(call_sid)
+        if ending is None:
+            return _LastStream(memory.outcome, memory.then, memory)
+        if memory.elsewhere:  # another process has served it since
+            return _LastStream(memory.outcome or ending.outcome, memory.then, memory)
+        return _LastStream(ending.outcome, ending.then, memory)
 
     async def call_transferred(self, params: Mapping[str, str], resumed: int, absences: Absences) -> str:
         """Whoever a call was put through to has hung up, or never answered."""
@@ -367,7 +385,7 @@ class Switchboard:
 
 
 def _is_over_its_limit(then: NextStep | None, absences: Absences) -> bool:
-    """Whether this was done so often in a call that it is done no more."""
+    """Whether this was done so often in a call that the agent does it no more: it is an old one's, met again."""
     match then:
         case PutThrough():
             return absences.transfers >= MOST_TRANSFERS
