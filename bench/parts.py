@@ -22,6 +22,7 @@ from .window import Spread
 SECONDS = 1.0
 WARM_UP = 1.5 * SECONDS
 CPU_MORE_LOOKS = 3  # in a round, at those whose ratio is wanted, as one look says little
+TOGETHER_LOOKS = 3  # in a round
 MANY_CALLS = 100
 LONGER = 2  # times the usual look: the talk load goes round in ten seconds
 
@@ -60,6 +61,21 @@ async def cpu(bench: Bench, round: int) -> None:
                     await rig.set_calls(relay, bench.options.calls)
                     await asyncio.sleep(WARM_UP)
                     bench.note_window(f"cpu {load.value}", name, round, await rig.window(relay, seconds))
+
+
+async def together(bench: Bench, round: int) -> None:
+    """CPU time for each second of a call, of several contenders in the same seconds, as many calls in all."""
+    for load in bench.options.loads:
+        names = _ordered(bench.contenders("callgate", "floor", "fastapi"), round)
+        async with contextlib.AsyncExitStack() as stack:
+            live = [(name, *await stack.enter_async_context(bench.running(name, load))) for name in names]
+            for _, rig, relay in live:
+                await rig.set_calls(relay, max(1, bench.options.calls // len(names)))
+            await asyncio.sleep(WARM_UP)
+            for _ in range(TOGETHER_LOOKS):
+                looks = (rig.window(relay, bench.options.seconds) for _, rig, relay in live)
+                for (name, *_), window in zip(live, await asyncio.gather(*looks), strict=True):
+                    bench.note_window(f"together {load.value}", name, round, window)
 
 
 async def limit(bench: Bench, round: int) -> None:
@@ -258,6 +274,7 @@ async def _behind_nginx(bench: Bench, name: str, backends: int) -> AsyncIterator
 
 ROUNDS: dict[str, Callable[[Bench, int], Awaitable[None]]] = {
     "cpu": cpu,
+    "together": together,
     "limit": limit,
     "clear": clear,
     "setup": setup,
