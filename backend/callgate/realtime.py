@@ -425,21 +425,45 @@ def _tool(tool: Tool | RemoteTools) -> dict[str, Any]:
     }
 
 
-def cut_audio_delta(frame: bytes) -> tuple[str, str, bytes] | None:
-    """Response, item and base64 audio of a ``response.output_audio.delta``, without parsing it, where it is as OpenAI
-    writes it. None for any other frame; `parse` says the same of what is cut here.
+class DeltaCutter:
+    """The audio of each ``response.output_audio.delta``, without parsing it, where it is as OpenAI writes it.
+
+    Any other frame is left to `parse`, which says the same of what is cut here: an `AudioDelta` of this response and
+    item, with this audio.
     """
-    if (head := _DELTA_HEAD(frame)) is None or not frame.endswith(b'"}'):
-        return None
-    audio = frame[head.end() : -2]
-    if not is_base64(audio):
-        return None
-    response_id, item_id = head.groups()
-    return response_id.decode(), item_id.decode(), audio
+
+    def __init__(self) -> None:
+        self.response_id = ""  # of the delta that was cut last …
+        self.item_id = ""
+        self._id_end = 0  # … and where its event's id ended; 0: none was cut yet
+        self._between = b""  # what stood between that and the audio: the next delta's is mostly the same
+
+    def cut(self, frame: bytes) -> bytes | None:
+        """The base64 audio; None where the frame is another."""
+        begin = self._id_end + len(self._between)
+        if not self._is_like_the_last(frame):
+            if (head := _DELTA_HEAD(frame)) is None:
+                return None
+            event_id, response_id, item_id = head.groups()
+            self.response_id, self.item_id = response_id.decode(), item_id.decode()
+            self._id_end, begin = len(_DELTA_BEGIN) + len(event_id), head.end()
+            self._between = frame[self._id_end : begin]
+        audio = frame[begin:-2]
+        return audio if frame[-2:] == b'"}' and is_base64(audio) else None
+
+    def _is_like_the_last(self, frame: bytes) -> bool:
+        end = self._id_end
+        if not end or frame[end : end + len(self._between)] != self._between:
+            return False
+        begin = len(_DELTA_BEGIN)
+        return frame[:begin] == _DELTA_BEGIN and not _translate(frame[begin:end], None, _IDENTIFIER)
 
 
+_DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"'
+_IDENTIFIER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+_translate: Final = bytes.translate  # where this is compiled, a look-up less
 _DELTA_HEAD: Final = re.compile(
-    rb'\{"type":"response\.output_audio\.delta","event_id":"[A-Za-z0-9_]+","response_id":"([A-Za-z0-9_]+)",'
+    re.escape(_DELTA_BEGIN) + rb'([A-Za-z0-9_]+)","response_id":"([A-Za-z0-9_]+)",'
     rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
 ).match
 

@@ -33,10 +33,10 @@ from .commands import (
 )
 from .conversation import Conversation
 from .errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
-from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, Start
+from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, MediaWriter, Start
 from .outbox import Outbox
 from .prices import usage_of
-from .realtime import AppendAudio, ResponseDone
+from .realtime import AppendAudio, DeltaCutter, ResponseDone
 from .receipt import Counters, Receipt
 from .sockets import Socket
 from .tool_runner import KeepMessage, RunTool, ToolRunner, no_store, no_tool
@@ -101,6 +101,8 @@ class Session:
         self._closing: set[asyncio.Task[None]] = set()
         self._tools = ToolRunner(run_tool, keep_message, self._tool_done)
         self._cutter = MediaCutter(start.stream_sid)
+        self._media = MediaWriter(start.stream_sid)
+        self._deltas = DeltaCutter()
         self._caller_audio: list[bytes] = []  # base64 µ-law, cut from the messages of one batch
         self._to_twilio = Outbox(TO_TWILIO_LIMIT)
         self._to_model = Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
@@ -285,17 +287,17 @@ class Session:
             await asyncio.wait(self._closing)
 
     def model_sent(self, frame: bytes) -> None:
-        if (delta := realtime.cut_audio_delta(frame)) is None:
+        deltas = self._deltas
+        if (audio := deltas.cut(frame)) is None:
             self._model_event(frame)
             return
-        response_id, item_id, audio = delta
         size = media_stream.decoded_bytes(audio)
         now = self._now()
-        mark = self._conversation.agent_audio(response_id, item_id, size, now)
+        mark = self._conversation.agent_audio(deltas.response_id, deltas.item_id, size, now)
         if mark is None:
             return
         self._counters.agent_audio_sent(now)
-        media = media_stream.media_frame(self._stream_sid, audio)
+        media = self._media.frame(audio)
         if mark:
             self._to_twilio.put_both(media, media_stream.mark_frame(self._stream_sid, mark))
         else:

@@ -98,6 +98,8 @@ class WebSocketServer(asyncio.Protocol):
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._heard = True  # something came since the timer was last set
         self._timer: asyncio.TimerHandle | None = None
+        self._text_size = 0  # of the last text sent by itself: most are as long as the one before …
+        self._text_head = _head(TEXT, 0)  # … and have the same header
 
     # What the transport calls.
 
@@ -150,7 +152,11 @@ class WebSocketServer(asyncio.Protocol):
 
     def send_text(self, message: bytes) -> None:
         """Send a text message, given as UTF-8."""
-        self._send(TEXT, message)
+        if self.state is _OPEN and not self._transport.is_closing():
+            size = len(message)
+            if size != self._text_size:
+                self._text_size, self._text_head = size, _head(TEXT, size)
+            self._transport.write(self._text_head + message)
 
     def send_texts(self, first: bytes, second: bytes) -> None:
         """Send two text messages, in one write."""

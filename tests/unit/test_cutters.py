@@ -5,8 +5,17 @@ import json
 
 import pytest
 from callgate import media_stream, realtime
-from callgate.media_stream import Mark, Media, MediaCutter, decoded_bytes, encode_to_app, is_base64, parse_from_twilio
-from callgate.realtime import AudioDelta, append_frame, cut_audio_delta
+from callgate.media_stream import (
+    Mark,
+    Media,
+    MediaCutter,
+    MediaWriter,
+    decoded_bytes,
+    encode_to_app,
+    is_base64,
+    parse_from_twilio,
+)
+from callgate.realtime import AudioDelta, DeltaCutter, append_frame
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -71,12 +80,17 @@ def agrees_on_mark(frame: bytes) -> bool:
 
 
 def agrees_on_delta(frame: bytes) -> bool:
-    cut = cut_audio_delta(frame)
-    if cut is not None:
-        response_id, item_id, audio = cut
-        assert realtime.parse(frame.decode()) == AudioDelta(response_id, item_id, audio.decode())
+    """As `agrees_on_media`."""
+    fresh, used = DeltaCutter(), DeltaCutter()
+    assert used.cut(compact(DELTA)) == AUDIO
+    audio = used.cut(frame)
+    assert fresh.cut(frame) == audio
+    if audio is not None:
+        for cutter in (fresh, used):
+            said = AudioDelta(cutter.response_id, cutter.item_id, audio.decode())
+            assert realtime.parse(frame.decode()) == said
         assert decoded_bytes(audio) == media_stream.payload_bytes(audio.decode())
-    return cut is not None
+    return audio is not None
 
 
 def test_what_twilio_writes_is_cut():
@@ -93,8 +107,9 @@ def test_a_mark_as_twilio_writes_it_is_cut():
     assert agrees_on_mark(mark())
 
 
-def test_what_openai_writes_is_cut():
-    assert agrees_on_delta(compact(DELTA))
+@pytest.mark.parametrize("other", [{}, {"event_id": "event_22"}, {"response_id": "resp_2"}, {"item_id": "item_22"}])
+def test_what_openai_writes_is_cut(other):
+    assert agrees_on_delta(compact({**DELTA, **other}))
 
 
 @given(mutated(media(), compact(DELTA), b'{"event":"stop"}'))
@@ -119,6 +134,9 @@ def test_a_mark_is_never_cut_to_another_than_it_is(frame):
 
 
 @given(mutated(compact(DELTA), media(), compact({**DELTA, "type": "response.output_audio.done"})))
+@example(compact({**DELTA, "event_id": "event-1"}))
+@example(compact({**DELTA, "event_id": 'e","e":"'}))
+@example(compact({**DELTA, "type": "response.output_audio_delta"}))
 @example(compact({**DELTA, "delta": ""}))
 @example(compact({**DELTA, "delta": "A==="}))
 @example(compact({**DELTA, "delta": "AA=A"}))
@@ -144,7 +162,7 @@ def test_the_frames_written_by_template_are_what_the_encoders_write():
     mark = media_stream.Mark(SID, "3:1600")
     assert media_stream.mark_frame(SID, "3:1600").decode() == media_stream.encode_to_twilio(mark)
     sent = Media(SID, AUDIO.decode())
-    assert media_stream.media_frame(SID, AUDIO).decode() == media_stream.encode_to_twilio(sent)
+    assert MediaWriter(SID).frame(AUDIO).decode() == media_stream.encode_to_twilio(sent)
     append = realtime.AppendAudio(AUDIO.decode())
     assert append_frame(AUDIO).decode() == realtime.encode(append)
 
