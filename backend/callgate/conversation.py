@@ -9,7 +9,7 @@ the commands to carry out, in order:
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
 What comes a hundred times a second has a short way beside it, which makes no values: `caller_audio` and `agent_audio`
-are told of a piece of audio, and say whether it goes to the other side.
+are told of a piece of audio, and say whether it goes to the other side; `mark_returned` is told of a mark.
 
 The order of things, for the usual call:
 
@@ -248,6 +248,14 @@ class Conversation:
         self._audio_of[item_id] = self._audio_of.get(item_id, 0) + size
         return self._heard.sent(item_id, size, now)
 
+    def mark_returned(self, name: str, now: float) -> list[Command]:
+        """Twilio has played all that it was sent before this mark, or was told to forget it."""
+        if self.phase is _ENDED:
+            return []
+        self._last_from_twilio = now
+        self._heard.mark_returned(name, now)
+        return self._progress(now) + self._leave_if_heard(now)
+
     def twilio_sent(self, message: FromTwilio, now: float) -> list[Command]:
         """Twilio sent a message. Raises `MediaStreamError` for one that can't come now or is another stream's."""
         if self.phase is _ENDED:
@@ -263,8 +271,7 @@ class Conversation:
             case Media():
                 return [AppendAudio(message.payload)] if self.caller_audio(message.payload.encode(), now) else []
             case Mark():
-                self._heard.mark_returned(message.name, now)
-                return [*self._progress(now), *self._leave_if_heard(now)]
+                return self.mark_returned(message.name, now)
             case Dtmf():
                 return self._key_pressed(message.digit, now)
             case Stop():

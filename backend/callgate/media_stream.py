@@ -216,7 +216,6 @@ class MediaCutter:
     """
 
     def __init__(self, stream_sid: str) -> None:
-        self._stream_sid = stream_sid
         self._end = f'"}},"streamSid":"{stream_sid}"}}'.encode()
         self._begin = b""  # how the last media message began, its digits as zeros: the next one mostly does so too
 
@@ -232,16 +231,15 @@ class MediaCutter:
         audio = frame[len(begin) : -len(end)]
         return audio if is_base64(audio) else None
 
-    def cut_mark(self, frame: bytes) -> Mark | None:
-        """The mark that came back; None where the frame is another."""
+    def cut_mark(self, frame: bytes) -> str | None:
+        """The name of the mark that came back; None where the frame is another."""
         if (head := _MARK_HEAD(frame)) is None or frame[head.end() :] != self._end:
             return None
-        number, name = head.groups()
-        return Mark(self._stream_sid, name.decode(), int(number))
+        return head[1].decode()
 
 
 _MARK_HEAD: Final = re.compile(
-    rb'\{"event":"mark","sequenceNumber":"([0-9]{1,18})","mark":\{"name":"([0-9a-zA-Z_:]{1,64})'
+    rb'\{"event":"mark","sequenceNumber":"[0-9]{1,18}","mark":\{"name":"([0-9a-zA-Z_:]{1,64})'
 ).match
 _MEDIA_HEAD: Final = re.compile(
     rb'\{"event":"media","sequenceNumber":"[0-9]{1,18}","media":'

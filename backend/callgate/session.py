@@ -175,10 +175,10 @@ class Session:
                 self._tick(self._due)
         else:
             self.batch_received()
-            if (mark := self._cutter.cut_mark(message)) is not None:
-                self._do(self._conversation.twilio_sent(mark, self._now()))
-            else:
+            if (mark := self._cutter.cut_mark(message)) is None:
                 self._twilio_sent(message.decode())
+            elif commands := self._conversation.mark_returned(mark, self._now()):
+                self._do(commands)
 
     def binary_received(self, message: bytes) -> None:
         self._twilio_sent(message)

@@ -81,6 +81,9 @@ class WebSocketServer(asyncio.Protocol):
         ping_deadline: float = PING_DEADLINE,
         close_deadline: float = CLOSE_DEADLINE,
     ) -> None:
+        self._receiver: Receiver
+        self._text_received: Callable[[bytes], None]  # its methods that each message asks for
+        self._batch_received: Callable[[], None]
         self.receiver = receiver
         self.state = State.OPEN
         self.on_lost: Callable[[Exception | None], None] | None = None  # whoever else must know
@@ -100,6 +103,16 @@ class WebSocketServer(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._text_size = 0  # of the last text sent by itself: most are as long as the one before …
         self._text_head = _head(TEXT, 0)  # … and have the same header
+
+    @property
+    def receiver(self) -> Receiver:
+        """Who is served."""
+        return self._receiver
+
+    @receiver.setter
+    def receiver(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._text_received, self._batch_received = receiver.text_received, receiver.batch_received
 
     # What the transport calls.
 
@@ -126,7 +139,7 @@ class WebSocketServer(asyncio.Protocol):
             self._tail += data[taken:]
         else:
             self._wanted = 0
-        self.receiver.batch_received()
+        self._batch_received()
 
     def eof_received(self) -> bool:
         self._lost("the peer ended the connection without a close frame")
@@ -212,7 +225,7 @@ class WebSocketServer(asyncio.Protocol):
                     if not _isascii(payload):
                         _check_utf8(payload)
                     if self.state is _OPEN:
-                        self.receiver.text_received(payload)
+                        self._text_received(payload)
                 else:
                     self._take(first >> 7, first & 0x0F, payload)
                 if self.state is _CLOSED:
