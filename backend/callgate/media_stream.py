@@ -254,11 +254,16 @@ def _with_zeros(text: bytes) -> bytes:
     return _translate(text, _ZEROS)
 
 
+def without(text: bytes, characters: bytes) -> bytes:
+    """What is left of a text when these characters are taken out."""
+    return _translate(text, None, characters)
+
+
 def is_base64(text: bytes) -> bool:
     """Whether this is base64 and nothing else, and not empty."""
     if not text or len(text) % 4:
         return False
-    padding = _translate(text, None, BASE64)
+    padding = without(text, BASE64)
     return not padding or (padding in (b"=", b"==") and text.endswith(padding))
 
 

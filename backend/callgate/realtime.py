@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .errors import RealtimeError
-from .media_stream import is_base64
+from .media_stream import is_base64, without
 
 PCMU: Final = {"type": "audio/pcmu"}
 
@@ -456,12 +456,11 @@ class DeltaCutter:
         if not end or frame[end : end + len(self._between)] != self._between:
             return False
         begin = len(_DELTA_BEGIN)
-        return frame[:begin] == _DELTA_BEGIN and not _translate(frame[begin:end], None, _IDENTIFIER)
+        return frame[:begin] == _DELTA_BEGIN and not without(frame[begin:end], _IDENTIFIER)
 
 
 _DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"'
 _IDENTIFIER: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
-_translate: Final = bytes.translate  # where this is compiled, a look-up less
 _DELTA_HEAD: Final = re.compile(
     re.escape(_DELTA_BEGIN) + rb'([A-Za-z0-9_]+)","response_id":"([A-Za-z0-9_]+)",'
     rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
