@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 from .bench import Bench
@@ -14,6 +14,7 @@ from .edge import Edge, Trust
 from .errors import BenchError
 from .generator import Caller
 from .limit import Trial, look, most_calls
+from .machine import kept_awake
 from .model import Load
 from .rig import Rig
 from .share import Share
@@ -22,7 +23,7 @@ from .window import Spread
 SECONDS = 1.0
 WARM_UP = 1.5 * SECONDS
 CPU_MORE_LOOKS = 3  # in a round, at those whose ratio is wanted, as one look says little
-TOGETHER_LOOKS = 3  # in a round
+ASLEEP_LOOKS = 2  # in a round
 MANY_CALLS = 100
 LONGER = 2  # times the usual look: the talk load goes round in ten seconds
 
@@ -49,33 +50,30 @@ def _ordered(names: tuple[str, ...], round: int) -> tuple[str, ...]:
 
 
 async def cpu(bench: Bench, round: int) -> None:
-    """CPU time for each second of a call, and added latency, at a few calls."""
-    for load in bench.options.loads:
-        seconds = bench.options.seconds * (LONGER if load is Load.TALK else 1)
-        more = ("quart", "callgate-interpreted", "callgate-ordinary") if load is Load.ECHO else ()
-        looks = [bench.contenders("callgate", "floor", "fastapi", "fastapi-lean", *more)]
-        looks += [bench.contenders("callgate", "floor", "fastapi")] * CPU_MORE_LOOKS
-        for at, names in enumerate(looks):
-            for name in _ordered(names, round + at):
-                async with bench.running(name, load) as (rig, relay):
-                    await rig.set_calls(relay, bench.options.calls)
-                    await asyncio.sleep(WARM_UP)
-                    bench.note_window(f"cpu {load.value}", name, round, await rig.window(relay, seconds))
+    """CPU time for each second of a call, and added latency, at a few calls, on cores that are kept awake."""
+    with kept_awake():
+        for load in bench.options.loads:
+            more = ("quart", "callgate-interpreted", "callgate-ordinary") if load is Load.ECHO else ()
+            looks = [bench.contenders("callgate", "floor", "fastapi", "fastapi-lean", *more)]
+            looks += [bench.contenders("callgate", "floor", "fastapi")] * CPU_MORE_LOOKS
+            await _look_in_turn(bench, round, "cpu", load, looks)
 
 
-async def together(bench: Bench, round: int) -> None:
-    """CPU time for each second of a call, of several contenders in the same seconds, as many calls in all."""
+async def asleep(bench: Bench, round: int) -> None:
+    """The same on cores that sleep between two messages, as those of most machines do."""
     for load in bench.options.loads:
-        names = _ordered(bench.contenders("callgate", "floor", "fastapi"), round)
-        async with contextlib.AsyncExitStack() as stack:
-            live = [(name, *await stack.enter_async_context(bench.running(name, load))) for name in names]
-            for _, rig, relay in live:
-                await rig.set_calls(relay, max(1, bench.options.calls // len(names)))
-            await asyncio.sleep(WARM_UP)
-            for _ in range(TOGETHER_LOOKS):
-                looks = (rig.window(relay, bench.options.seconds) for _, rig, relay in live)
-                for (name, *_), window in zip(live, await asyncio.gather(*looks), strict=True):
-                    bench.note_window(f"together {load.value}", name, round, window)
+        looks = [bench.contenders("callgate", "floor", "fastapi")] * ASLEEP_LOOKS
+        await _look_in_turn(bench, round, "asleep", load, looks)
+
+
+async def _look_in_turn(bench: Bench, round: int, part: str, load: Load, looks: Sequence[tuple[str, ...]]) -> None:
+    seconds = bench.options.seconds * (LONGER if load is Load.TALK else 1)
+    for at, names in enumerate(looks):
+        for name in _ordered(names, round + at):
+            async with bench.running(name, load) as (rig, relay):
+                await rig.set_calls(relay, bench.options.calls)
+                await asyncio.sleep(WARM_UP)
+                bench.note_window(f"{part} {load.value}", name, round, await rig.window(relay, seconds))
 
 
 async def limit(bench: Bench, round: int) -> None:
@@ -193,16 +191,21 @@ async def _churn(rig: Rig, relay: Relay, calls: int) -> None:
 
 
 async def growth(bench: Bench) -> None:
-    """The cost of a call among more and more of them, until callers would notice."""
+    """The cost of a call among more and more of them, until callers would notice, on cores that are kept awake."""
     for name in bench.contenders("callgate", "floor"):
-        async with bench.trial(name, Load.ECHO) as trial:
-            for calls in GROWTH_CALLS:
-                window = await look(trial, calls)
-                if window is None or not window.good:
-                    print(f"     {name} at its end: {window or f'{calls} calls could not all be opened'}", flush=True)
-                    trial.kill()
-                    break
-                bench.note_window("growth", name, 0, window)
+        with kept_awake():
+            await _grow(bench, name)
+
+
+async def _grow(bench: Bench, name: str) -> None:
+    async with bench.trial(name, Load.ECHO) as trial:
+        for calls in GROWTH_CALLS:
+            window = await look(trial, calls)
+            if window is None or not window.good:
+                print(f"     {name} at its end: {window or f'{calls} calls could not all be opened'}", flush=True)
+                trial.kill()
+                break
+            bench.note_window("growth", name, 0, window)
 
 
 async def hour(bench: Bench) -> None:
@@ -274,7 +277,7 @@ async def _behind_nginx(bench: Bench, name: str, backends: int) -> AsyncIterator
 
 ROUNDS: dict[str, Callable[[Bench, int], Awaitable[None]]] = {
     "cpu": cpu,
-    "together": together,
+    "asleep": asleep,
     "limit": limit,
     "clear": clear,
     "setup": setup,
