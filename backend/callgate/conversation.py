@@ -16,7 +16,7 @@ The order of things, for the usual call:
     (start)            -> OpenModel                                            OPENING
     model_ready        -> AdoptModel, response.create (the greeting), the audio kept so far   TALKING
     media              -> input_audio_buffer.append
-    audio deltas       -> media, and a mark about every 200 ms
+    audio deltas       -> media, and a mark about every 500 ms
     speech_started     -> clear, conversation.item.truncate at what was heard
     a tool asked for   -> CallTool; tool_done: its output; when all are there: response.create
     hang_up asked      -> nothing more; when the last mark has come back: End  LEAVING
@@ -97,7 +97,9 @@ SECONDS = 1.0
 
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
 PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played
-LOOK_EVERY = 0.25 * SECONDS  # at what the caller's audio leads to, which is not looked at with each piece
+# At what the caller's audio leads to, which is not looked at with each piece. The first thing that it leads to is
+# patience's question, `ASK_AFTER` behind it: later than the next look.
+LOOK_EVERY = 0.5 * SECONDS
 LOOK_AT_MOST_EVERY = 0.02 * SECONDS
 RECORD_EVERY = 1 * SECONDS  # how far the agent was heard
 LAST_WORDS_DEADLINE = 20 * SECONDS  # for a goodbye that a limit calls for
@@ -520,14 +522,14 @@ class Conversation:
         """For the record: how far the agent's item that is playing was heard, now and then."""
         playing = self._heard.playing(now)
         commands: list[Command] = []
-        if self._recorded is not None and (playing is None or playing.item_id != self._recorded):
+        if self._recorded is not None and playing != self._recorded:
             commands += self._spoken(self._recorded)  # it was heard to its end
             self._recorded = None
-        if playing is None or playing.item_id not in self._audio_of or now < self._recorded_at + RECORD_EVERY:
+        if playing is None or now < self._recorded_at + RECORD_EVERY or playing not in self._audio_of:
             return commands
-        self._recorded, self._recorded_at = playing.item_id, now
-        turn = self._transcript.agent_spoke(playing.item_id, self._audio_of[playing.item_id])
-        return [*commands, Said(replace(turn, heard_ms=playing.heard_ms))]
+        self._recorded, self._recorded_at = playing, now
+        turn = self._transcript.agent_spoke(playing, self._audio_of[playing])
+        return [*commands, Said(replace(turn, heard_ms=self._heard.heard_ms(playing, now)))]
 
     def _want_response(self, response: CreateResponse, now: float) -> list[Command]:
         if not self._responses.ask(response):

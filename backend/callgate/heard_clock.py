@@ -19,7 +19,10 @@ from typing import Final
 
 from .media_stream import BYTES_PER_MS, SAMPLE_RATE
 
-MARK_SPACING: Final = 200 * BYTES_PER_MS  # bytes of audio between two marks
+# Bytes of audio before a mark. An item's first tells when it began to play, mostly in an idle line; those behind it
+# only that it still plays.
+FIRST_MARK: Final = 200 * BYTES_PER_MS
+MARK_SPACING: Final = 500 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class _Span:
     end: int
     complete: bool = False  # the model has sent all of it
 
+    def heard_ms(self, heard: int) -> int:
+        """How much of it was heard, where all was to this position."""
+        return max(0, min(heard, self.end) - self.start) // BYTES_PER_MS
+
 
 class HeardClock:
     """Follows one stream's playback."""
@@ -46,7 +53,8 @@ class HeardClock:
     def __init__(self) -> None:
         self._epoch = 0
         self._sent = 0  # bytes sent in this epoch
-        self._marked = 0  # position of the last mark sent
+        self._marked = 0  # position of the last mark sent …
+        self._mark_at = MARK_SPACING  # … and from where on the next is due
         self._confirmed = 0  # position known to be heard …
         self._confirmed_at = 0.0  # … at this time
         self._acked = 0  # position of the last mark that came back
@@ -61,9 +69,10 @@ class HeardClock:
         spans = self._spans
         if not spans or spans[-1].item_id != item_id:
             spans.append(_Span(item_id, self._sent, self._sent))
+            self._mark_at = min(self._mark_at, self._sent + FIRST_MARK)
         self._sent += size
         spans[-1].end = self._sent
-        return self.mark() if self._sent - self._marked >= MARK_SPACING else ""
+        return self.mark() if self._sent >= self._mark_at else ""
 
     def item_complete(self, item_id: str) -> None:
         """The model has sent all audio of an item."""
@@ -76,6 +85,7 @@ class HeardClock:
         if self._marked == self._sent:
             return ""
         self._marked = self._sent
+        self._mark_at = self._sent + MARK_SPACING
         return f"{self._epoch}:{self._sent}"
 
     def mark_returned(self, name: str, now: float) -> None:
@@ -100,13 +110,18 @@ class HeardClock:
         """When all that was sent has been played, or was."""
         return self._confirmed_at + (self._sent - self._confirmed) / SAMPLE_RATE
 
-    def playing(self, now: float) -> Cut | None:
-        """The item that is being heard, and how much of it was."""
+    def playing(self, now: float) -> str | None:
+        """The item that is being heard."""
         heard = self.position(now)
         for span in self._spans:
             if span.start <= heard < span.end:
-                return Cut(span.item_id, (heard - span.start) // BYTES_PER_MS)
+                return span.item_id
         return None
+
+    def heard_ms(self, item_id: str, now: float) -> int:
+        """How much of an item was heard, of those that were not heard to their end."""
+        heard = self.position(now)
+        return next((span.heard_ms(heard) for span in self._spans if span.item_id == item_id), 0)
 
     @property
     def all_returned(self) -> bool:
@@ -119,12 +134,11 @@ class HeardClock:
         """The caller speaks: what is queued is to be cleared. Returns the items not heard to their end."""
         heard = self.position(now)
         cuts = [
-            Cut(span.item_id, max(0, min(heard, span.end) - span.start) // BYTES_PER_MS)
-            for span in self._spans
-            if span.end > heard or not span.complete
+            Cut(span.item_id, span.heard_ms(heard)) for span in self._spans if span.end > heard or not span.complete
         ]
         self._epoch += 1
         self._sent = self._marked = self._confirmed = self._acked = 0
+        self._mark_at = MARK_SPACING
         self._confirmed_at = now
         self._spans.clear()
         return cuts

@@ -248,6 +248,7 @@ _MEDIA_HEAD: Final = re.compile(
 _ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _translate: Final = bytes.translate  # where this is compiled, a look-up less
 BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_PADDING: Final = ord("=")
 
 
 def _with_zeros(text: bytes) -> bytes:
@@ -268,8 +269,11 @@ def is_base64(text: bytes) -> bool:
 
 
 def decoded_bytes(base64: bytes) -> int:
-    """How many bytes valid base64 holds."""
-    return len(base64) // 4 * 3 - base64.count(b"=", -2)
+    """How many bytes valid base64 holds, which is not empty."""
+    size = len(base64) // 4 * 3
+    if base64[-1] == _PADDING:
+        size -= 2 if base64[-2] == _PADDING else 1
+    return size
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:

@@ -13,9 +13,10 @@ import logging
 
 from .agent import Agent, opening, told
 from .errors import UpstreamError
+from .model_socket import ModelSocket
 from .token import LIFETIME
 from .transcript import Turn
-from .upstream import ModelSocket, Upstream
+from .upstream import Upstream
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,7 @@ from .commands import (
 from .conversation import Conversation
 from .errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
 from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, MediaWriter, Start
+from .model_socket import ModelSocket
 from .outbox import Outbox
 from .prices import usage_of
 from .realtime import AppendAudio, DeltaCutter, ResponseDone
@@ -42,7 +43,6 @@ from .sockets import Socket
 from .tool_runner import KeepMessage, RunTool, ToolRunner, no_store, no_tool
 from .tools import NEVER_AWAY, Absences
 from .transcript import Turn
-from .upstream import ModelSocket
 
 log = logging.getLogger(__name__)
 

@@ -10,26 +10,17 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Protocol, cast
+from collections.abc import Iterable, Sequence
+from typing import cast
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
-from picows import (
-    WSCloseCode,
-    WSError,
-    WSFrame,
-    WSInvalidStatusError,
-    WSListener,
-    WSMsgType,
-    WSParsedURL,
-    WSTransport,
-    ws_connect,
-)
+from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from . import realtime
 from .errors import RealtimeError, UpstreamError, UpstreamRefused
+from .model_frames import MESSAGE_LIMIT
+from .model_socket import ModelSocket
 from .providers import Endpoint
 from .realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
 
@@ -38,17 +29,8 @@ log = logging.getLogger(__name__)
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
 CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
-CLOSE_DEADLINE = 2 * SECONDS
-PING_AFTER = 20 * SECONDS  # of silence
-PING_DEADLINE = 20 * SECONDS
-LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
-# Events kept for whoever adopts a session. One that was configured sends two; one that was told what was said before
-# adds a few for each turn.
-EARLY_LIMIT = 64
-MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
-TEXT = WSMsgType.TEXT  # looked up once: a call gets fifty events a second
 PCMU_BOTH_WAYS = ("audio/pcmu", "audio/pcmu")
 
 _picows_log = logging.getLogger("picows.upstream")
@@ -106,152 +88,6 @@ class Upstream:
     def _failure_of(self, endpoint: Endpoint) -> str | None:
         at, why = self._failures.get(endpoint.name, (float("-inf"), ""))
         return why if time.monotonic() - at <= FAILURE_COUNTS_FOR else None
-
-
-class ModelReceiver(Protocol):
-    """Who is served by a model's session."""
-
-    def model_sent(self, frame: bytes) -> None:
-        """A whole event; its UTF-8 has not been checked."""
-
-    def model_lost(self, reason: str) -> None:
-        """The session is over, by the server or by a fault. Called once."""
-
-    def model_is_full(self) -> None:
-        """The server takes less than it is sent."""
-
-    def model_takes_more(self) -> None:
-        """The server has taken what waited."""
-
-
-class ModelSocket(WSListener):
-    """One open session's socket. Events that come before somebody receives them are kept, up to `EARLY_LIMIT`.
-
-    Silence is asked about with a ping. An answer counts when it was there to be read, however late the loop comes to
-    it: a relay that is busy must not take that for a server that is gone.
-    """
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._name = endpoint.name
-        self._loop = asyncio.get_running_loop()
-        self._transport: WSTransport
-        self.send: Callable[[bytes], None]  # sends an event; to a closed session it does nothing
-        self._receiver: ModelReceiver | None = None
-        self._early: list[bytes] = []
-        self._fragments: list[bytes] = []
-        self._lost: str | None = None  # why nothing more comes
-        self._heard = True  # something came since the timer was last set
-        self._timer: asyncio.TimerHandle | None = None
-
-    # What its user calls.
-
-    def adopt(self, receiver: ModelReceiver) -> None:
-        """Give events to ``receiver``, those first that came before."""
-        self._receiver = receiver
-        for frame in self._early:
-            receiver.model_sent(frame)
-        self._early.clear()
-        if self._lost is not None:
-            receiver.model_lost(self._lost)
-
-    def release(self) -> None:
-        """Give events to nobody for now: they are kept for the next who adopts it."""
-        self._receiver = None
-
-    @property
-    def lost(self) -> str | None:
-        """Why nothing more will come of it, if so."""
-        return self._lost
-
-    async def close(self) -> None:
-        """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
-        self._receiver = None
-        if self._timer is not None:
-            self._timer.cancel()
-        self._transport.send_close(WSCloseCode.OK)
-        gone = asyncio.ensure_future(self._transport.wait_disconnected())
-        await asyncio.wait((gone,), timeout=CLOSE_DEADLINE)
-        if not gone.done():
-            self._transport.disconnect(False)
-            await asyncio.wait((gone,))
-        if gone.exception() is not None:
-            log.debug("The session of %s had ended with %r", self._name, gone.exception())
-
-    # What picows calls.
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-        self.send = partial(transport.send, TEXT)
-        self._timer = self._loop.call_later(PING_AFTER, self._listen)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._heard = True
-        kind = frame.msg_type
-        if kind is TEXT and frame.fin and not self._fragments:
-            if (receiver := self._receiver) is not None:
-                receiver.model_sent(frame.get_payload_as_bytes())
-            else:
-                self._give(frame.get_payload_as_bytes())
-        elif kind in (TEXT, WSMsgType.CONTINUATION):
-            self._fragments.append(frame.get_payload_as_bytes())
-            if sum(map(len, self._fragments)) > MESSAGE_LIMIT:
-                self._lose(f"{self._name} sent an event of more than {MESSAGE_LIMIT} bytes")
-            elif frame.fin:
-                message = b"".join(self._fragments)
-                self._fragments.clear()
-                self._give(message)
-        elif kind is WSMsgType.BINARY:
-            self._lose(f"{self._name} sent a binary frame of {frame.payload_size} bytes where text is expected")
-        elif kind is WSMsgType.CLOSE:
-            payload = frame.get_payload_as_bytes()
-            transport.send_close(WSCloseCode.OK)
-            transport.disconnect()
-            code, reason = int.from_bytes(payload[:2], "big") or "no code", payload[2:].decode(errors="replace")
-            self._lose(f"{self._name} closed the session: {code} {reason}".rstrip())
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._lose(f"{self._name} closed the session: the connection was lost without a close frame")
-
-    def pause_writing(self) -> None:
-        if self._receiver is not None:
-            self._receiver.model_is_full()
-
-    def resume_writing(self) -> None:
-        if self._receiver is not None:
-            self._receiver.model_takes_more()
-
-    def _give(self, frame: bytes) -> None:
-        if self._receiver is not None:
-            self._receiver.model_sent(frame)
-        elif len(self._early) < EARLY_LIMIT:
-            self._early.append(frame)
-
-    def _lose(self, reason: str) -> None:
-        if self._lost is None:
-            self._lost = reason
-            if self._receiver is not None:
-                self._receiver.model_lost(reason)
-
-    def _listen(self) -> None:
-        if self._heard:
-            self._heard = False
-            self._timer = self._loop.call_later(PING_AFTER, self._listen)
-        else:
-            self._transport.send_ping()
-            self._timer = self._loop.call_later(PING_DEADLINE, self._read_once_more)
-
-    def _read_once_more(self) -> None:
-        self._timer = self._loop.call_later(LATE_READ, self._judge_silence)
-
-    def _judge_silence(self) -> None:
-        if self._heard:
-            self._listen()
-        else:
-            self._lose(f"{self._name} answered no ping for {PING_DEADLINE:.0f} s")
-            self._transport.disconnect(False)
 
 
 class _Confirmation:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from callgate.commands import Outcome
 from callgate.linecheck.response import Answer, Speech
-from callgate.upstream import ModelSocket
+from callgate.model_socket import ModelSocket
 from fake_openai import FakeOpenAI, Script, failed, say, tone, tool
 from relayed import until
 from service import BASE_URL, Service, Stream, config_for, running

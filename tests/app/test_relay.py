@@ -112,7 +112,7 @@ async def test_the_agents_goodbye_is_heard_whole_before_the_line_closes_and_the_
     call = await service.call()
     async with service.stream(call, hold_marks=True) as line:
         await line.hear(GREETING)
-        await line.listen(lambda line: len(line.marks) >= 3)
+        await line.listen(lambda line: len(line.marks) >= 2)
         await fake.received("conversation.item.create")
         await (await line.socket.ping())  # it is still open
         await line.return_marks()

@@ -86,7 +86,7 @@ class TestTalking:
         assert isinstance(mark, Mark)
 
     def test_small_deltas_share_a_mark(self, talking):
-        commands = [c for _ in range(20) for c in talking.model(AudioDelta("resp_1", "item_1", audio(0.02)))]
+        commands = [c for _ in range(40) for c in talking.model(AudioDelta("resp_1", "item_1", audio(0.02)))]
         assert len([c for c in commands if isinstance(c, Mark)]) == 2
 
     def test_events_it_does_not_know_change_nothing(self, talking):

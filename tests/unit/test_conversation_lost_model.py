@@ -270,6 +270,20 @@ class TestPatience:
         assert of(Media, commands) == [Media("MZ1", ONE_MOMENT)]
         assert AppendAudio(LOUD) in talking.ready()
 
+    @pytest.mark.parametrize("quiet", [0.0, 0.2, 0.4, 0.6, 0.8])
+    def test_one_that_does_not_hear_the_caller_is_asked_in_time(self, talking, quiet):
+        talking.hears(QUIET, 1.0)
+        conversation, frame, due, asked = talking.conversation, 0.02, talking.conversation.deadline(), []
+        speaks = talking.now + quiet
+        last_loud = speaks + FRAMES_OF_SPEECH * frame
+        while not asked and talking.now < last_loud + 2 * ASK_AFTER:
+            audio = LOUD if speaks <= talking.now <= last_loud else QUIET
+            conversation.twilio_sent(Media("MZ1", audio), talking.now)
+            talking.now += frame
+            if talking.now >= due:  # as a session asks for it: when something was done, not with each frame
+                asked, due = of(AskAlive, talking.does(conversation.tick(talking.now))), conversation.deadline()
+        assert last_loud + ASK_AFTER - 2 * frame <= talking.now <= last_loud + ASK_AFTER + 2 * frame
+
     def test_noise_that_a_living_model_does_not_take_for_speech_is_none(self, talking):
         talking.hears(LOUD, 0.6)
         assert not of(OpenModel, talking.lives(10))

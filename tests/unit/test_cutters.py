@@ -108,7 +108,17 @@ def test_a_mark_as_twilio_writes_it_is_cut():
     assert agrees_on_mark(mark())
 
 
-@pytest.mark.parametrize("other", [{}, {"event_id": "event_22"}, {"response_id": "resp_2"}, {"item_id": "item_22"}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"event_id": "event_22"},
+        {"event_id": "event_2_2"},
+        {"event_id": "2"},
+        {"response_id": "resp_2"},
+        {"item_id": "item_22"},
+    ],
+)
 def test_what_openai_writes_is_cut(other):
     assert agrees_on_delta(compact({**DELTA, **other}))
 

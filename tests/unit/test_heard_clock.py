@@ -1,4 +1,4 @@
-from callgate.heard_clock import MARK_SPACING, Cut, HeardClock
+from callgate.heard_clock import FIRST_MARK, MARK_SPACING, Cut, HeardClock
 
 SECOND = 8000
 
@@ -24,10 +24,10 @@ def test_no_more_is_heard_than_was_sent():
 
 def test_a_returned_mark_corrects_the_time():
     clock = HeardClock()
-    mark = clock.sent("item", MARK_SPACING, 10.0)
+    mark = clock.sent("item", FIRST_MARK, 10.0)
     clock.sent("item", 2 * SECOND, 10.0)
     clock.mark_returned(mark, 10.5)  # 300 ms late: the line was slow to start
-    assert clock.position(10.6) == MARK_SPACING + SECOND // 10
+    assert clock.position(10.6) == FIRST_MARK + SECOND // 10
 
 
 def test_playing_begins_anew_after_a_pause():
@@ -39,12 +39,24 @@ def test_playing_begins_anew_after_a_pause():
 
 def test_marks_are_spaced_and_the_last_piece_gets_one():
     clock = HeardClock()
-    assert not clock.sent("item", MARK_SPACING - 1, 0.0)
+    assert not clock.sent("item", FIRST_MARK - 1, 0.0)
     assert clock.sent("item", 1, 0.0)
     assert not clock.mark()
+    assert not clock.sent("item", MARK_SPACING - 1, 0.0)
+    assert clock.sent("item", 1, 0.0)
     assert not clock.sent("item", 1, 0.0)
     assert clock.mark()
     assert not clock.mark()
+
+
+def test_each_item_has_its_first_mark_soon():
+    clock = HeardClock()
+    clock.sent("one", 2 * SECOND, 0.0)
+    assert not clock.sent("two", FIRST_MARK - 1, 3.0)
+    assert clock.sent("two", 1, 3.0)
+    clock.interrupt(3.1)
+    assert not clock.sent("three", FIRST_MARK - 1, 3.1)
+    assert clock.sent("three", 1, 3.1)
 
 
 def test_an_interruption_cuts_the_item_that_is_heard_and_those_behind_it():
@@ -72,7 +84,7 @@ def test_an_item_the_model_still_speaks_is_cut_though_all_that_came_was_heard():
 
 def test_a_mark_that_the_clear_returned_does_not_count_as_heard():
     clock = HeardClock()
-    old = clock.sent("one", MARK_SPACING, 0.0)
+    old = clock.sent("one", FIRST_MARK, 0.0)
     clock.interrupt(0.1)
     clock.sent("two", SECOND, 0.2)
     clock.mark_returned(old, 0.2)
