@@ -88,7 +88,7 @@ async def most_calls(
     start: Callable[[], contextlib.AbstractAsyncContextManager[Trial]], guess: int | None = None
 ) -> Most:
     """Look for the limit of what ``start`` starts, first at ``guess`` calls, if an earlier search found that."""
-    search, note, half = Search.near(guess), "", None
+    search, note, half, refused_at = Search.near(guess), "", None, 0
     async with contextlib.AsyncExitStack() as stack:
         trial: Trial | None = None
         for _ in range(MOST_LOOKS):
@@ -97,7 +97,10 @@ async def most_calls(
             window = await look(trial, search.calls)
             print(f"     {window or f'{search.calls} calls could not all be opened'}", flush=True)
             well = window is not None and window.good
-            search.tell(well, window.busy if window is not None else 1.0)
+            if window is None and search.calls != refused_at:  # by a relay that was only slow to start: once more
+                refused_at = search.calls
+            else:
+                search.tell(well, window.busy if window is not None else 1.0)
             if not well:
                 trial.kill()
                 await stack.aclose()
