@@ -63,35 +63,38 @@ class Outbound:
     async def __aexit__(self, *exc: object) -> None:
         await self._placing.close(REST_DEADLINE)
 
-    # What people and programs ask for. Each raises `OutboundRefused`, and the log has why.
+    # What people and programs ask for. Each raises `OutboundRefused`, and the log has why. Who asks has shown the admin
+    # token by then, but for the first.
 
-    async def test_call(self, authorization: str | None, to: str | None, key: str | None = None) -> Answer:
+    def check_who_asks(self, authorization: str | None) -> None:
+        """Let pass who has the admin token, and nobody else: before anything else of a request is read."""
+        with _logged(None):
+            self._check_token(authorization)
+
+    async def test_call(self, to: object, key: str | None = None) -> Answer:
         """Ring ``to``, or the first number of ``TEST_CALL_TO``. Who answers talks to the agent: nobody looks for a
         machine."""
         allowed = self._config.test_call_to
         with _logged(to):
-            self._check_who_asks(authorization)
             if not allowed:
                 raise OutboundRefused(403, "TEST_CALL_TO is not set.", "Set it in .env to the number to ring.")
-            number = allowed[0] if to is None else read_number(to)
+            number = allowed[0] if to is None else read_number(to) if isinstance(to, str) else None
             if number not in allowed:
                 raise OutboundRefused(403, "This number is not listed in TEST_CALL_TO.", "Add it there, and restart.")
             return await self._place(CallRequest(to=number, voicemail=TALK, limit=self._config.outbound_seconds), key)
 
-    async def call(self, authorization: str | None, request: Mapping[str, Any], key: str | None = None) -> Answer:
+    async def call(self, request: Mapping[str, Any], key: str | None = None) -> Answer:
         """Place a call, with the fields that `read_request` takes. ``key``: asked again under the same, it is the same
         call."""
         with _logged(request.get("to")):
-            self._check_who_asks(authorization)
             wanted = read_request(request, self._config.voicemail, self._config.outbound_seconds)
             self._check_number(wanted.to, {*self._config.outbound_allow, *self._config.test_call_to})
             return await self._place(wanted, key)
 
-    async def news(self, authorization: str | None, call_sid: str, after: int, wait: float) -> Answer:
+    async def news(self, call_sid: str, after: int, wait: float) -> Answer:
         """How a call stands, and its events later than number ``after``: as soon as there are any, or ``wait`` seconds
         later. With its receipt, when it is over."""
         with _logged(None):
-            self._check_who_asks(authorization)
             progress = await self._known(call_sid)
         until = time.monotonic() + min(max(0.0, wait), LONGEST_WAIT)
         while not await progress.wait(after, min(ASK_TWILIO_AFTER, until - time.monotonic())) and not progress.over:
@@ -103,10 +106,9 @@ class Outbound:
         receipt = await self._receipt(progress) if progress.over else None
         return {"ok": True, **progress.as_dict(after), "receipt": receipt}
 
-    async def hang_up(self, authorization: str | None, call_sid: str) -> Answer:
+    async def hang_up(self, call_sid: str) -> Answer:
         """End a call that was placed here."""
         with _logged(None):
-            self._check_who_asks(authorization)
             await self._known(call_sid)
             async with _in_time("It is not known yet whether the call is ended.", "Ask again."):
                 await self._rest().hang_up(call_sid)
@@ -162,7 +164,7 @@ class Outbound:
 
     # Who, and where.
 
-    def _check_who_asks(self, authorization: str | None) -> None:
+    def _check_token(self, authorization: str | None) -> None:
         token = self._config.admin_token
         if token is None:
             raise OutboundRefused(403, "ADMIN_TOKEN is not set.", "Set it in .env to a long random text, and restart.")

@@ -9,16 +9,23 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
-from werkzeug.exceptions import BadRequest
 
 from . import takeover, twiml
 from .asgi_stream import AsgiStream
 from .errors import RequestRefused
-from .logs import call_sid as call_in_log
 from .logs import request_id as request_in_log
 from .outbound import Answer
 from .outbound_rest import AMD_STATUS
 from .page import status_page
+from .proof import (
+    Webhook,
+    event_of_twilio,
+    fields_of_operator,
+    from_anybody,
+    from_operator,
+    from_twilio,
+    target_of,
+)
 from .reception import Reception
 from .services import Services
 from .tools import Absences
@@ -41,90 +48,76 @@ def _services(app: Quart | None = None) -> Services:
     return cast(Services, (app or current_app).extensions["callgate"])
 
 
-def _target(scope: Mapping[str, Any]) -> str:
-    """Path and query exactly as they were requested, as Twilio signed them."""
-    raw_path, query = scope["raw_path"].decode("latin1"), scope["query_string"].decode("latin1")
-    return f"{raw_path}?{query}" if query else raw_path
-
-
-async def _twilio_params() -> Mapping[str, str]:
-    """The parameters of a webhook that is Twilio's, for this account. Raises `RequestRefused`."""
-    form = await request.form
-    signature = _services().switchboard.signature
-    signature.check_webhook(_target(request.scope), form, request.headers)
-    params = cast(Mapping[str, str], form if request.method == "POST" else request.args)
-    signature.check_account(params.get("AccountSid", ""))
-    if not re.fullmatch("CA[0-9a-f]{32}", params.get("CallSid", "")):
-        raise BadRequest("CallSid is missing, or not CA and 32 hexadecimal digits")
-    call_in_log.set(params["CallSid"])
-    return params
-
-
 def _twiml(document: str) -> Response:
     return Response(document, content_type="text/xml; charset=utf-8")
 
 
 @routes.route("/incoming-call", methods=["GET", "POST"])
-async def incoming_call() -> Response:
+@from_twilio
+async def incoming_call(webhook: Webhook) -> Response:
     """The number's voice webhook."""
-    return _twiml(_services().switchboard.incoming_call(await _twilio_params()))
+    return _twiml(_services().switchboard.incoming_call(webhook.params))
 
 
 @routes.post("/call-interrupted")
-async def call_interrupted() -> Response:
+@from_twilio
+async def call_interrupted(webhook: Webhook) -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
-    return _twiml(await _services().switchboard.call_interrupted(await _after_dialling(), *_counts()))
+    params = _after_dialling(webhook)
+    return _twiml(await _services().switchboard.call_interrupted(params, *_counts(webhook)))
 
 
 @routes.post("/call-transferred")
-async def call_transferred() -> Response:
+@from_twilio
+async def call_transferred(webhook: Webhook) -> Response:
     """Where TwiML goes on when somebody was rung for the caller."""
-    return _twiml(await _services().switchboard.call_transferred(await _after_dialling(), *_counts()))
+    params = _after_dialling(webhook)
+    return _twiml(await _services().switchboard.call_transferred(params, *_counts(webhook)))
 
 
-async def _after_dialling() -> Mapping[str, str]:
+def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
     """The parameters, with what Twilio said of a ``<Dial>`` before the caller was asked to wait: in the URL since,
-    which it signs. Raises `RequestRefused`."""
-    params = await _twilio_params()
-    dialed = request.args.get(twiml.DIALED, "")
+    which it signs."""
+    params, dialed = webhook.params, webhook.query.get(twiml.DIALED, "")
     if "DialCallStatus" in params or dialed not in twiml.DIAL_STATUSES:
         return params
     return {**{name: params[name] for name in params}, "DialCallStatus": dialed}
 
 
-def _counts() -> tuple[int, Absences]:
+def _counts(webhook: Webhook) -> tuple[int, Absences]:
     """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs."""
     resumed, transfers, sendings = (
-        max(request.args.get(name, default=0, type=int), 0) for name in ("resumed", "transfers", "sendings")
+        _count(webhook.query.get(name, "")) for name in ("resumed", "transfers", "sendings")
     )
     return resumed, Absences(transfers, sendings)
 
 
+def _count(text: str) -> int:
+    return int(text) if re.fullmatch("[0-9]{1,6}", text) else 0
+
+
 @routes.post("/call-status")
-async def call_status() -> Response:
+@event_of_twilio
+async def call_status(webhook: Webhook) -> None:
     """The number's status callback."""
-    params = await _twilio_params()
-    _services().switchboard.call_status(params)
-    _services().outbound.status(params)
-    return Response(status=204)
+    _services().switchboard.call_status(webhook.params)
+    _services().outbound.status(webhook.params)
 
 
 @routes.post("/stream-status")
-async def stream_status() -> Response:
+@event_of_twilio
+async def stream_status(webhook: Webhook) -> None:
     """The stream's status callback."""
-    params = await _twilio_params()
-    _services().switchboard.stream_status(params)
-    _services().outbound.stream(params)
-    return Response(status=204)
+    _services().switchboard.stream_status(webhook.params)
+    _services().outbound.stream(webhook.params)
 
 
 @routes.post(AMD_STATUS)
-async def amd_status() -> Response:
+@event_of_twilio
+async def amd_status(webhook: Webhook) -> None:
     """Whether a human or a machine has answered a call of our own."""
-    await _services().outbound.answered_by(
-        await _twilio_params(), request.args.get("message"), request.args.get("language")
-    )
-    return Response(status=204)
+    query = webhook.query
+    await _services().outbound.answered_by(webhook.params, query.get("message"), query.get("language"))
 
 
 @routes.websocket("/media-stream")
@@ -134,7 +127,7 @@ async def media_stream(token: str | None = None) -> Response | None:
     log.info("MEDIA STREAM WEBSOCKET ENDPOINT HIT!")
     services = _services()
     try:
-        claim = services.switchboard.check_upgrade(_target(websocket.scope), websocket.headers, token)
+        claim = services.switchboard.check_upgrade(target_of(websocket.scope), websocket.headers, token)
     except RequestRefused as exc:
         log.warning("Media Stream refused with 403: %s", exc)
         return Response("Forbidden\n", 403, content_type="text/plain")
@@ -165,51 +158,51 @@ async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[
         raise
 
 
-def _authorization() -> str | None:
-    return request.headers.get("Authorization")
-
-
 def _idempotency_key() -> str | None:
     """What makes a request that is sent twice one call (draft-ietf-httpapi-idempotency-key-header)."""
     return request.headers.get("Idempotency-Key")
 
 
 @routes.route("/test-call-realtime", methods=["GET", "POST"])
+@from_operator
 async def test_call_realtime() -> Answer:
     """Place the test call."""
-    to = request.args.get("to") or (await request.form).get("to")
-    return await _services().outbound.test_call(_authorization(), to, _idempotency_key())
+    to = request.args.get("to") or (await fields_of_operator()).get("to")
+    return await _services().outbound.test_call(to, _idempotency_key())
 
 
 @routes.post("/calls")
+@from_operator
 async def place_call() -> tuple[Answer, int]:
     """Place a call."""
-    given = await (request.get_json(silent=True) if request.is_json else request.form)
-    wanted = given if isinstance(given, Mapping) else {}
-    answer = await _services().outbound.call(_authorization(), wanted, _idempotency_key())
+    answer = await _services().outbound.call(await fields_of_operator(), _idempotency_key())
     return answer, 200 if answer["again"] else 201
 
 
 @routes.get("/calls/<call_sid>")
+@from_operator
 async def call_news(call_sid: str) -> Answer:
     """How a call that was placed goes."""
     after, wait = request.args.get("after", 0, type=int), request.args.get("wait", 0.0, type=float)
-    return await _services().outbound.news(_authorization(), call_sid, after, wait)
+    return await _services().outbound.news(call_sid, after, wait)
 
 
 @routes.delete("/calls/<call_sid>")
+@from_operator
 async def end_call(call_sid: str) -> Answer:
     """End a call that was placed."""
-    return await _services().outbound.hang_up(_authorization(), call_sid)
+    return await _services().outbound.hang_up(call_sid)
 
 
 @routes.get("/healthz")
+@from_anybody
 async def healthz() -> Response:
     """The process lives."""
     return Response("ok\n", content_type="text/plain")
 
 
 @routes.get("/readyz")
+@from_anybody
 async def readyz() -> tuple[dict[str, Any], int]:
     """Whether a call would be answered now, and if not, why not."""
     state = _services().readiness()
@@ -217,6 +210,7 @@ async def readyz() -> tuple[dict[str, Any], int]:
 
 
 @routes.get("/")
+@from_anybody
 async def index() -> Response:
     """One page for a person: what this is, and whether it is ready."""
     return Response(status_page(ready=_services().readiness()["ready"]), content_type="text/html; charset=utf-8")

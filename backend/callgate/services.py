@@ -12,11 +12,14 @@ from .agents import AgentBook
 from .config import Config
 from .http_tools import HttpTools
 from .ledger import Ledger
+from .once import Once
 from .outbound import REST_DEADLINE, Outbound
 from .reattach import Reattach
 from .store import Store
 from .switchboard import Switchboard
 from .upstream import Upstream
+
+EVENTS_KEPT = 20_000  # of those that Twilio told of, so that each counts once
 
 
 class Services:
@@ -27,6 +30,7 @@ class Services:
     ) -> None:
         ledger = Ledger(store)
         self.store = store
+        self.events = Once(EVENTS_KEPT)
         self.switchboard = Switchboard(config, agents, upstream, ledger, HttpTools(config.http_tools_allow).run)
         client = _rest_client(config, http_client)
         self.outbound = Outbound(config, store, self.switchboard, client)

@@ -62,11 +62,6 @@ async def test_a_webhook_without_a_call_is_a_bad_request(service, call_sid):
     assert "CallSid" in body
 
 
-async def test_a_body_larger_than_any_webhooks_is_refused(service):
-    status, _ = await service.ask("POST", "/incoming-call", data={"x": "y" * 100_000})
-    assert status == 413
-
-
 async def test_status_callbacks_are_taken_and_logged(service, log):
     assert await service.webhook("/call-status", CallStatus="completed", CallDuration="7") == (204, "")
     assert await service.webhook("/stream-status", StreamEvent="stream-started") == (204, "")
