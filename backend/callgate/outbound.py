@@ -135,6 +135,9 @@ class Outbound:
         call_sid, who = params["CallSid"], params.get("AnsweredBy", "unknown")
         progress = self._calls.get(call_sid)
         if progress is not None:
+            if progress.answered_by is not None or progress.over:
+                log.info("Who answered the call is known, or it is over: nothing is done")
+                return
             progress.answered(who)
         kind = who.partition("_")[0]
         if kind not in ("machine", "fax"):

@@ -13,11 +13,13 @@ from typing import Protocol
 
 from .commands import End, Outcome
 from .errors import RequestRefused
-from .token import LIFETIME, StreamToken
+from .once import Once
+from .token import LIFETIME, RepeatToken, StreamToken
 
 log = logging.getLogger(__name__)
 
 ENDINGS_KEPT = 2_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+OVER_KEPT = 20_000  # how many calls of which Twilio said that they are over, and will never be again
 
 
 class Call(Protocol):
@@ -40,6 +42,8 @@ class Registry:
         self._live: dict[str, Call] = {}  # CallSid -> the session
         self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
         self._endings: OrderedDict[str, End] = OrderedDict()
+        self._generations: OrderedDict[str, int] = OrderedDict()  # CallSid -> that of the last stream that began
+        self._over = Once(OVER_KEPT)
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -60,23 +64,37 @@ class Registry:
         return True
 
     def give_up(self, call_sid: str) -> None:
-        """The call ended, if it ever began: its place is free."""
+        """The call does not come: its place is free."""
         self._admitted.pop(call_sid, None)
 
-    def redeem(self, token: StreamToken, now: float) -> None:
-        """Take a token, which is good for one stream. Raises `RequestRefused` when it was taken before."""
+    def over(self, call_sid: str) -> None:
+        """Twilio says that the call is over: it is never admitted again."""
+        self.give_up(call_sid)
+        self._over.is_new(call_sid)
+
+    def is_over(self, call_sid: str) -> bool:
+        """Whether Twilio has said so."""
+        return call_sid in self._over
+
+    def redeem(self, token: StreamToken | RepeatToken, now: float) -> None:
+        """Take a token, which is good for once. Raises `RequestRefused` when it was taken before."""
         self._used = {nonce: expires for nonce, expires in self._used.items() if expires >= now}
         if token.nonce in self._used:
-            raise RequestRefused("the stream token was used before")
+            raise RequestRefused("the token was used before")
         self._used[token.nonce] = token.expires
 
-    def begin(self, call_sid: str, call: Call) -> None:
-        """The call's stream began. Raises `RequestRefused` when the call already has one that has not ended."""
+    def begin(self, call_sid: str, call: Call, generation: int = 0) -> None:
+        """The call's stream began; ``generation``: how many it had before. Raises `RequestRefused` when the call
+        already has one that has not ended."""
         before = self._live.get(call_sid)
         if before is not None and before.ending is None:
             raise RequestRefused("the call already has a stream")
         self._admitted.pop(call_sid, None)
         self._live[call_sid] = call
+        self._generations[call_sid] = generation
+        self._generations.move_to_end(call_sid)
+        if len(self._generations) > ENDINGS_KEPT + self._max_calls:
+            self._generations.popitem(last=False)
         self._empty.clear()
 
     def end(self, call_sid: str, call: Call, ending: End) -> None:
@@ -100,6 +118,15 @@ class Registry:
     def outcome(self, call_sid: str) -> Outcome | None:
         """The same, in short."""
         return ending.outcome if (ending := self.ending(call_sid)) is not None else None
+
+    def generation(self, call_sid: str) -> int | None:
+        """That of the last stream of the call that began here; None where none did, as far as is known."""
+        return self._generations.get(call_sid)
+
+    def is_talking(self, call_sid: str) -> bool:
+        """Whether the call has a stream here that has not ended."""
+        call = self._live.get(call_sid)
+        return call is not None and call.ending is None
 
     async def drain(self, seconds: float) -> None:
         """Admit nobody more, and return when the last call has ended: by itself, or, after ``seconds``, by us."""

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
+from urllib.parse import parse_qsl, urlsplit
 
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 
@@ -56,7 +57,7 @@ def _twiml(document: str) -> Response:
 @from_twilio
 async def incoming_call(webhook: Webhook) -> Response:
     """The number's voice webhook."""
-    return _twiml(_services().switchboard.incoming_call(webhook.params))
+    return _twiml(await _services().switchboard.incoming_call(webhook.params, _repeat(webhook)))
 
 
 @routes.post("/call-interrupted")
@@ -64,7 +65,7 @@ async def incoming_call(webhook: Webhook) -> Response:
 async def call_interrupted(webhook: Webhook) -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
     params = _after_dialling(webhook)
-    return _twiml(await _services().switchboard.call_interrupted(params, *_counts(webhook)))
+    return _twiml(await _services().switchboard.call_interrupted(params, *_counts(webhook), _repeat(webhook)))
 
 
 @routes.post("/call-transferred")
@@ -72,7 +73,7 @@ async def call_interrupted(webhook: Webhook) -> Response:
 async def call_transferred(webhook: Webhook) -> Response:
     """Where TwiML goes on when somebody was rung for the caller."""
     params = _after_dialling(webhook)
-    return _twiml(await _services().switchboard.call_transferred(params, *_counts(webhook)))
+    return _twiml(await _services().switchboard.call_transferred(params, *_counts(webhook), _repeat(webhook)))
 
 
 def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
@@ -85,11 +86,15 @@ def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
 
 
 def _counts(webhook: Webhook) -> tuple[int, Absences]:
-    """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs."""
-    resumed, transfers, sendings = (
-        _count(webhook.query.get(name, "")) for name in ("resumed", "transfers", "sendings")
-    )
+    """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs; or, where this is
+    the number's fallback URL, in the one that failed."""
+    query = webhook.query or dict(parse_qsl(urlsplit(webhook.params.get("ErrorUrl", "")).query))
+    resumed, transfers, sendings = (_count(query.get(name, "")) for name in ("resumed", "transfers", "sendings"))
     return resumed, Absences(transfers, sendings)
+
+
+def _repeat(webhook: Webhook) -> str:
+    return webhook.query.get(twiml.REPEAT, "")
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,7 @@ from .agents import AgentBook, Assigned, Assignment, Closed, Parties
 from .commands import End, NextStep, Outcome, PutThrough, SendDigits
 from .config import Config
 from .errors import MediaStreamError, RequestRefused
-from .ledger import Ledger, Memory
+from .ledger import Ledger, Memory, back_key
 from .logs import call_sid as call_in_log
 from .logs import mask_number
 from .media_stream import Start
@@ -27,7 +27,7 @@ from .registry import Registry
 from .session import Session
 from .signature import SignatureCheck
 from .sockets import Socket
-from .token import StreamToken, StreamTokens
+from .token import RepeatTokens, StreamToken, StreamTokens, generation
 from .tool_desk import MOST_SENDINGS, MOST_TRANSFERS
 from .tool_runner import RunTool, no_tool
 from .tools import NEVER_AWAY, Absences
@@ -81,6 +81,7 @@ class Switchboard:
             config.twilio_auth_tokens, config.base_url, account_sid=config.twilio_account_sid
         )
         self._tokens = StreamTokens(config.twilio_auth_tokens)
+        self._repeats = RepeatTokens(config.twilio_auth_tokens)
         self.assigned = Assigned(agents, has_second_model=len(upstream.endpoints) > 1)
         self.parking = Parking(upstream, config.max_calls)
 
@@ -93,10 +94,19 @@ class Switchboard:
         await self.parking.close()
 
     # Webhooks. Each gets the parameters of a request that is known to be Twilio's, and returns TwiML.
+    #
+    # Twilio has signed it, which does not say when: whoever captured a request can send it again. So what was said of
+    # a call that is over changes nothing, and where a webhook does not fit what is known of its call, Twilio is asked
+    # to repeat it, at an address that nobody else can sign (``repeat``: the token in it). That costs a caller of whom
+    # we know too little one round trip, unheard, and whoever captured a request gets nothing for it.
 
-    def incoming_call(self, params: Mapping[str, str]) -> str:
+    async def incoming_call(self, params: Mapping[str, str], repeat: str = "") -> str:
         """A call comes in, or one that we placed was answered."""
         call_sid, now = params["CallSid"], time.time()
+        if self._is_over(params):
+            return twiml.hang_up()
+        if await self._came_before(call_sid) and not self._is_repeated(call_sid, repeat):
+            return self._ask_again(call_sid, twiml.INCOMING)
         log.info("Call from %s to %s", mask_number(params.get("From", "")), mask_number(params.get("To", "")))
         if self.pulse.is_late:
             log.warning("The caller is told that all lines are busy: this process carries no further call")
@@ -126,7 +136,9 @@ class Switchboard:
         if self.registry.admit(params["CallSid"], time.time()):
             self.parking.open(params["CallSid"], assigned.agent)
 
-    async def call_interrupted(self, params: Mapping[str, str], resumed: int, absences: Absences = NEVER_AWAY) -> str:
+    async def call_interrupted(
+        self, params: Mapping[str, str], resumed: int, absences: Absences = NEVER_AWAY, repeat: str = ""
+    ) -> str:
         """The stream of a call ended and the caller is still on the line. ``resumed``: how often that has led back to
         the agent before; ``absences``: how often the agent had left by intent.
 
@@ -135,8 +147,16 @@ class Switchboard:
         """
         call_sid, failed = params["CallSid"], urlsplit(params.get("ErrorUrl", "")).path
         if failed == twiml.TRANSFERRED or "DialCallStatus" in params:
-            return await self.call_transferred(params, resumed, absences)
+            return await self.call_transferred(params, resumed, absences, repeat)
+        if self._is_over(params):
+            return twiml.hang_up()
         stream = await self._last_stream(call_sid)
+        had_stream = stream.was or self.registry.generation(call_sid) is not None
+        fits = self._generation(call_sid, stream.memory) == generation(resumed, absences)
+        if failed == twiml.INCOMING:
+            fits = not had_stream
+        if not fits and not self._is_repeated(call_sid, repeat):
+            return self._ask_again(call_sid, twiml.INTERRUPTED, resumed, absences)
         then = None if _is_over_its_limit(stream.then, absences) else stream.then
         if stream.outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
             return twiml.hang_up()
@@ -151,11 +171,11 @@ class Switchboard:
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
             return twiml.wait(self.config.base_url, resumed, absences)
-        if not stream.was and not resumed and absences == NEVER_AWAY:
+        if not had_stream and not resumed and absences == NEVER_AWAY:
             is_known = stream.memory.call is not None or self.assigned.known(call_sid) is not None
             if failed == twiml.INCOMING or not is_known:
                 log.warning("The call is answered here: Twilio got no answer to its first request")
-                return self.incoming_call(params)
+                return await self.incoming_call(params, repeat)
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
         self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), stream.memory.came_at)
@@ -176,16 +196,24 @@ class Switchboard:
             return _LastStream(memory.outcome or ending.outcome, memory.then, memory)
         return _LastStream(ending.outcome, ending.then, memory)
 
-    async def call_transferred(self, params: Mapping[str, str], resumed: int, absences: Absences) -> str:
+    async def call_transferred(
+        self, params: Mapping[str, str], resumed: int, absences: Absences, repeat: str = ""
+    ) -> str:
         """Whoever a call was put through to has hung up, or never answered."""
         call_sid, status = params["CallSid"], params.get("DialCallStatus", "")
-        if status in ("completed", "answered") or params.get("CallStatus") in ENDED_STATUSES:
+        if status in ("completed", "answered"):
             log.info("The call was put through, and is over")
+            return twiml.hang_up()
+        if self._is_over(params):
             return twiml.hang_up()
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
             return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED, status)
         memory = await self.ledger.memory(call_sid)
+        before = self._generation(call_sid, memory)
+        left = before is not None and before + 1 == generation(resumed, absences)
+        if (not left or self.registry.is_talking(call_sid)) and not self._is_repeated(call_sid, repeat):
+            return self._ask_again(call_sid, twiml.TRANSFERRED, resumed, absences, status)
         then = ending.then if (ending := self.registry.ending(call_sid)) else memory.then
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
@@ -195,6 +223,52 @@ class Switchboard:
         log.info("The call was put through%s, and %s: the agent goes on", whom, what)
         note = f"[The call was put through{whom}, and {what}. The caller is back with you.]"
         return self._return(call_sid, memory.turns, note, resumed, replace(absences, back=True))
+
+    # What a webhook says, and what is known of its call.
+
+    def _is_over(self, params: Mapping[str, str]) -> bool:
+        """Whether Twilio has said, here or now, that the call is over."""
+        is_over = params.get("CallStatus") in ENDED_STATUSES or self.registry.is_over(params["CallSid"])
+        if is_over:
+            log.info("The call is over: a webhook of it changes nothing")
+        return is_over
+
+    async def _came_before(self, call_sid: str) -> bool:
+        """Whether the first webhook of the call was answered before. Not where that answer may have got lost: its
+        stream is still awaited."""
+        if self.registry.generation(call_sid) is not None:
+            return True
+        return not self.registry.holds(call_sid) and await self.ledger.knows(call_sid)
+
+    def _generation(self, call_sid: str, memory: Memory) -> int | None:
+        """How many streams the call had before the last one that is known of."""
+        here = self.registry.generation(call_sid)
+        return memory.generation if here is None else here
+
+    def _ask_again(
+        self,
+        call_sid: str,
+        path: str,
+        resumed: int = 0,
+        absences: Absences = NEVER_AWAY,
+        dialed: str = "",
+    ) -> str:
+        log.info("The webhook does not fit what is known of the call: Twilio is asked to repeat it")
+        token = self._repeats.issue(call_sid, time.time())
+        return twiml.repeat(self.config.base_url, token, path, resumed, absences, dialed)
+
+    def _is_repeated(self, call_sid: str, repeat: str) -> bool:
+        """Whether Twilio comes from where `_ask_again` sent it, just now and for the first time."""
+        if not repeat:
+            return False
+        try:
+            token = self._repeats.read(repeat, time.time())
+            if token.call_sid == call_sid:
+                self.registry.redeem(token, time.time())
+        except RequestRefused as exc:
+            log.info("A webhook was repeated that can't be: %s", exc)
+            return False
+        return token.call_sid == call_sid
 
     def _put_through(self, then: PutThrough, resumed: int, absences: Absences, language: str | None) -> str:
         log.info("The call is put through to %s at %s", then.transfer.name, mask_number(then.transfer.number))
@@ -215,7 +289,7 @@ class Switchboard:
         self, call_sid: str, turns: tuple[Turn, ...], text: str, resumed: int, absences: Absences, digits: str = ""
     ) -> str:
         """The agent is back in a call that it had left, and is told ``text``."""
-        note = Turn(f"{call_sid}_back_{absences.transfers}_{absences.sendings}", Role.NOTE, text)
+        note = Turn(back_key(call_sid, absences), Role.NOTE, text)
         self.ledger.agent_returned(call_sid, turns, note)
         return self._go_on(call_sid, (*turns, note), resumed, absences, digits)
 
@@ -273,7 +347,7 @@ class Switchboard:
         status = params.get("CallStatus", "")
         log.info("Call status: %s, after %s s", status, params.get("CallDuration", "0"))
         if status in ENDED_STATUSES:
-            self.registry.give_up(params["CallSid"])
+            self.registry.over(params["CallSid"])
             self.parking.drop(params["CallSid"])
             self.assigned.call_ended(params["CallSid"])
             if self.registry.outcome(params["CallSid"]) is None:
@@ -328,7 +402,7 @@ class Switchboard:
                 absences=claim.absences,
                 lasted=self.assigned.lasted(assigned) if claim.goes_on else 0.0,
             )
-            self.registry.begin(start.call_sid, session)
+            self.registry.begin(start.call_sid, session, claim.generation)
         except StreamClosed as exc:
             log.warning("The media stream was closed before it started: %s", exc)
         except MediaStreamError as exc:

@@ -17,6 +17,7 @@ TRANSFERRED = "/call-transferred"
 STREAM = "/media-stream"
 STREAM_STATUS = "/stream-status"
 
+REPEAT = "repeat"  # in an address: the token of who was asked to come back
 DIALED = "dialed"  # in an address: what was said of a <Dial>, for Twilio says it once
 DIAL_STATUSES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
 RING_AT_LEAST, RING_AT_MOST = 5, 600  # seconds; what <Dial timeout> takes
@@ -103,6 +104,23 @@ def wait(
     response.pause(length=1)
     address = base_url + _address(path, resumed, absences)
     response.redirect(f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address, method="POST")
+    return str(response)
+
+
+def repeat(
+    base_url: str,
+    token: str,
+    path: str,
+    resumed: int = 0,
+    absences: Absences = NEVER_AWAY,
+    dialed: str = "",
+) -> str:
+    """Have Twilio ask again, at once and unheard, at ``path``, with a ``token`` that shows that it did. ``dialed``: as
+    for `wait`."""
+    response = VoiceResponse()
+    address = base_url + _address(path, resumed, absences)
+    address = f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address
+    response.redirect(f"{address}&{REPEAT}={token}", method="POST")
     return str(response)
 
 

@@ -11,7 +11,7 @@ PURE = [
     "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
     "comfort", "responses", "unanswered",
     "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
-    "outbound_numbers", "outbound_request",
+    "outbound_numbers", "outbound_request", "once",
 ]  # fmt: skip
 ALLOWED = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "ipaddress", "json",

@@ -1,6 +1,6 @@
 import pytest
 from callgate.errors import RequestRefused
-from callgate.token import LIFETIME, StreamTokens
+from callgate.token import LIFETIME, RepeatTokens, StreamTokens
 from callgate.tools import NEVER_AWAY, Absences
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +74,25 @@ def test_a_token_stands_in_a_url_path():
     assert set(StreamTokens(["key"]).issue(CALL, NOW)) <= set(
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
     )
+
+
+def test_a_repeat_token_tells_its_call_and_is_good_for_a_minute():
+    tokens = RepeatTokens(["key"])
+    text = tokens.issue(CALL, NOW)
+    assert tokens.read(text, NOW + LIFETIME).call_sid == CALL
+    with pytest.raises(RequestRefused, match="expired"):
+        tokens.read(text, NOW + LIFETIME + 1)
+
+
+def test_neither_token_serves_as_the_other():
+    """A repeat token is told to whoever sends a captured webhook again."""
+    with pytest.raises(RequestRefused):
+        StreamTokens(["key"]).read(RepeatTokens(["key"]).issue(CALL, NOW), NOW)
+    with pytest.raises(RequestRefused):
+        RepeatTokens(["key"]).read(ISSUED, NOW)
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_taken_for_a_repeat_token(text):
+    with pytest.raises(RequestRefused):
+        RepeatTokens(["key"]).read(text, NOW)

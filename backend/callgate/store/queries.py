@@ -20,6 +20,7 @@ Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
 
 CALL_FIELDS: Final = tuple(column.name for column in calls.columns)
 _NOW: Final = select(func.now(type_=UtcDateTime()))
+_KEPT: Final = select(calls.c.call_sid).where(calls.c.call_sid == bindparam("call_sid"))
 MESSAGE_FIELDS: Final = tuple(column.name for column in messages.columns if column.name != "call_sid")
 TURN_FIELDS: Final = tuple(column.name for column in turns.columns if column.name not in ("call_sid", "key"))
 
@@ -121,6 +122,12 @@ async def read_transcript(connection: AsyncConnection, call_sid: str) -> Transcr
         select(messages).where(messages.c.call_sid == call_sid).order_by(messages.c.at, messages.c.key)
     )
     return Transcript(_call(row), tuple(_turn(row) for row in said), tuple(_message(row) for row in left))
+
+
+async def is_kept(connection: AsyncConnection, call_sid: str) -> bool:
+    """Whether there is such a call."""
+    found = await connection.execute(_KEPT, {"call_sid": call_sid})
+    return found.one_or_none() is not None
 
 
 async def read_calls(connection: AsyncConnection, limit: int, since: datetime | None) -> list[CallRecord]:

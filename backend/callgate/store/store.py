@@ -50,6 +50,7 @@ class StoreTimes:
     sweep: float = 1 * HOURS
     # Both together are how long a caller who is taken up again waits for a store that fails.
     flush_deadline: float = 0.25 * SECONDS
+    known_deadline: float = 0.1 * SECONDS  # a caller who comes in waits so long for a store that is slow
     read_deadline: float = 0.75 * SECONDS
     message_deadline: float = 1.5 * SECONDS  # twice: a caller waits to hear whether their message is kept
     write_deadline: float = 5 * SECONDS
@@ -115,6 +116,19 @@ class Store(Archive):
                 raise
             return alone
         return merged(kept, waiting)
+
+    async def knows(self, call_sid: str) -> bool:
+        """Whether the call is on record. One whose beginning still waits to be written may be missed. A store that
+        fails is not asked."""
+        if self._database is None or self._database.failure is not None:
+            return False
+        try:
+            async with asyncio.timeout(self._times.known_deadline):
+                return await self._read(
+                    lambda connection: queries.is_kept(connection, call_sid), self._times.read_deadline
+                )
+        except TimeoutError as exc:  # it is slow, which is no failure yet
+            raise StoreError("it was not answered at once") from exc
 
     async def abandoned(self) -> list[CallRecord]:
         """The calls that have not ended and whose process is gone, the newest first.
