@@ -18,6 +18,7 @@ from callgate.app import create_app
 from callgate.config import Config
 from callgate.server import hypercorn_config, listen
 from callgate.services import Services
+from callgate.signature import edge_proof
 from fixtures import AUTH_TOKEN
 from hypercorn.asyncio import serve
 from quart import Quart
@@ -28,6 +29,7 @@ from websockets.exceptions import ConnectionClosed
 BASE_URL = "https://voice.example.com"
 WSS_URL = "wss://voice.example.com"
 ACCOUNT = "AC" + "1" * 32
+PROOF = edge_proof(AUTH_TOKEN)  # in each address that Twilio is told to ask
 FAST_LANE = "on"
 
 

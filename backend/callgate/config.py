@@ -25,6 +25,7 @@ from .egress import Egress
 from .errors import ConfigError
 from .outbound_numbers import PATTERN, read_number
 from .outbound_request import HANG_UP, VOICEMAIL_HELP, is_voicemail
+from .signature import edge_proof
 
 SECONDS = 1.0
 
@@ -244,6 +245,13 @@ class Config:
         secret=True,
         default=(),
     )
+    edge_keys: tuple[str, ...] = _setting(
+        "EDGE_KEY",
+        _secrets,
+        "A secret that the edge has with the backend, in place of the auth token; several, with commas",
+        secret=True,
+        default=(),
+    )
     twilio_phone_number: str | None = _setting(
         "TWILIO_PHONE_NUMBER", _phone_number, "Your Twilio number: who the test call comes from"
     )
@@ -395,6 +403,13 @@ class Config:
         return dataclasses.replace(self, twilio_auth_tokens=(token,), rehearsal=True)
 
     @property
+    def edge_proof(self) -> str:
+        """What stands in the addresses that Twilio is told, so that the edge knows them (`edge_proof`); empty where
+        there is nothing to make it of."""
+        keys = self.edge_keys or self.twilio_auth_tokens
+        return edge_proof(keys[0]) if keys else ""
+
+    @property
     def uses_openai(self) -> bool:
         """Whether calls are answered by OpenAI, or by another server of its protocol."""
         return self.openai_api_key is not None or self.openai_realtime_url is not None
@@ -415,7 +430,8 @@ class Config:
         password = self.database_url and urlsplit(self.database_url).password
         keys = (self.openai_api_key, self.azure_openai_api_key)
         others = (self.admin_token, *keys, self.database_url, password, password and unquote(password))
-        return (*self.twilio_auth_tokens, *(secret for secret in others if secret))
+        proofs = map(edge_proof, (*self.edge_keys, *self.twilio_auth_tokens))
+        return (*self.twilio_auth_tokens, *self.edge_keys, *proofs, *(secret for secret in others if secret))
 
     def warnings(self) -> list[str]:
         """What an operator should know at every start, one sentence each."""

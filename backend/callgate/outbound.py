@@ -51,7 +51,7 @@ class Outbound:
 
     def __init__(self, config: Config, store: Store, switchboard: Switchboard, client: Client | None) -> None:
         self._config, self._store = config, store
-        self._twilio = None if client is None else TwilioCalls(client, config.base_url)
+        self._twilio = None if client is None else TwilioCalls(client, config.base_url, config.edge_proof)
         self._calls = PlacedCalls()
         caps = Caps(config.outbound_rate, config.outbound_daily_cap)
         account_sid = config.twilio_account_sid or ""

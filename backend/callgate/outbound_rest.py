@@ -15,6 +15,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 from urllib3.exceptions import NewConnectionError
 
+from . import twiml
 from .outbound_request import TALK, CallRequest, OutboundRefused
 
 T = TypeVar("T")
@@ -42,13 +43,14 @@ class CallInDoubt(OutboundRefused):
 
 
 class TwilioCalls:
-    """The calls of the account. ``base_url``: where Twilio finds this service.
+    """The calls of the account. ``base_url``: where Twilio finds this service; ``proof``: what its edge is shown.
 
     Every method raises `OutboundRefused` (502) with what Twilio said; ``client`` bounds how long that takes.
     """
 
-    def __init__(self, client: Client, base_url: str) -> None:
+    def __init__(self, client: Client, base_url: str, proof: str = "") -> None:
         self._client, self._base_url = client, base_url
+        self._answered = f"{base_url}{twiml.INCOMING}" + (f"?{twiml.PROOF}={proof}" if proof else "")
 
     async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
         """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
@@ -56,7 +58,7 @@ class TwilioCalls:
         parameters: dict[str, Any] = {
             "to": request.to,
             "from_": from_number,
-            "url": f"{self._base_url}/incoming-call",
+            "url": self._answered,
             "status_callback": f"{self._base_url}/call-status",
             "status_callback_event": EVENTS,
             "timeout": RING_LIMIT,
@@ -82,9 +84,9 @@ class TwilioCalls:
 
         await _ask(end)
 
-    async def go_on_with(self, call_sid: str, twiml: str) -> None:
+    async def go_on_with(self, call_sid: str, document: str) -> None:
         """Have an answered call go on with this TwiML, at once."""
-        await _ask(lambda: self._client.calls(call_sid).update(twiml=twiml))
+        await _ask(lambda: self._client.calls(call_sid).update(twiml=document))
 
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:

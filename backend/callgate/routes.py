@@ -88,7 +88,9 @@ def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
 def _counts(webhook: Webhook) -> tuple[int, Absences]:
     """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs; or, where this is
     the number's fallback URL, in the one that failed."""
-    query = webhook.query or dict(parse_qsl(urlsplit(webhook.params.get("ErrorUrl", "")).query))
+    query = webhook.query
+    if "resumed" not in query:
+        query = dict(parse_qsl(urlsplit(webhook.params.get("ErrorUrl", "")).query))
     resumed, transfers, sendings = (_count(query.get(name, "")) for name in ("resumed", "transfers", "sendings"))
     return resumed, Absences(transfers, sendings)
 

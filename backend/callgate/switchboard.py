@@ -80,6 +80,7 @@ class Switchboard:
         self.signature = SignatureCheck(
             config.twilio_auth_tokens, config.base_url, account_sid=config.twilio_account_sid
         )
+        self._proof = config.edge_proof
         self._tokens = StreamTokens(config.twilio_auth_tokens)
         self._repeats = RepeatTokens(config.twilio_auth_tokens)
         self.assigned = Assigned(agents, has_second_model=len(upstream.endpoints) > 1)
@@ -170,7 +171,7 @@ class Switchboard:
             return self._apologise(f"it was interrupted {resumed + 1} times")
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
-            return twiml.wait(self.config.base_url, resumed, absences)
+            return twiml.wait(self.config.base_url, resumed, absences, proof=self._proof)
         if not had_stream and not resumed and absences == NEVER_AWAY:
             is_known = stream.memory.call is not None or self.assigned.known(call_sid) is not None
             if failed == twiml.INCOMING or not is_known:
@@ -208,7 +209,7 @@ class Switchboard:
             return twiml.hang_up()
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
-            return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED, status)
+            return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED, status, self._proof)
         memory = await self.ledger.memory(call_sid)
         before = self._generation(call_sid, memory)
         left = before is not None and before + 1 == generation(resumed, absences)
@@ -255,7 +256,7 @@ class Switchboard:
     ) -> str:
         log.info("The webhook does not fit what is known of the call: Twilio is asked to repeat it")
         token = self._repeats.issue(call_sid, time.time())
-        return twiml.repeat(self.config.base_url, token, path, resumed, absences, dialed)
+        return twiml.repeat(self.config.base_url, token, path, resumed, absences, dialed, self._proof)
 
     def _is_repeated(self, call_sid: str, repeat: str) -> bool:
         """Whether Twilio comes from where `_ask_again` sent it, just now and for the first time."""
@@ -274,7 +275,13 @@ class Switchboard:
         log.info("The call is put through to %s at %s", then.transfer.name, mask_number(then.transfer.number))
         absences = replace(absences, transfers=absences.transfers + 1, back=False)
         return twiml.put_through(
-            self.config.base_url, then.transfer, resumed, absences, announced=then.announced, language=language
+            self.config.base_url,
+            then.transfer,
+            resumed,
+            absences,
+            announced=then.announced,
+            language=language,
+            proof=self._proof,
         )
 
     def _send_digits(
@@ -330,6 +337,7 @@ class Switchboard:
             parameters=parameters,
             consent=consent,
             language=language,
+            proof=self._proof,
         )
 
     def _apologise(self, why: str) -> str:

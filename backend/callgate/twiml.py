@@ -17,6 +17,7 @@ TRANSFERRED = "/call-transferred"
 STREAM = "/media-stream"
 STREAM_STATUS = "/stream-status"
 
+PROOF = "proof"  # in an address: what the edge knows it by (`signature.edge_proof`)
 REPEAT = "repeat"  # in an address: the token of who was asked to come back
 DIALED = "dialed"  # in an address: what was said of a <Dial>, for Twilio says it once
 DIAL_STATUSES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
@@ -41,6 +42,7 @@ def connect_stream(
     parameters: Mapping[str, str] = NO_PARAMETERS,
     consent: str = "",
     language: str | None = None,
+    proof: str = "",
 ) -> str:
     """Connect the caller to the media stream; whatever ends that, ``/call-interrupted`` decides what comes next.
 
@@ -48,7 +50,7 @@ def connect_stream(
     the verb after it runs: the ``<Redirect>`` is the caller's safety net. ``resumed``: how often that has happened.
     ``absences``: how often the agent left by intent. ``digits``: keys whose tones are played before.
     ``parameters``: what else the stream's ``start`` is to say. ``consent``: what the caller is told before anything
-    else, in ``language`` (BCP 47) where that is known.
+    else, in ``language`` (BCP 47) where that is known. ``proof``: what the edge is shown, here as below.
     """
     wss_url = "wss" + base_url.removeprefix("https")
     stream = Stream(
@@ -66,7 +68,7 @@ def connect_stream(
     if digits:
         response.play(digits=digits)
     response.append(connect)
-    response.redirect(base_url + _address(INTERRUPTED, resumed, absences), method="POST")
+    response.redirect(base_url + _address(INTERRUPTED, resumed, absences, proof), method="POST")
     return str(response)
 
 
@@ -78,6 +80,7 @@ def put_through(
     *,
     announced: bool,
     language: str | None = None,
+    proof: str = "",
 ) -> str:
     """Ring somebody else; ``/call-transferred`` is told what came of it. ``announced``: the caller knows; else they are
     told, in ``language`` (BCP 47) where that is known."""
@@ -86,7 +89,7 @@ def put_through(
         response.say(PUT_THROUGH, language=language)
     dial = Dial(
         timeout=min(max(math.ceil(transfer.ring_for), RING_AT_LEAST), RING_AT_MOST),
-        action=base_url + _address(TRANSFERRED, resumed, absences),
+        action=base_url + _address(TRANSFERRED, resumed, absences, proof),
         method="POST",
     )
     dial.number(transfer.number)
@@ -95,14 +98,19 @@ def put_through(
 
 
 def wait(
-    base_url: str, resumed: int, absences: Absences = NEVER_AWAY, path: str = INTERRUPTED, dialed: str = ""
+    base_url: str,
+    resumed: int,
+    absences: Absences = NEVER_AWAY,
+    path: str = INTERRUPTED,
+    dialed: str = "",
+    proof: str = "",
 ) -> str:
     """This process takes no calls any more, and another soon will: have the caller wait for it, and ask at ``path``.
     ``dialed``: the ``DialCallStatus`` that Twilio will not say again."""
     response = VoiceResponse()
     response.say(ONE_MOMENT)
     response.pause(length=1)
-    address = base_url + _address(path, resumed, absences)
+    address = base_url + _address(path, resumed, absences, proof)
     response.redirect(f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address, method="POST")
     return str(response)
 
@@ -114,11 +122,12 @@ def repeat(
     resumed: int = 0,
     absences: Absences = NEVER_AWAY,
     dialed: str = "",
+    proof: str = "",
 ) -> str:
     """Have Twilio ask again, at once and unheard, at ``path``, with a ``token`` that shows that it did. ``dialed``: as
     for `wait`."""
     response = VoiceResponse()
-    address = base_url + _address(path, resumed, absences)
+    address = base_url + _address(path, resumed, absences, proof)
     address = f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address
     response.redirect(f"{address}&{REPEAT}={token}", method="POST")
     return str(response)
@@ -158,11 +167,11 @@ def apologise(fallback_dial: str | None) -> str:
     return str(response)
 
 
-def _address(path: str, resumed: int, absences: Absences) -> str:
+def _address(path: str, resumed: int, absences: Absences, proof: str) -> str:
     """Where Twilio goes on, with what is known by then; its signature covers it."""
     counts = {"resumed": resumed, "transfers": absences.transfers, "sendings": absences.sendings}
     query = "&".join(f"{name}={count}" for name, count in counts.items() if count or name == "resumed")
-    return f"{path}?{query}"
+    return f"{path}?{query}" + (f"&{PROOF}={proof}" if proof else "")
 
 
 def _say_and_hang_up(sentence: str, language: str | None = None) -> str:

@@ -14,7 +14,7 @@ from callgate import outbound as outbound_module
 from callgate.doctor import real_call
 from outbound_service import ADMIN, OURS, THEIRS
 from relayed import until
-from service import Stream
+from service import PROOF, Stream
 from twilio_rest import Redirected
 
 
@@ -39,7 +39,7 @@ async def test_a_call_is_placed_with_this_services_webhooks_and_watched_for_a_ma
     assert {name: values for name, values in call.items() if name != "StatusCallbackEvent"} == {
         "To": [THEIRS],
         "From": [OURS],
-        "Url": ["https://voice.example.com/incoming-call"],
+        "Url": [f"https://voice.example.com/incoming-call?proof={PROOF}"],
         "StatusCallback": ["https://voice.example.com/call-status"],
         "Timeout": ["30"],
         "TimeLimit": ["90"],

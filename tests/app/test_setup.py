@@ -16,6 +16,7 @@ from callgate.setup.cli import main
 from callgate.setup.outside import Answer, Outside, Unreachable
 from callgate.setup.terminal import Terminal
 from callgate.setup.webhooks import wanted
+from callgate.signature import edge_proof
 from dotenv import dotenv_values
 from twilio_rest import FakeTwilioRest
 
@@ -24,7 +25,8 @@ NUMBER, SECOND, MINE = "+15551230009", "+15551230010", "+15557654321"
 DOMAIN = "voice.callgate.test"
 BASE_URL = f"https://{DOMAIN}"
 CALL = "CA" + 32 * "a"
-HERE = wanted(BASE_URL).as_json()
+PROOF = edge_proof(TOKEN)
+HERE = wanted(BASE_URL, proof=PROOF).as_json()
 
 DOCKER = """#!/bin/sh
 echo "docker $*" >>"$CALLS"
@@ -163,11 +165,11 @@ async def test_from_nothing_to_a_call_without_a_question(host, options, capfd):
     assert host.commands[2:] == ["issue-cert.sh"] + [
         f"docker compose -f docker-compose.prod.yml {words}" for words in ("ps --quiet", "up -d --wait", "ps --quiet")
     ]
-    assert host.twilio.webhooks[NUMBER]["voice_url"] == f"{BASE_URL}/incoming-call"
+    assert host.twilio.webhooks[NUMBER]["voice_url"] == f"{BASE_URL}/incoming-call?proof={PROOF}"
     assert ("POST", f"{BASE_URL}/test-call-realtime", f"Bearer {env['ADMIN_TOKEN']}") in host.fetched
     said = host.out.getvalue() + "".join(capfd.readouterr())
     assert "answered" in said
-    assert not [secret for secret in (TOKEN, KEY, env["ADMIN_TOKEN"], NUMBER, MINE) if secret in said]
+    assert not [secret for secret in (TOKEN, PROOF, KEY, env["ADMIN_TOKEN"], NUMBER, MINE) if secret in said]
 
 
 async def test_a_second_run_changes_nothing_and_says_so(host, options):
@@ -332,7 +334,7 @@ async def test_behind_a_tunnel_there_is_neither_a_domain_nor_a_certificate(host,
     host.answers["https://abc.tunnel.test/test-call-realtime"] = host.answers[f"{BASE_URL}/test-call-realtime"]
     assert await host.run("--yes", "--base-url", "https://abc.tunnel.test", *options[3:]) == 0
     assert "issue-cert.sh" not in host.commands
-    assert host.twilio.webhooks[NUMBER]["voice_url"] == "https://abc.tunnel.test/incoming-call"
+    assert host.twilio.webhooks[NUMBER]["voice_url"] == f"https://abc.tunnel.test/incoming-call?proof={PROOF}"
     assert host.env["BASE_URL"] == "https://abc.tunnel.test"
     with (host.folder / ".env").open("a") as file:
         file.write("NGROK_AUTHTOKEN=1\n")

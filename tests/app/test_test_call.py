@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from service import ACCOUNT, AUTH_TOKEN, config_for, running
+from service import ACCOUNT, AUTH_TOKEN, PROOF, config_for, running
 from twilio_rest import FakeTwilioRest
 
 ADMIN = {"Authorization": "Bearer the-admin-token"}
@@ -43,7 +43,7 @@ async def test_it_rings_the_first_listed_number_with_this_services_webhooks(ask,
     (call,) = twilio.calls
     assert call["To"] == ["+15551230001"]
     assert call["From"] == ["+15551230009"]
-    assert call["Url"] == ["https://voice.example.com/incoming-call"]
+    assert call["Url"] == [f"https://voice.example.com/incoming-call?proof={PROOF}"]
     assert call["StatusCallback"] == ["https://voice.example.com/call-status"]
     assert call["StatusCallbackEvent"] == ["initiated", "ringing", "answered", "completed"]
     assert "+15551230001" not in log.getvalue()

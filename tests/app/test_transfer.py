@@ -14,7 +14,7 @@ from callgate.config import Config
 from callgate.limits import Step
 from callgate.linecheck.response import Answer, Speech
 from fake_openai import FakeOpenAI, Script, say, tone, tool
-from service import BASE_URL, Service, Stream, config_for, running
+from service import BASE_URL, PROOF, Service, Stream, config_for, running
 
 HELLO, BACK = tone(0.4, 440), tone(0.4, 660)
 AGENTS = """
@@ -147,7 +147,7 @@ async def test_a_caller_who_comes_back_and_is_cut_off_is_not_put_through_anew(fa
         redirect = (back.findtext("./Redirect") or "").removeprefix(BASE_URL)
         again = await asked(service, redirect, call)  # Twilio could not open the stream
     assert again.find("./Connect/Stream") is not None
-    assert again.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&transfers=1"
+    assert again.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&transfers=1&proof={PROOF}"
 
 
 @pytest.mark.parametrize("status", ["completed", "answered"])
@@ -185,7 +185,10 @@ async def test_a_process_that_is_stopping_leaves_the_caller_to_another(fake, tmp
         call = await left(service)
         service.services.switchboard.registry.draining = True
         document = await asked(service, "/call-transferred?resumed=1&transfers=2", call, DialCallStatus="busy")
-    assert document.findtext("./Redirect") == f"{BASE_URL}/call-transferred?resumed=1&transfers=2&dialed=busy"
+    assert (
+        document.findtext("./Redirect")
+        == f"{BASE_URL}/call-transferred?resumed=1&transfers=2&proof={PROOF}&dialed=busy"
+    )
 
 
 @pytest.mark.parametrize(

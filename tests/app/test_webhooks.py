@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from callgate.pulse import LATE, MOST_LATE
 from callgate.switchboard import MOST_RESUMES
-from service import ACCOUNT, BASE_URL, config_for, new_sid, running, sign
+from service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status"]
 
@@ -97,7 +97,7 @@ async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(servic
     _, document = await service.webhook("/call-interrupted?resumed=1")
     verbs = ElementTree.fromstring(document)
     assert [verb.tag for verb in verbs] == ["Say", "Pause", "Redirect"]
-    assert verbs.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1"
+    assert verbs.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&proof={PROOF}"
 
 
 async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log):

@@ -78,9 +78,19 @@ def test_the_environment_stands_over_the_file(tmp_path: Path):
 
 
 def test_no_secret_shows_in_the_repr():
-    config = Config.parse({"TWILIO_AUTH_TOKEN": "s3cret-a", "ADMIN_TOKEN": "s3cret-b", "OPENAI_API_KEY": "s3cret-c"})
+    given = {"TWILIO_AUTH_TOKEN": "s3cret-a", "ADMIN_TOKEN": "s3cret-b", "OPENAI_API_KEY": "s3cret-c"}
+    config = Config.parse({**given, "EDGE_KEY": "s3cret-d"})
     assert "s3cret" not in repr(config)
-    assert config.secrets == ("s3cret-a", "s3cret-b", "s3cret-c")
+    assert {*given.values(), "s3cret-d", config.edge_proof} <= set(config.secrets)
+
+
+def test_the_edges_proof_is_made_of_its_key_or_of_the_first_auth_token():
+    token, own = (
+        Config.parse({"TWILIO_AUTH_TOKEN": "new,old"}),
+        Config.parse({"TWILIO_AUTH_TOKEN": "x", "EDGE_KEY": "new"}),
+    )
+    assert token.edge_proof == own.edge_proof != ""
+    assert Config.parse({}).edge_proof == ""
 
 
 def test_without_an_auth_token_one_is_made_and_kept_private_for_the_next_start(tmp_path: Path):

@@ -6,6 +6,7 @@ Sources: https://www.twilio.com/docs/iam/api/account, …/docs/phone-numbers/api
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from urllib.parse import urldefrag, urlsplit
 from callgate.logs import mask_number
 from callgate.phone.codes import MEANINGS
 from callgate.setup.webhooks import shown
+from callgate.twiml import PROOF
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .reach import Unreachable
@@ -125,6 +127,10 @@ def _judge(case: Case, entry: Mapping[str, Any]) -> list[Finding]:
         found = f"calls of {number} go to {shown(url) if url else 'no webhook at all'}{_remark(case, url)}"
         return [wrong(found, wanted, f"Set the number's voice webhook: {NUMBERS}")]
     findings = [ok(f"calls of {number} come to {wanted}")]
+    if case.config.fallback_dial is not None and f"{PROOF}={case.config.edge_proof}" not in url:
+        found = f"the address that {number} is given does not show nginx that it is Twilio who asks"
+        why = "the proof in it: without it, FALLBACK_DIAL is not rung for who calls while no backend answers"
+        findings.append(warning(found, why, "scripts/setup.sh number"))
     if _text(entry, "voice_method") not in ("", "POST"):
         found = f"the voice webhook is asked by {entry['voice_method']}, which writes numbers into every log on the way"
         findings.append(warning(found, "HTTP POST", f"Change it: {NUMBERS}"))
@@ -146,8 +152,8 @@ def _fallback(case: Case, url: str) -> list[Finding]:
 
 
 def _same(url: str, wanted: str) -> bool:
-    """The fragment is Twilio's own (connection overrides), and not part of the address."""
-    return urldefrag(url).url == wanted
+    """The fragment is Twilio's own (connection overrides), and not part of the address; the proof is for nginx."""
+    return re.sub(f"[?]{PROOF}=[0-9a-f]*$", "", urldefrag(url).url) == wanted
 
 
 def _remark(case: Case, url: str) -> str:

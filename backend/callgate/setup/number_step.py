@@ -26,7 +26,7 @@ def point_number(setup: Setup) -> bool:
         )
     account = setup.account(config)
     number = account.number(config.twilio_phone_number)
-    target = wanted(config.base_url, setup.fallback_url)
+    target = wanted(config.base_url, setup.fallback_url, proof=config.edge_proof)
     shown = mask_number(number.phone_number)
     if number.webhooks == target:
         setup.terminal.say(f"{shown} points here: nothing to change.")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..twiml import INCOMING, INTERRUPTED, PROOF
+
 NOTHING = "(nothing)"
 
 
@@ -67,17 +69,18 @@ class Webhooks:
 NAMES = tuple(field.name for field in dataclasses.fields(Webhooks))
 
 
-def wanted(base_url: str, fallback_url: str | None = None) -> Webhooks:
+def wanted(base_url: str, fallback_url: str | None = None, *, proof: str = "") -> Webhooks:
     """Where a number is to point.
 
     The fallback is what Twilio asks when a request of the call fails, be it the first or a later one. By default it is
     /call-interrupted: it takes up a call it knows where that was cut off, connects one it does not know to the agent,
     and ends one that had said goodbye. nginx answers it even while there is no backend. ``fallback_url``: another
-    machine's, for when this one is gone.
+    machine's, for when this one is gone. ``proof``: what nginx knows the address by (`callgate.signature.edge_proof`).
     """
+    query = f"?{PROOF}={proof}" if proof else ""
     return Webhooks(
-        voice_url=f"{base_url}/incoming-call",
-        voice_fallback_url=fallback_url or f"{base_url}/call-interrupted",
+        voice_url=f"{base_url}{INCOMING}{query}",
+        voice_fallback_url=fallback_url or f"{base_url}{INTERRUPTED}{query}",
         status_callback=f"{base_url}/call-status",
     )
 
