@@ -29,8 +29,8 @@ def mask_number(number: str) -> str:
 
 
 def mask_stream_url(url: str) -> str:
-    """A stream's address without its token."""
-    return re.sub(r"(/media-stream)/[^/?#]+", r"\1/***", url)
+    """A stream's address without its token, and what stands before that."""
+    return re.sub(r"(/media-stream)/[^\s?#\"'<>]+", r"\1/***", url)
 
 
 class Masking(logging.Filter):

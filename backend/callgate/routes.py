@@ -129,8 +129,9 @@ async def amd_status(webhook: Webhook) -> None:
 
 @routes.websocket("/media-stream")
 @routes.websocket("/media-stream/<token>")
-async def media_stream(token: str | None = None) -> Response | None:
-    """The Media Stream. Who may not have one is answered 403, and not upgraded."""
+@routes.websocket("/media-stream/<proof>/<token>")
+async def media_stream(token: str | None = None, proof: str = "") -> Response | None:
+    """The Media Stream. Who may not have one is answered 403, and not upgraded. ``proof``: for the edge alone."""
     log.info("MEDIA STREAM WEBSOCKET ENDPOINT HIT!")
     services = _services()
     try:

@@ -54,7 +54,7 @@ def connect_stream(
     """
     wss_url = "wss" + base_url.removeprefix("https")
     stream = Stream(
-        url=f"{wss_url}{STREAM}/{token}",
+        url=f"{wss_url}{STREAM}/{proof}/{token}" if proof else f"{wss_url}{STREAM}/{token}",
         status_callback=f"{base_url}{STREAM_STATUS}",
         status_callback_method="POST",
     )

@@ -14,7 +14,7 @@ WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-s
 
 async def test_an_incoming_call_is_connected_to_a_stream_of_its_own(service, log):
     first, second = await service.call(), await service.call()
-    assert first.path == f"/media-stream/{first.token}"
+    assert first.path == f"/media-stream/{PROOF}/{first.token}"
     assert first.token != second.token
     assert f"Creating Media Stream with URL: wss://voice.example.com/media-stream [{first.call_sid}]" in log.getvalue()
     assert first.token not in log.getvalue()

@@ -54,7 +54,7 @@ class Backend:
     async def _serve(self) -> None:
         app = web.Application(client_max_size=1024**2)
         app.router.add_get("/media-stream", _stream)
-        app.router.add_get("/media-stream/{token}", _stream)
+        app.router.add_get("/media-stream/{token:.*}", _stream)
         app.router.add_route("*", "/{path:.*}", self._anything)
         runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()

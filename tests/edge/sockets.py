@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from edge.probes import SIGNED
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -142,6 +143,7 @@ class HeldSockets:
                 port=self._port,
                 ssl=self._trust,
                 server_hostname=self._name,
+                additional_headers=SIGNED,
                 open_timeout=OPEN_TIMEOUT,
                 ping_interval=None,  # nothing but the frames
                 compression=None,

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 from edge.backends import Backend
-from edge.probes import ask, handshake, plain
+from edge.probes import ask, handshake, open_stream, plain
 from local_edge import LOOPBACK, LocalEdge, find_program
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status", "/amd-status"]
@@ -84,11 +84,17 @@ def test_what_twilio_asks_for_is_never_redirected(edge: LocalEdge, method: str, 
     assert f"use https://{edge.domain}" in answer.body.decode()
 
 
-@pytest.mark.parametrize("path", WEBHOOKS + STREAMS)
+@pytest.mark.parametrize("path", WEBHOOKS)
 def test_what_twilio_asks_for_reaches_the_backend_over_tls(edge: LocalEdge, path: str) -> None:
     answer = ask(edge, "POST", path, body=b"CallSid=CA00")
     assert answer.status == 200
     assert json.loads(answer.body)["path"] == path
+
+
+@pytest.mark.parametrize("path", [*STREAMS, "/media-stream/a-proof/a-token"])
+def test_streams_reach_the_backend_over_tls(edge: LocalEdge, path: str) -> None:
+    with open_stream(edge, path) as stream:
+        assert json.loads(stream.recv())["Upgrade"] == "websocket"
 
 
 def test_form_sent_in_the_clear_is_never_redirected(edge: LocalEdge) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from callgate import twiml
+from callgate.signature import edge_proof
 from edge.backends import BROKEN, Backend, failing
-from edge.probes import Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
+from edge.probes import SIGNED, TIMEOUT, Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
 from local_edge import LOOPBACK, LocalEdge
 from websockets.exceptions import InvalidStatus
 
 TOKEN = "Q0FURV9TRUNSRVRfVE9LRU4"
 HUMAN = "+15551230000"
+KEY = "the-edges-key"
+PROOF = f"proof={edge_proof(KEY)}"
+WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status", "/amd-status"]
 
 Beside = Callable[..., AbstractContextManager[LocalEdge]]
 
@@ -58,11 +64,78 @@ def test_websocket_goes_through_without_extensions(edge: LocalEdge) -> None:
         assert_echoes(stream, "x" * 60_000)
 
 
-def test_no_other_upgrade_reaches_the_backend(edge: LocalEdge) -> None:
-    asked = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
-    headers = json.loads(ask(edge, "GET", "/", headers=asked).body)["headers"]
+@pytest.mark.parametrize("path", ["/", "/incoming-call", "/call-status", "/calls", "/anything"])
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket"])
+def test_no_other_upgrade_reaches_the_backend(edge: LocalEdge, path: str, upgrade: str) -> None:
+    asked = {"Upgrade": upgrade, "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+    headers = json.loads(ask(edge, "GET", path, headers=asked).body)["headers"]
     assert "Upgrade" not in headers
     assert "Connection" not in headers
+
+
+def raw(edge: LocalEdge, request: str) -> bytes:
+    with edge.connect(timeout=TIMEOUT) as client:
+        client.sendall(request.encode())
+        return client.makefile("rb").readline()
+
+
+@pytest.mark.parametrize(
+    ("version", "upgrade"), [("1.0", "websocket"), ("1.1", "h2c"), ("1.1", ""), ("1.1", "websocket, h2c")]
+)
+def test_a_stream_that_is_asked_for_otherwise_is_none(edge: LocalEdge, version: str, upgrade: str) -> None:
+    """RFC 6455, section 4.2.1."""
+    signature = "".join(f"{name}: {value}\r\n" for name, value in SIGNED.items())
+    head = f"GET /media-stream/a-token HTTP/{version}\r\nHost: {edge.domain}\r\n{signature}"
+    head += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    assert b" 426 " in raw(edge, f"{head}Upgrade: {upgrade}\r\nConnection: Upgrade\r\n\r\n")
+
+
+def test_a_refused_upgrade_leaves_no_connection_behind_that_others_are_served_on(beside: Beside) -> None:
+    """The backend closes it; should it not, nothing else is sent there."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # it keeps connections
+
+        def do_GET(self) -> None:
+            (upgraded if "Upgrade" in self.headers else others).add(self.client_address)
+            self.send_response(403)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    upgraded: set[object] = set()
+    others: set[object] = set()
+    with ThreadingHTTPServer((LOOPBACK, 0), Refusing) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        with beside(server.server_port) as edge:
+            for _ in range(5):
+                refused = ask(edge, "GET", "/media-stream/t", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+                assert refused.status == 403
+                ask(edge, "GET", "/call-status")
+        server.shutdown()
+        serving.join()
+    assert len(upgraded) == 5
+    assert 1 <= len(others) < 5
+    assert not upgraded & others
+
+
+NOT_SIGNATURES = [None, "", "x", "A" * 28, "A" * 26 + "==", "A" * 27 + "=\t=", "A" * 43, "*" * 28]
+
+
+@pytest.mark.parametrize("path", [*WEBHOOKS, "/media-stream", "/media-stream/a-token"])
+def test_what_carries_no_signature_of_twilios_never_reaches_the_backend(beside: Beside, nobody: int, path: str) -> None:
+    with beside(nobody) as edge:
+        for signature in NOT_SIGNATURES:
+            headers = {} if signature is None else {"X-Twilio-Signature": signature}
+            assert ask(edge, "POST", path, body=b"a=1", headers=headers, signed=False).status == 403
+        wait_for(lambda: len(log_lines(edge)) == len(NOT_SIGNATURES))
+        assert {line["upstream"] for line in log_lines(edge)} == {""}
+
+
+@pytest.mark.parametrize("size", [27, 43])
+def test_what_may_be_signed_is_for_the_backend_to_check(edge: LocalEdge, size: int) -> None:
+    signature = {"X-Twilio-Signature": "+/0aZ" + "b" * (size - 5) + "="}
+    assert ask(edge, "POST", "/call-status", body=b"a=1", headers=signature).status == 200
 
 
 @pytest.mark.parametrize(
@@ -122,12 +195,12 @@ def test_caller_is_asked_to_wait_while_the_backend_is_down_and_then_hears_an_apo
 def test_what_happened_so_far_is_in_every_address_that_is_asked_next(beside: Beside, nobody: int, status: str) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     body = f"CallSid=CA00&DialCallStatus={status}&DialCallDuration=0".encode()
-    with beside(nobody) as edge:
+    with beside(nobody, EDGE_KEY=KEY) as edge:
         asked = "/call-transferred?resumed=1&transfers=2&sendings=13"
-        first = asked_to_wait(ask(edge, "POST", asked, body=body, headers=form))
-        assert first == f"{asked}&dialed={status}&waited=1"
+        first = asked_to_wait(ask(edge, "POST", f"{asked}&{PROOF}", body=body, headers=form))
+        assert first == f"{asked}&dialed={status}&{PROOF}&waited=1"
         again = asked_to_wait(ask(edge, "POST", first, body=b"CallSid=CA00", headers=form))
-    assert again == f"{asked}&dialed={status}&waited=2"
+    assert again == f"{asked}&dialed={status}&{PROOF}&waited=2"
 
 
 @pytest.mark.parametrize(
@@ -136,6 +209,7 @@ def test_what_happened_so_far_is_in_every_address_that_is_asked_next(beside: Bes
         ("transfers=x&sendings=-1&dialed=%3CDial%3E", b"DialCallStatus=nonsense"),
         ("transfers=&sendings=123&dialed=busyx", b"XDialCallStatus=busy"),
         ("transfers=1%26a&sendings=%27", b"DialCallStatus=busy%3C"),
+        (f"proof={'0' * 32}&proof=%3CDial%3E", b""),
     ],
 )
 def test_nothing_else_that_is_said_is_passed_on(beside: Beside, nobody: int, query: str, body: bytes) -> None:
@@ -152,10 +226,26 @@ def test_a_wait_that_was_never_asked_for_is_none(beside: Beside, nobody: int, qu
 
 
 def test_caller_is_put_through_when_the_backend_stays_down(beside: Beside, nobody: int) -> None:
-    with beside(nobody, FALLBACK_DIAL="+1 (555) 123-0000") as edge:
-        answer = ask(edge, "POST", "/incoming-call?waited=8")
+    with beside(nobody, FALLBACK_DIAL="+1 (555) 123-0000", EDGE_KEY=f"another, {KEY}") as edge:
+        address, asked = f"/incoming-call?{PROOF}", 0
+        while (again := asked_to_wait(answer := ask(edge, "POST", address))) is not None:
+            asked, address = asked + 1, again
+    assert asked == 8
     assert_is_twiml(answer, twiml.apologise(HUMAN))
     assert HUMAN.encode() in answer.body
+
+
+@pytest.mark.parametrize("path", ["/incoming-call", "/call-interrupted", "/call-transferred", "//incoming-call"])
+@pytest.mark.parametrize("key", ["", KEY])
+def test_nobody_else_is_told_whom_callers_are_put_through_to(beside: Beside, nobody: int, path: str, key: str) -> None:
+    shown = ["", "&proof=", "&proof=1", f"&proof={edge_proof('')}", f"&proof={edge_proof('x')}", f"&{PROOF}0"]
+    with beside(nobody, FALLBACK_DIAL=HUMAN, EDGE_KEY=key) as edge:
+        for method in ("GET", "POST"):
+            for query in shown:
+                for waited in ("", "7", "8", "9", "99"):
+                    answer = ask(edge, method, f"{path}?waited={waited}{query}")
+                    assert HUMAN.encode() not in answer.body
+                    assert b"Dial" not in answer.body
 
 
 def test_caller_is_asked_to_wait_when_the_backend_fails(beside: Beside) -> None:
@@ -214,7 +304,7 @@ def test_missing_certificate_is_in_the_error_log(first_start: FirstStart) -> Non
 
 def test_lost_backend_is_seen_in_the_access_log(beside: Beside, nobody: int) -> None:
     with beside(nobody) as edge:
-        ask(edge, "GET", f"/media-stream/{TOKEN}")
+        ask(edge, "GET", f"/media-stream/{TOKEN}", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
         wait_for(lambda: len(log_lines(edge)) == 1)
         [line] = log_lines(edge)
     assert (line["path"], line["upstream_status"]) == ("/media-stream/***", "502")

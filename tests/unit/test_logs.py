@@ -83,4 +83,5 @@ def test_mask_number_leaves_enough_to_tell_numbers_apart():
 
 def test_mask_stream_url():
     assert mask_stream_url("wss://h/media-stream/t0ken") == "wss://h/media-stream/***"
+    assert mask_stream_url("wss://h/media-stream/pr00f/t0ken?x") == "wss://h/media-stream/***?x"
     assert mask_stream_url("wss://h/media-stream") == "wss://h/media-stream"

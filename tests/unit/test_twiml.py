@@ -72,3 +72,21 @@ def test_what_came_of_a_transfer_is_not_lost_while_the_caller_waits():
     document = twiml.wait("https://voice.example.com", 1, Absences(2), twiml.TRANSFERRED, "no-answer")
     address = "https://voice.example.com/call-transferred?resumed=1&transfers=2&dialed=no-answer"
     assert verbs(document)[-1].text == address
+
+
+def test_each_address_shows_the_edge_its_proof():
+    """A stream's stands in its path, as Twilio drops a stream's query."""
+    base = "https://voice.example.com"
+    connect, redirect = verbs(twiml.connect_stream(base, "t0ken", proof="pr00f"))
+    assert connect[0].attrib["url"] == "wss://voice.example.com/media-stream/pr00f/t0ken"
+    assert redirect.text == f"{base}/call-interrupted?resumed=0&proof=pr00f"
+    (dial,) = verbs(twiml.put_through(base, Transfer("x", "+15551230009"), 0, Absences(1), announced=True, proof="p"))
+    assert dial.attrib["action"] == f"{base}/call-transferred?resumed=0&transfers=1&proof=p"
+    assert verbs(twiml.wait(base, 1, proof="p"))[-1].text == f"{base}/call-interrupted?resumed=1&proof=p"
+
+
+def test_to_ask_again_is_all_that_is_said():
+    document = twiml.repeat("https://voice.example.com", "t0ken", twiml.TRANSFERRED, 1, Absences(2), "busy", "p")
+    (redirect,) = verbs(document)
+    query = "resumed=1&transfers=2&proof=p&dialed=busy&repeat=t0ken"
+    assert redirect.text == f"https://voice.example.com/call-transferred?{query}"
