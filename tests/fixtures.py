@@ -25,9 +25,11 @@ async def no_task_is_left() -> AsyncIterator[None]:
 def log() -> Iterator[io.StringIO]:
     """What an operator would read."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    ours = logging.getLogger("callgate")
+    handlers, level, our_level = root.handlers[:], root.level, ours.level
     stream = io.StringIO()
     set_up_logging(Config(twilio_auth_tokens=(AUTH_TOKEN,)), stream)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
+    ours.setLevel(our_level)

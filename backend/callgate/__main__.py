@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -52,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(args: argparse.Namespace) -> int:
     config = Config.load(env_file=args.env_file)
     set_up_logging(config)
-    uvloop.run(serve(config))
+    try:
+        uvloop.run(serve(config))
+    finally:
+        logging.shutdown()  # the log's end is written first, in time
     return 0
 
 

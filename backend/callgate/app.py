@@ -16,6 +16,7 @@ from .agents import AgentBook
 from .asgi_ending import EndsInTime
 from .config import Config
 from .errors import RequestRefused
+from .foreign import foreign
 from .handshake import refuse_bad_key
 from .linecheck import LineCheck
 from .outbound_request import OutboundRefused
@@ -63,7 +64,7 @@ def create_app(config: Config, *, agents: AgentBook | None = None, http_client: 
 
 
 async def _refused(exc: RequestRefused) -> Response:
-    log.warning("%s %s refused with 403: %s", request.method, request.path, exc)
+    log.warning("%s %s refused with 403: %s", foreign(request.method), foreign(request.path), exc)
     return Response("Forbidden\n", 403, content_type="text/plain")
 
 
@@ -81,7 +82,7 @@ async def _unexpected(exc: Exception) -> Response:
     if not has_request_context():  # in a stream, which is closed for it; then TwiML goes on
         log.error("Unexpected error in a media stream", exc_info=exc)
         return Response(status=500)
-    log.error("Unexpected error at %s %s", request.method, request.path, exc_info=exc)
+    log.error("Unexpected error at %s %s", foreign(request.method), foreign(request.path), exc_info=exc)
     if request.path in ("/incoming-call", twiml.INTERRUPTED, twiml.TRANSFERRED):
         return Response(twiml.apologise(None), content_type="text/xml; charset=utf-8")
     return Response("Internal server error\n", 500, content_type="text/plain")

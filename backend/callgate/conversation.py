@@ -40,6 +40,7 @@ from .agent import COME_BACK, GO_ON, RETURN, Agent, told
 from .comfort import Comfort
 from .commands import AdoptModel, Command, DropModel, End, Note, OpenModel, Outcome, Said
 from .errors import MediaStreamError
+from .foreign import name_or_length
 from .heard_clock import HeardClock
 from .keypad import Keypad
 from .limits import Limits, Step
@@ -266,9 +267,10 @@ class Conversation:
         if isinstance(message, Start | Connected):
             raise MediaStreamError(31951, f"a second {type(message).__name__.lower()} came on the stream")
         if isinstance(message, Unknown):
-            return [Note(logging.DEBUG, f"Twilio sent {message.event!r}, which is not acted on")]
+            return [Note(logging.DEBUG, f"Twilio sent {name_or_length(message.event)}, which is not acted on")]
         if message.stream_sid != self._stream_sid:
-            raise MediaStreamError(31951, f"a message for another stream came on this one: {message.stream_sid!r}")
+            other = name_or_length(message.stream_sid)
+            raise MediaStreamError(31951, f"a message for another stream came on this one: {other}")
         match message:
             case Media():
                 return [AppendAudio(message.payload)] if self.caller_audio(message.payload.encode(), now) else []
@@ -573,7 +575,7 @@ class Conversation:
         return self._answer_tools(now)
 
     def _response_failed(self, event: ResponseDone, now: float) -> list[Command]:
-        why = f"{event.error_code or 'no code'}: {event.error_message or 'no message'}"
+        why = event.why
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._no_more_of_it(f"the model's response failed ({why})", now)
         if self._responses.is_cut_off(event.response_id):
@@ -607,14 +609,14 @@ class Conversation:
 
     def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
         if event.code == SESSION_EXPIRED:
-            return self.model_lost(f"{event.code}: {event.message}", now, to_blame=False)
+            return self.model_lost(event.why, now, to_blame=False)
         if event.ends_session:
-            return self._no_more_of_it(f"the model reported {event.code}: {event.message}", now)
+            return self._no_more_of_it(f"the model reported {event.why}", now)
         self._responses.refused()
         if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
             self._desk.owes_answer = True
         level = logging.DEBUG if event.benign else logging.WARNING
-        return [Note(level, f"The model reported {event.code}: {event.message}")]
+        return [Note(level, f"The model reported {event.why}")]
 
     # The model itself.
 

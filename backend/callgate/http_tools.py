@@ -27,6 +27,7 @@ from yarl import URL
 from . import __version__
 from .egress import Egress
 from .errors import ToolError
+from .foreign import foreign
 from .guarded_connection import Guard
 from .schemas import check_schema, misfit
 from .tools import HttpTool
@@ -94,7 +95,8 @@ class HttpTools:
             log.warning("HTTP tool %s: %s (%.0f ms)", tool.name, exc, (loop.time() - began) * 1000)
             raise
         level = logging.INFO if answer.is_success else logging.WARNING
-        log.log(level, "HTTP tool %s: status %d (%.0f ms)", tool.name, answer.status, (loop.time() - began) * 1000)
+        took, size = (loop.time() - began) * 1000, len(answer.text)
+        log.log(level, "HTTP tool %s: status %d (%.0f ms, %d characters)", tool.name, answer.status, took, size)
         return _told(answer)
 
     async def _ask(self, tool: HttpTool, arguments: Mapping[str, Any]) -> _Answer:
@@ -209,7 +211,7 @@ async def _read(response: aiohttp.ClientResponse, tool: HttpTool) -> _Answer:
     text = _without_secrets(_decoded(bytes(body), response.charset), tool)
     answer = _Answer(response.status, text if _is_text(response) else "")
     if answer.is_success and body and not _is_text(response):
-        raise ToolError(f"its server answered with {response.content_type}, not with text or JSON")
+        raise ToolError(f"its server answered with {foreign(response.content_type)}, not with text or JSON")
     return answer
 
 

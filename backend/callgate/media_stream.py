@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .errors import MediaStreamError
+from .foreign import left_out, name_or_length
 
 SAMPLE_RATE: Final = 8000  # samples a second; one µ-law byte a sample
 BYTES_PER_MS: Final = SAMPLE_RATE // 1000
@@ -149,7 +150,7 @@ def parse_from_twilio(frame: str | bytes) -> FromTwilio:
         case "dtmf":
             digit = _string(_object(message, "dtmf"), "digit")
             if len(digit) != 1 or digit not in "0123456789*#ABCD":
-                raise MediaStreamError(INVALID_MESSAGE, f"dtmf digit {digit!r} is not a key of a telephone")
+                raise MediaStreamError(INVALID_MESSAGE, f"dtmf digit ({left_out(digit)}) is not a key of a telephone")
             return Dtmf(_string(message, "streamSid"), digit, sequence)
         case "start":
             return _parse_start(message, sequence)
@@ -184,7 +185,7 @@ def _parse_start(message: Mapping[str, Any], sequence: int) -> Start:
     if (start.encoding, start.sample_rate, start.channels) != ("audio/x-mulaw", SAMPLE_RATE, 1):
         raise MediaStreamError(
             INVALID_MESSAGE,
-            f"start.mediaFormat is {start.encoding} {start.sample_rate} Hz × {start.channels}, "
+            f"start.mediaFormat is {name_or_length(start.encoding, '/')} {start.sample_rate} Hz × {start.channels}, "
             f"not audio/x-mulaw {SAMPLE_RATE} Hz × 1",
         )
     return start
@@ -205,7 +206,8 @@ def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
             return Mark(stream_sid, _string(_object(message, "mark"), "name"))
         case "clear":
             return Clear(stream_sid)
-    raise MediaStreamError(INVALID_MESSAGE, f"{event!r} is not an event an app may send (media, mark, clear)")
+    kind = name_or_length(event)
+    raise MediaStreamError(INVALID_MESSAGE, f"{kind} is not an event an app may send (media, mark, clear)")
 
 
 class MediaCutter:
@@ -391,4 +393,4 @@ def _number(message: Mapping[str, Any], key: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a number: {value!r}") from None
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a number") from None

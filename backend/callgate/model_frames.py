@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 from picows import WSCloseCode, WSMsgType
 
+from .foreign import left_out
+
 # Events kept for whoever adopts a session. One that was configured sends two; one that was told what was said before
 # adds a few for each turn.
 EARLY_LIMIT = 64
@@ -59,7 +61,8 @@ class ModelFrames:
 
     def __init__(self, name: str) -> None:
         self.receiver: ModelReceiver | None = None
-        self.lost: str | None = None  # why nothing more comes
+        self.lost: str | None = None  # why nothing more comes; without the server's own words, which may quote a call …
+        self.last_words = ""  # … and these, for whoever knows that they can't
         self.heard = True  # something came since this was last set to False
         self._name = name
         self._give: Callable[[bytes], object] = self._keep
@@ -107,8 +110,11 @@ class ModelFrames:
             payload = frame.get_payload_as_bytes()
             peer.send_close(WSCloseCode.OK)
             peer.disconnect()
-            code, reason = int.from_bytes(payload[:2], "big") or "no code", payload[2:].decode(errors="replace")
-            self.lose(f"{self._name} closed the session: {code} {reason}".rstrip())
+            code = int.from_bytes(payload[:2], "big") or "no code"
+            if self.lost is None:
+                self.last_words = payload[2:].decode(errors="replace")
+            words = f" ({left_out(self.last_words)})" if self.last_words else ""
+            self.lose(f"{self._name} closed the session: {code}{words}")
 
     def _keep(self, event: bytes) -> None:
         if len(self._early) < EARLY_LIMIT:

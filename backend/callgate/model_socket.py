@@ -54,6 +54,11 @@ class ModelSocket(WSListener):
         """Why nothing more will come of it, if so."""
         return self._frames.lost
 
+    @property
+    def last_words(self) -> str:
+        """The reason that the server closed it with, in its words, which may quote what it was told."""
+        return self._frames.last_words
+
     async def close(self) -> None:
         """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
         self.release()
@@ -66,7 +71,7 @@ class ModelSocket(WSListener):
             self._transport.disconnect(False)
             await asyncio.wait((gone,))
         if gone.exception() is not None:
-            log.debug("The session of %s had ended with %r", self._name, gone.exception())
+            log.debug("The session of %s had ended with %s", self._name, type(gone.exception()).__name__)
 
     # What picows calls.
 

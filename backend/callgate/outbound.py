@@ -20,6 +20,7 @@ from twilio.rest import Client
 from . import twiml
 from .config import Config
 from .errors import StoreError
+from .foreign import foreign
 from .logs import mask_number
 from .outbound_numbers import read_number, why_denied
 from .outbound_placing import Placing
@@ -139,12 +140,12 @@ class Outbound:
                 log.info("Who answered the call is known, or it is over: nothing is done")
                 return
             progress.answered(who)
-        kind = who.partition("_")[0]
+        kind, shown = who.partition("_")[0], foreign(who)
         if kind not in ("machine", "fax"):
-            log.info("The call was answered by: %s", who)
+            log.info("The call was answered by: %s", shown)
             return
         leaves_message = message is not None and who.startswith("machine_end")
-        log.info("The call was answered by: %s: %s", who, "a message is left" if leaves_message else "it is ended")
+        log.info("The call was answered by: %s: %s", shown, "a message is left" if leaves_message else "it is ended")
         if progress is not None:  # before Twilio is asked: its news of the end may come before its answer
             progress.happened("message" if leaves_message else "hung up")
         try:

@@ -16,6 +16,7 @@ from twilio.rest import Client
 from urllib3.exceptions import NewConnectionError
 
 from . import twiml
+from .foreign import foreign
 from .outbound_request import TALK, CallRequest, OutboundRefused
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ async def _ask(ask: Callable[[], T], *, places: bool = False) -> T:
         doubtful = places and exc.status >= 500
         fix = _WHAT_TO_DO.get(exc.code or 0, "See the error code in the Twilio console's documentation.")
         refusal = CallInDoubt if doubtful else OutboundRefused
-        raise refusal(502, f"Twilio refused the call with error {exc.code}: {exc.msg}", fix) from exc
+        raise refusal(502, f"Twilio refused the call with error {exc.code}: {foreign(exc.msg)}", fix) from exc
     except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
         if places and not _never_arrived(exc):
             raise CallInDoubt(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from .errors import RealtimeError
+from .foreign import described, name_or_length
 from .media_stream import is_base64
 
 PCMU: Final = {"type": "audio/pcmu"}
@@ -243,23 +244,38 @@ class FunctionCall:
 class ResponseDone:
     """A response ended. ``status``: completed, cancelled, incomplete or failed; the rest says why.
 
-    ``usage``: the tokens that it cost, as the API writes them.
+    ``usage``: the tokens that it cost, as the API writes them. ``error_message`` may quote what was said: `why` is for
+    the log.
     """
 
     response_id: str
     status: str
     reason: str | None = None
     error_code: str | None = None
-    error_message: str | None = None
+    error_message: str | None = field(default=None, repr=False)
     usage: Mapping[str, Any] | None = None
+    error_type: str | None = field(default=None, compare=False)
+
+    @property
+    def why(self) -> str:
+        """The error, without its words."""
+        return described(self.error_code, self.error_type, None, self.error_message)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """The server could not do something; most leave the session as it was."""
+    """The server could not do something; most leave the session as it was. ``message`` may quote what was said: `why`
+    is for the log."""
 
     code: str
-    message: str
+    message: str = field(repr=False)
+    type: str | None = field(default=None, compare=False)
+    param: str | None = field(default=None, compare=False)
+
+    @property
+    def why(self) -> str:
+        """The error, without its words."""
+        return described(self.code, self.type, self.param, self.message)
 
     @property
     def benign(self) -> bool:
@@ -479,7 +495,8 @@ def parse(frame: str | bytes) -> ServerEvent:
     try:
         return _from_dict(event)
     except (KeyError, TypeError, AttributeError) as exc:
-        raise RealtimeError(f"the model sent a {event['type']} event of another shape than documented") from exc
+        kind = name_or_length(event["type"])
+        raise RealtimeError(f"the model sent a {kind} event of another shape than documented") from exc
 
 
 def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
@@ -514,7 +531,13 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
             return SessionUpdated(_format(audio.get("input")), _format(audio.get("output")))
         case "error":
             error = event["error"]
-            return ErrorEvent(str(error.get("code") or error.get("type") or "unknown"), str(error.get("message") or ""))
+            kind = _text_of(error, "type")
+            return ErrorEvent(
+                _text_of(error, "code") or kind or "unknown",
+                _text_of(error, "message") or "",
+                kind,
+                _text_of(error, "param"),
+            )
         case "mcp_list_tools.failed":
             return RemoteToolsMissing(_text(event, "item_id"))
         case "response.mcp_call.in_progress":
@@ -535,16 +558,23 @@ def _response_done(response: Mapping[str, Any]) -> ResponseDone:
     return ResponseDone(
         _text(response, "id"),
         _text(response, "status"),
-        details.get("reason"),
-        error.get("code") or error.get("type"),
-        error.get("message"),
+        _text_of(details, "reason"),
+        _text_of(error, "code") or _text_of(error, "type"),
+        _text_of(error, "message"),
         response.get("usage"),
+        _text_of(error, "type"),
     )
 
 
 def _format(direction: Mapping[str, Any] | None) -> str | None:
     kind = ((direction or {}).get("format") or {}).get("type")
     return kind if isinstance(kind, str) else None
+
+
+def _text_of(error: Mapping[str, Any], key: str) -> str | None:
+    """What an error says of itself, which may be anything."""
+    value = error.get(key)
+    return None if value is None else str(value)
 
 
 def _text(event: Mapping[str, Any], key: str) -> str:

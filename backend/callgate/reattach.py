@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from twilio.base.exceptions import TwilioException
+from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
 from .errors import StoreError
+from .foreign import foreign
 from .ledger import Ledger
 from .registry import Registry
 from .store import Store
@@ -79,7 +80,7 @@ class Reattach:
                 await asyncio.to_thread(context.update, twiml=self._twiml(call_sid))
         except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
             if getattr(exc, "status", None) != NOT_FOUND:
-                log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, exc)
+                log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, _why(exc))
                 return
             status = UNKNOWN
         if status in NOT_ANSWERED:
@@ -88,7 +89,7 @@ class Reattach:
         if status == "in-progress":
             log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)
         else:
-            log.info("%s was abandoned, and is over: Twilio says it is %s", call_sid, status)
+            log.info("%s was abandoned, and is over: Twilio says it is %s", call_sid, foreign(status))
             self._ledger.call_over(call_sid, status)
 
     async def _is_still_ours(self, call_sid: str) -> bool:
@@ -98,3 +99,9 @@ class Reattach:
         log.info("%s was abandoned, and came back by itself or is over", call_sid)
         self._claimed.discard(call_sid)
         return False
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, TwilioRestException):  # whose own text is coloured on a terminal
+        return f"HTTP {exc.status}, error {exc.code}: {foreign(exc.msg)}"
+    return f"{type(exc).__name__}: {foreign(str(exc))}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from . import media_stream
 from .errors import MediaStreamError
+from .foreign import foreign
 from .media_stream import Connected, Start, Unknown
 from .sockets import Receiver
 
@@ -66,7 +67,7 @@ class Reception:
         if self._start.done():
             self._behind.append(lambda receiver: receiver.connection_closed(code, reason))
         else:
-            self._fail(StreamClosed(f"{code} {reason}".rstrip()))
+            self._fail(StreamClosed(f"{code} {foreign(reason)}".rstrip()))
 
     def _keep(self, message: Callable[[Receiver], None]) -> None:
         if len(self._behind) < BEHIND_LIMIT:

@@ -12,6 +12,7 @@ from .agents import AgentBook
 from .config import Config
 from .http_tools import HttpTools
 from .ledger import Ledger
+from .logs import dropped_lines
 from .once import Once
 from .outbound import REST_DEADLINE, Outbound
 from .reattach import Reattach
@@ -54,6 +55,8 @@ class Services:
         warnings = [failure] if (failure := journal.failure) else []
         if journal.lost:
             warnings.append(f"{journal.lost} entries of the record of calls were lost.")
+        if dropped := dropped_lines():
+            warnings.append(f"{dropped} lines of the log were dropped: nobody reads it, or not fast enough.")
         state = {"live_calls": registry.live, "waiting_sessions": self.switchboard.parking.waiting}
         return {"ready": not problems, **state, "problems": problems, "warnings": warnings}
 

@@ -33,6 +33,7 @@ from .commands import (
 )
 from .conversation import Conversation
 from .errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
+from .foreign import foreign
 from .media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, MediaWriter, Start
 from .model_socket import ModelSocket
 from .outbox import Outbox
@@ -200,7 +201,7 @@ class Session:
         self._to_twilio.resume()
 
     def connection_closed(self, code: int, reason: str) -> None:
-        told = f"{code} {reason}".rstrip()
+        told = f"{code} {foreign(reason)}".rstrip()
         self._do(self._conversation.stream_lost(f"the media stream's socket was closed without a stop: {told}"))
 
     def _twilio_sent(self, message: str | bytes) -> None:
@@ -224,7 +225,8 @@ class Session:
             if self._opening is asyncio.current_task():
                 self._do(self._not_opened(exc))
             else:
-                log.debug("The opening of a model session that was given up ended with %r", exc)
+                why = f": {exc}" if isinstance(exc, UpstreamError) else ""  # whose text quotes nothing that was said
+                log.debug("The opening of a model session that was given up ended: %s%s", type(exc).__name__, why)
             return
         if self._opening is asyncio.current_task():
             self._next = model

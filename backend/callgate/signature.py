@@ -20,6 +20,7 @@ from twilio.request_validator import (
 from werkzeug.datastructures import Headers, MultiDict
 
 from .errors import RequestRefused
+from .foreign import foreign, name_or_length
 
 
 def edge_proof(key: str) -> str:
@@ -50,7 +51,8 @@ class SignatureCheck:
     def check_account(self, account_sid: str) -> None:
         """Refuse another account's call. Raises `RequestRefused`."""
         if self._account_sid is not None and account_sid != self._account_sid:
-            raise RequestRefused(f"the call is of account {account_sid or '(none)'}, not of TWILIO_ACCOUNT_SID")
+            whose = name_or_length(account_sid) if account_sid else "(none)"
+            raise RequestRefused(f"the call is of account {whose}, not of TWILIO_ACCOUNT_SID")
 
     def check_upgrade(self, target: str, headers: Headers) -> None:
         """Refuse a WebSocket upgrade that isn't Twilio's. Raises `RequestRefused`."""
@@ -63,6 +65,6 @@ class SignatureCheck:
         algorithm = get_signature_algorithm(headers.get(SIGNATURE_SETTINGS_HEADER, ""))
         if not any(v.validate(url, form, signature, algorithm) for v in self._validators):
             raise RequestRefused(
-                f"X-Twilio-Signature is not what TWILIO_AUTH_TOKEN gives for {url.partition('?')[0]}: either the token "
-                "is another account's, or Twilio was given another URL than BASE_URL's"
+                f"X-Twilio-Signature is not what TWILIO_AUTH_TOKEN gives for {foreign(url.partition('?')[0])}: either "
+                "the token is another account's, or Twilio was given another URL than BASE_URL's"
             )

@@ -16,6 +16,7 @@ from .agents import AgentBook, Assigned, Assignment, Closed, Parties
 from .commands import End, NextStep, Outcome, PutThrough, SendDigits
 from .config import Config
 from .errors import MediaStreamError, RequestRefused
+from .foreign import foreign, name_or_length
 from .ledger import Ledger, Memory, back_key
 from .logs import call_sid as call_in_log
 from .logs import mask_number
@@ -353,7 +354,7 @@ class Switchboard:
     def call_status(self, params: Mapping[str, str]) -> None:
         """Twilio tells how a call stands."""
         status = params.get("CallStatus", "")
-        log.info("Call status: %s, after %s s", status, params.get("CallDuration", "0"))
+        log.info("Call status: %s, after %s s", foreign(status), foreign(params.get("CallDuration", "0")))
         if status in ENDED_STATUSES:
             self.registry.over(params["CallSid"])
             self.parking.drop(params["CallSid"])
@@ -365,9 +366,10 @@ class Switchboard:
         """Twilio tells how a stream stands, and what it did not like about it."""
         event = params.get("StreamEvent", "")
         if event == "stream-error":
-            log.error("Twilio reports an error of the stream: %s", params.get("StreamError", "(it does not say which)"))
+            which = foreign(params.get("StreamError", "(it does not say which)"))
+            log.error("Twilio reports an error of the stream: %s", which)
         else:
-            log.info("Stream status: %s", event)
+            log.info("Stream status: %s", foreign(event))
 
     # Streams.
 
@@ -451,7 +453,7 @@ class Switchboard:
             claim = self._tokens.read(start.custom_parameters.get("token", ""), time.time())
             self.registry.redeem(claim, time.time())
         if claim.call_sid != start.call_sid:
-            raise RequestRefused(f"the stream token is another call's than {start.call_sid}")
+            raise RequestRefused(f"the stream token is another call's than {name_or_length(start.call_sid)}")
         return claim
 
     async def _run(self, start: Start, session: Session) -> None:

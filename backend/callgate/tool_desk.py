@@ -18,6 +18,7 @@ from typing import Any
 from . import tool_arguments
 from .commands import CallTool, Command, End, NextStep, Note, Outcome, PutThrough, SendDigits, TakeMessage
 from .errors import ToolError
+from .foreign import name_or_length
 from .realtime import RemoteCallBegan, RemoteCallEnded, RemoteToolsMissing
 from .tools import HANG_UP, NEVER_AWAY, SEND_DIGITS, TAKE_MESSAGE, TRANSFER_CALL, Absences, Message, Toolbox, Transfer
 
@@ -96,7 +97,8 @@ class ToolDesk:
             commands = self._carry_out(call_id, name, tool_arguments.read(arguments))
         except ToolError as exc:
             self.owes_answer = True
-            return [Note(logging.WARNING, f"The model asked for the tool {name[:80]!r}: {exc}")], failure(str(exc))
+            why = f"The model asked for the tool {name_or_length(name)}: {exc}"
+            return [Note(logging.WARNING, why)], failure(str(exc))
         if self._is_open(call_id, _Open(name), commands):
             return commands, None
         return commands, OK
@@ -138,14 +140,15 @@ class ToolDesk:
         answer by that."""
         match event:
             case RemoteToolsMissing():
-                why = f"A remote MCP server did not say which tools it has ({event.item_id}): the model goes on without"
+                item = name_or_length(event.item_id)
+                why = f"A remote MCP server did not say which tools it has ({item}): the model goes on without"
                 return [Note(logging.WARNING, why)]
             case RemoteCallBegan():
                 self._remote[event.item_id] = now + REMOTE_DEADLINE
                 return []
         self._remote.pop(event.item_id, None)
         self.owes_answer = True
-        why = f"A tool of a remote MCP server failed ({event.item_id}): the model knows"
+        why = f"A tool of a remote MCP server failed ({name_or_length(event.item_id)}): the model knows"
         return [Note(logging.WARNING, why)] if event.failed else []
 
     def overdue(self, now: float) -> Note | None:

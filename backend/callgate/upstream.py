@@ -19,6 +19,7 @@ from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from . import realtime
 from .errors import RealtimeError, UpstreamError, UpstreamRefused
+from .foreign import described, foreign, name_or_length
 from .model_frames import MESSAGE_LIMIT
 from .model_socket import ModelSocket
 from .providers import Endpoint
@@ -63,15 +64,16 @@ class Upstream:
         """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
         ``session.update``, which it has confirmed when this returns. ``model_name``: another model than the settings
         name first. Raises `UpstreamError` when no server gives one; each may take `OPEN_DEADLINE` and
-        `CONFIRM_DEADLINE`."""
+        `CONFIRM_DEADLINE`. Its text quotes a server only where that was told nothing of what was said."""
+        quotes = len(opening) <= 1
         errors: list[UpstreamError] = []
         endpoints = [each.asked_for(model_name) for each in self.endpoints]
         in_order = sorted(endpoints, key=lambda each: self._failure_of(each) is not None)
         for endpoint in in_order:
             log.info("Attempting to connect to %s...", endpoint.name)
             try:
-                model = await _connect(endpoint, self._ssl)
-                await _configure(model, opening)
+                model = await _connect(endpoint, self._ssl, quotes)
+                await _configure(model, opening, quotes)
             except UpstreamError as exc:
                 self._failures[endpoint.name] = (time.monotonic(), str(exc))
                 errors.append(exc)
@@ -91,9 +93,10 @@ class Upstream:
 
 
 class _Confirmation:
-    """Waits for a session to confirm what it was told to be (`ModelReceiver`)."""
+    """Waits for a session to confirm what it was told to be (`ModelReceiver`). ``quotes``: its errors may be quoted."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: ModelSocket, quotes: bool) -> None:
+        self._model, self._quotes = model, quotes
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def model_sent(self, frame: bytes) -> None:
@@ -105,17 +108,19 @@ class _Confirmation:
                     self._done(
                         UpstreamRefused(
                             "the model confirmed the session with other audio than audio/pcmu, which callers hear "
-                            f"as noise: input {event.input_format}, output {event.output_format}"
+                            f"as noise: input {_format(event.input_format)}, output {_format(event.output_format)}"
                         )
                     )
                 case ErrorEvent() as event:
                     kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
-                    self._done(kind(f"the model reported {event.code}: {event.message}"))
+                    told = _quoted(event.code, event.message) if self._quotes else event.why
+                    self._done(kind(f"the model reported {told}"))
         except RealtimeError as exc:
             self._done(UpstreamError(str(exc)))
 
     def model_lost(self, reason: str) -> None:
-        self._done(UpstreamError(reason))
+        words = foreign(self._model.last_words) if self._quotes else ""
+        self._done(UpstreamError(f"{reason}: {words}" if words else reason))
 
     def model_is_full(self) -> None: ...
 
@@ -130,8 +135,8 @@ class _Confirmation:
             self.confirmed.set_exception(failure)
 
 
-async def _configure(model: ModelSocket, opening: Sequence[ClientEvent]) -> None:
-    confirmation = _Confirmation()
+async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes: bool) -> None:
+    confirmation = _Confirmation(model, quotes)
     for event in opening:
         model.send(realtime.encode(event).encode())
     model.adopt(confirmation)
@@ -147,7 +152,7 @@ async def _configure(model: ModelSocket, opening: Sequence[ClientEvent]) -> None
     model.release()
 
 
-async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None) -> ModelSocket:
+async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None, quotes: bool) -> ModelSocket:
     sockets: list[socket.socket] = []
 
     async def connected(url: WSParsedURL) -> socket.socket:
@@ -170,12 +175,12 @@ async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None) -> Mo
                 logger_name=_picows_log,
             )
     except WSInvalidStatusError as exc:
-        raise _refusal(endpoint, exc) from exc
+        raise _refusal(endpoint, exc, quotes) from exc
     except TimeoutError as exc:
         _hang_up(sockets)
         raise UpstreamError(f"{endpoint.name} did not answer within {OPEN_DEADLINE:.0f} s") from exc
     except (OSError, WSError) as exc:
-        raise UpstreamError(f"{endpoint.name} can't be reached: {exc}") from exc
+        raise UpstreamError(f"{endpoint.name} can't be reached: {foreign(str(exc))}") from exc
     except asyncio.CancelledError:
         _hang_up(sockets)
         raise
@@ -205,10 +210,11 @@ def _proxy(url: str) -> str | None:
     return urllib.request.getproxies().get("https")
 
 
-def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError) -> UpstreamError:
+def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError, quotes: bool) -> UpstreamError:
     status = int(exc.response.status) if exc.response else 0
     code, message = _error_body(exc.raw_body or b"")
-    why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {code}: {message}" if code else "")
+    told = _quoted(code, message) if quotes else described(code, None, None, message)
+    why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {told}" if code else "")
     if status in (401, 403):
         return UpstreamRefused(f"{why}. {endpoint.if_refused}")
     if code == "insufficient_quota":
@@ -216,9 +222,18 @@ def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError) -> UpstreamError:
     return UpstreamRefused(why) if code in FATAL_ERRORS else UpstreamError(why)
 
 
+def _quoted(code: str, message: str) -> str:
+    """What a server says that knows nothing of what was said: an operator needs its words."""
+    return f"{name_or_length(code)}: {foreign(message)}"
+
+
+def _format(name: str | None) -> str:
+    return name_or_length(name, "/") if name else "none"
+
+
 def _error_body(body: bytes) -> tuple[str, str]:
     try:
         error = json.loads(body)["error"]
         return str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "", ""

@@ -233,7 +233,8 @@ async def test_a_model_out_of_credit_in_mid_call_is_not_asked_again(tmp_path, lo
             assert await line.closed() == 1011
         await meets_the_safety_net(service, log, call)
         assert fake.upgrades == 1
-    assert "You exceeded your current quota." in log.getvalue()
+    assert "the model reported insufficient_quota (32 characters of text left out)" in log.getvalue()
+    assert "You exceeded" not in log.getvalue()  # it may quote what was said
 
 
 def not_json(line):

@@ -83,7 +83,8 @@ def test_it_may_open_as_many_files_as_its_calls_need(found):
 def test_its_logs_are_rotated(container):
     log = container["HostConfig"]["LogConfig"]
     assert log["Type"] == "json-file"
-    assert log["Config"].keys() == {"max-size", "max-file"}
+    assert log["Config"].keys() == {"max-size", "max-file", "mode", "max-buffer-size"}
+    assert log["Config"]["mode"] == "non-blocking"  # nobody stands still because nobody reads
 
 
 def test_it_comes_back_after_a_crash_or_a_reboot_but_not_after_a_stop(container):

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = [
-    "egress", "tool_arguments", "tool_desk",
+    "egress", "foreign", "tool_arguments", "tool_desk",
     "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
     "comfort", "responses", "unanswered",
     "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",

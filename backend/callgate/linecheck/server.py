@@ -30,7 +30,7 @@ CLOSE_TIMEOUT = 1.0
 logger = logging.getLogger(__name__)
 
 # An operator reads of calls, not of the sockets on loopback that serve them.
-_websocket_logger = logger.getChild("websocket")
+_websocket_logger = logging.getLogger("websockets.linecheck")
 _websocket_logger.setLevel(logging.WARNING)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import exc as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ..config import Config
+from ..foreign import foreign
 
 SECONDS = 1.0
 
@@ -250,4 +251,4 @@ def _first_line(fault: BaseException) -> str:
     """What is wrong, in the database's own words: without the statement, and without a record's values."""
     cause = getattr(fault, "orig", None) or fault
     text = re.sub(r"^(<class '[^']*'>: ?)+", "", str(cause).strip().split("\n")[0])
-    return text or type(cause).__name__
+    return foreign(text) or type(cause).__name__
