@@ -37,12 +37,13 @@ class Backend:
 
 
 @contextlib.asynccontextmanager
-async def backend(folder: Path, **settings: str) -> AsyncIterator[Backend]:
-    """Run ``callgate serve`` in an empty folder with these settings and nothing else."""
+async def backend(folder: Path, *, stderr: int = asyncio.subprocess.PIPE, **settings: str) -> AsyncIterator[Backend]:
+    """Run ``callgate serve`` in an empty folder with these settings and nothing else. ``stderr``: where its log goes;
+    by default `Backend.log` has it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callgate", "serve",
         cwd=folder, env={"PATH": os.environ["PATH"], **settings},
-        stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL, stderr=stderr,
     )  # fmt: skip
     try:
         yield Backend(process)

@@ -105,6 +105,9 @@ class _Writer(QueueListener):
     def handle(self, record: logging.LogRecord) -> None:
         self._write(record.getMessage())
 
+    def enqueue_sentinel(self) -> None:
+        self.queue.put(self._sentinel)  # type: ignore[attr-defined]
+
 
 def _write_all(fd: int, data: bytes) -> None:
     while data:

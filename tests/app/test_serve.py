@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
+import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -94,3 +98,82 @@ async def test_a_second_signal_ends_the_calls_at_once(tmp_path, fake):
         assert await line.closed() == 1001
         assert await process.ends() == 0
     assert "Traceback" not in process.log
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[int]:
+    """A pipe that takes nothing more, and that nobody reads: as to a log driver that hangs."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, b"x" * 4096)
+    os.set_blocking(write_end, True)
+    yield write_end
+    os.close(write_end)
+    os.close(read_end)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_a_log_that_nobody_reads_holds_no_call_and_not_the_end_either(tmp_path, fake, full_pipe, log_format):
+    fake.script = Script((say(GREETING),))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_API_KEY": "sk-test", "PORT": str(port)}
+    settings |= {"OPENAI_REALTIME_URL": fake.url, "LOG_LEVEL": "DEBUG", "LOG_FORMAT": log_format}
+    async with backend(tmp_path, stderr=full_pipe, **settings) as process, aiohttp.ClientSession() as http:
+        service = Service(None, f"127.0.0.1:{port}", http)
+        async with asyncio.timeout(20):
+            while not await answers(service):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                async with service.stream() as line:
+                    await line.hear(GREETING)
+                    await line.hang_up()
+                    assert await line.closed() == 1000
+            assert (await service.ask("GET", "/healthz"))[0] == 200
+        process.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.process.wait() == 0
+
+
+async def answers(service: Service) -> bool:
+    with contextlib.suppress(aiohttp.ClientConnectionError):
+        return await service.ask("GET", "/healthz") == (200, "ok\n")
+    return False
+
+
+async def test_what_python_itself_would_write_is_logged_as_all_else(tmp_path):
+    """Warnings, errors of threads and of what is thrown away: each is a line, and none holds a text whole."""
+    script = """
+import threading, warnings
+from callgate.config import Config
+from callgate.logs import set_up_logging
+
+class Gone:
+    def __del__(self): raise ValueError("'my foot hurts'")
+
+def fail(): raise ValueError("'my foot hurts'")
+
+set_up_logging(Config())
+warnings.warn("this: 'my foot hurts'")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Gone()
+fail()
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(20):
+        _, err = await process.communicate()
+    text = err.decode()
+    assert process.returncode == 1
+    assert re.findall(r"(WARNING|ERROR|CRITICAL) - (.*)", text) == [
+        ("WARNING", "<string>:12: UserWarning: this: '…'"),
+        ("ERROR", "A thread ended with an error"),
+        ("ERROR", "An error that nobody could be told of, in function"),
+        ("CRITICAL", "The process ends with an error"),
+    ]
+    assert text.count("ValueError: '…'") == 3
+    assert "foot" not in text
