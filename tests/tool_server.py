@@ -20,6 +20,18 @@ from phone_peer import Certificates
 
 HOST = "api.example.test"
 ANY_OBJECT = {"type": "object"}
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+FLOODS = {  # how an answer begins, and how it goes on without end
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+    "empty lines": (b"", b"\r\n" * 20),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\nX-A: ", b"b" * 40),
+    "a chunk's extension": (CHUNKED + b"1;", b"a" * 40),
+    "tiny chunks": (CHUNKED, b"1\r\na\r\n"),
+    "trailers": (CHUNKED + b"0\r\n", b"X-A: b\r\n"),
+    "nothing of HTTP": (b"", b"\x00" * 40),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,21 @@ class ToolServer:
         await response.prepare(request)
         while True:
             await response.write(b"and so on " * 100)
+
+    async def _flooding(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Sends a beginning, then a piece again and again, for as long as it is taken."""
+        transport = request.transport
+        assert transport is not None
+        transport.write(FLOODS[request.query["with"]][0])
+        while not (transport.is_closing() or self.over.is_set()):
+            transport.write(FLOODS[request.query["with"]][1] * 500)
+            await asyncio.sleep(0.001)
+        raise ConnectionResetError
+
+    async def _typed(self, request: web.BaseRequest) -> web.Response:
+        response = web.Response(body=b"xn--" + b"a9" * 4000)
+        response.headers["Content-Type"] = request.query["type"]
+        return response
 
     async def _broken(self, request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/plain", "Content-Length": "1000"})

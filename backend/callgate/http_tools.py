@@ -3,7 +3,9 @@
 A request goes to the host that stands in the agents file and nowhere else: redirects are not followed, no proxy of the
 environment is used, as it would resolve the name itself, and each address is checked by `egress` when the name has been
 resolved and again when its socket is made. Each request has a connection of its own, so that nothing of one call,
-neither an open connection nor a cookie, serves another.
+neither an open connection nor a cookie, serves another. Nor is one call's tool felt by another call: names are looked
+up in threads that nobody else uses, and arguments, answers and all that a server may send are bounded before they are
+read.
 
 Certificates are checked against the system's authorities, or those of ``SSL_CERT_FILE``.
 """
@@ -11,6 +13,7 @@ Certificates are checked against the system's authorities, or those of ``SSL_CER
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import logging
 import re
@@ -28,7 +31,7 @@ from . import __version__
 from .egress import Egress
 from .errors import ToolError
 from .foreign import foreign
-from .guarded_connection import Guard
+from .guarded_connection import Guard, GuardedConnector, ToolNames
 from .schemas import check_schema, misfit
 from .tools import HttpTool
 
@@ -41,11 +44,15 @@ CUT_OFF: Final = "\n[cut off here: the answer is longer]"
 ARGUMENTS_LIMIT: Final = 16 * 1024  # bytes of arguments, as JSON
 EXCERPT: Final = 200  # characters of an error's answer that the model is told
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+LONGEST_TYPE: Final = 200  # characters of a Content-Type: parsing a long one takes long
 OTHER_NAME: Final = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _OURS: Final = frozenset(
     {"accept-encoding", "connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"}
 )
 _NO_SECRET: Final = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_CHARSETS: Final = (
+    "ascii", "utf-", "iso8859-", "iso2022-", "cp", "koi8-", "mac-", "euc-", "shift-jis", "gb", "big5",
+)  # fmt: skip
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")  # of a host; an IPv6 address has a colon
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\x80-\xff\t]*")
@@ -63,7 +70,8 @@ class _Answer:
 
 class HttpTools:
     """Runs HTTP tools. ``egress``: what may be asked beside public addresses. ``resolver``: who is asked for the
-    addresses of a name, the system by default; ``tls``: which certificates are trusted, those of the system by default.
+    addresses of a name, for all calls, the system by default; ``tls``: which certificates are trusted, those of the
+    system by default.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ class HttpTools:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._egress = egress
-        self._resolver = resolver
+        self._resolver = resolver or ToolNames()
         self._tls = tls or _system_trust(ssl.get_default_verify_paths())
 
     async def run(self, tool: HttpTool, arguments: Mapping[str, Any]) -> str:
@@ -100,21 +108,18 @@ class HttpTools:
         return _told(answer)
 
     async def _ask(self, tool: HttpTool, arguments: Mapping[str, Any]) -> _Answer:
-        if problem := _check_request(tool) or misfit(tool.parameters, arguments):
+        if problem := _check_request(tool):
             raise ToolError(problem)
-        url, body = _request(tool, arguments)
+        text = _as_json(arguments)
+        if problem := misfit(tool.parameters, arguments := json.loads(text)):
+            raise ToolError(problem)
+        url, body = _request(tool, arguments, text)
         guard = Guard(url.raw_host or "", url.port or 443, self._egress, self._resolver)
-        connector = aiohttp.TCPConnector(
-            ssl=self._tls,
-            resolver=guard,
-            socket_factory=guard.open_socket,
-            use_dns_cache=False,  # a look-up that is given up is over then
-            force_close=True,
-        )
         try:
             async with (
                 aiohttp.ClientSession(
-                    connector=connector,
+                    connector=GuardedConnector(guard, ssl=self._tls),
+                    cookie_jar=aiohttp.DummyCookieJar(),
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the whole has one, around it
                     auto_decompress=False,
                     trust_env=False,
@@ -139,7 +144,7 @@ def _system_trust(paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
 
 def check_http_tool(tool: HttpTool) -> str | None:
     """Why this tool can never be run, for what stands in the agents file; None: it can."""
-    return _check_request(tool) or check_schema(tool.parameters)
+    return _check_request(tool) or check_schema(tool.parameters, f"{tool.name}: parameters.")
 
 
 def _check_request(tool: HttpTool) -> str | None:
@@ -165,14 +170,19 @@ def _check_request(tool: HttpTool) -> str | None:
     return None
 
 
-def _request(tool: HttpTool, arguments: Mapping[str, Any]) -> tuple[URL, bytes | None]:
-    """Where the request goes, and its body. Raises `ToolError`."""
+def _as_json(arguments: Mapping[str, Any]) -> bytes:
+    """The arguments, as they are sent, checked or read no further where they are too long. Raises `ToolError`."""
     try:
         text = json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as exc:
         raise ToolError("the arguments hold a value that JSON does not have") from exc
     if len(text) > ARGUMENTS_LIMIT:
         raise ToolError(f"the arguments are longer than {ARGUMENTS_LIMIT // 1024} kB")
+    return text
+
+
+def _request(tool: HttpTool, arguments: Mapping[str, Any], text: bytes) -> tuple[URL, bytes | None]:
+    """Where the request goes, and its body. ``text``: the arguments as JSON. Raises `ToolError`."""
     url = URL(tool.url)
     if tool.method != "GET":
         return url, text
@@ -203,6 +213,8 @@ async def _read(response: aiohttp.ClientResponse, tool: HttpTool) -> _Answer:
     """The answer. Raises `ToolError` for one that can't be taken."""
     if 300 <= response.status < 400:
         raise ToolError(f"its server answered with a redirect ({response.status}), which is not followed")
+    if len(response.headers.get("Content-Type", "")) > LONGEST_TYPE:
+        raise ToolError("its server answered with a Content-Type that is too long to be read")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ToolError("its server compressed the answer, which it was not asked to do")
     body = bytearray()
@@ -223,11 +235,18 @@ def _is_text(response: aiohttp.ClientResponse) -> bool:
 
 def _decoded(body: bytes, charset: str | None) -> str:
     text = body if len(body) <= ANSWER_LIMIT else body[: ANSWER_LIMIT - len(CUT_OFF)]
-    try:
-        decoded = text.decode(charset or "utf-8", errors="replace")
-    except LookupError:  # a charset that nobody knows
-        decoded = text.decode(errors="replace")
+    decoded = text.decode(_codec(charset or "utf-8"), errors="replace")
     return decoded if len(body) <= ANSWER_LIMIT else decoded + CUT_OFF
+
+
+def _codec(charset: str) -> str:
+    """Python's name of a charset; that of UTF-8 for what is none. Python knows codecs that are no charset, and of those
+    some take long."""
+    try:
+        name = codecs.lookup(charset).name.replace("_", "-")
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if name.startswith(_CHARSETS) else "utf-8"
 
 
 def _without_secrets(text: str, tool: HttpTool) -> str:

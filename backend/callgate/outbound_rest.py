@@ -5,7 +5,6 @@ Source: https://www.twilio.com/docs/voice/api/call-resource and …/answering-ma
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -18,10 +17,12 @@ from urllib3.exceptions import NewConnectionError
 from . import twiml
 from .foreign import foreign
 from .outbound_request import TALK, CallRequest, OutboundRefused
+from .threads import Threads
 
 T = TypeVar("T")
 
 SECONDS = 1
+REST_THREADS: Final = 8  # requests at once
 RING_LIMIT: Final = 30 * SECONDS
 EVENTS: Final = ["initiated", "ringing", "answered", "completed"]
 AMD_STATUS: Final = "/amd-status"
@@ -52,6 +53,7 @@ class TwilioCalls:
     def __init__(self, client: Client, base_url: str, proof: str = "") -> None:
         self._client, self._base_url = client, base_url
         self._answered = f"{base_url}{twiml.INCOMING}" + (f"?{twiml.PROOF}={proof}" if proof else "")
+        self._threads = Threads("Twilio's REST API", REST_THREADS)
 
     async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
         """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
@@ -66,12 +68,12 @@ class TwilioCalls:
             "time_limit": request.limit,
             **_detection(request, self._base_url, language),
         }
-        call = await _ask(lambda: self._client.calls.create(**parameters), places=True)
+        call = await self._ask(lambda: self._client.calls.create(**parameters), places=True)
         return str(call.sid)
 
     async def status(self, call_sid: str) -> str:
         """Twilio's status of a call."""
-        return str((await _ask(lambda: self._client.calls(call_sid).fetch())).status)
+        return str((await self._ask(lambda: self._client.calls(call_sid).fetch())).status)
 
     async def hang_up(self, call_sid: str) -> None:
         """End a call, whether it rings or is answered, or is over already."""
@@ -83,11 +85,31 @@ class TwilioCalls:
                 if exc.code not in OVER:
                     raise
 
-        await _ask(end)
+        await self._ask(end)
 
     async def go_on_with(self, call_sid: str, document: str) -> None:
         """Have an answered call go on with this TwiML, at once."""
-        await _ask(lambda: self._client.calls(call_sid).update(twiml=document))
+        await self._ask(lambda: self._client.calls(call_sid).update(twiml=document))
+
+    async def _ask(self, ask: Callable[[], T], *, places: bool = False) -> T:
+        """Ask in a thread. ``places``: what is asked for may have been done even where no answer came."""
+        try:
+            return await self._threads.run(ask)
+        except TwilioRestException as exc:
+            doubtful = places and exc.status >= 500
+            fix = _WHAT_TO_DO.get(exc.code or 0, "See the error code in the Twilio console's documentation.")
+            refusal = CallInDoubt if doubtful else OutboundRefused
+            raise refusal(502, f"Twilio refused the call with error {exc.code}: {foreign(exc.msg)}", fix) from exc
+        except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
+            if places and not _never_arrived(exc):
+                raise CallInDoubt(
+                    502,
+                    f"Twilio's REST API has not answered: {type(exc).__name__}. The call may have been placed.",
+                    "Look into the console's call log before asking again.",
+                ) from exc
+            raise OutboundRefused(
+                502, f"Twilio's REST API can't be reached: {type(exc).__name__}.", "Check this machine's network."
+            ) from exc
 
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:
@@ -101,27 +123,6 @@ def _detection(request: CallRequest, base_url: str, language: str | None) -> dic
         "async_amd": "true",
         "async_amd_status_callback": f"{base_url}{AMD_STATUS}?{query}".removesuffix("?"),
     }
-
-
-async def _ask(ask: Callable[[], T], *, places: bool = False) -> T:
-    """Ask in a thread. ``places``: what is asked for may have been done even where no answer came."""
-    try:
-        return await asyncio.to_thread(ask)
-    except TwilioRestException as exc:
-        doubtful = places and exc.status >= 500
-        fix = _WHAT_TO_DO.get(exc.code or 0, "See the error code in the Twilio console's documentation.")
-        refusal = CallInDoubt if doubtful else OutboundRefused
-        raise refusal(502, f"Twilio refused the call with error {exc.code}: {foreign(exc.msg)}", fix) from exc
-    except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
-        if places and not _never_arrived(exc):
-            raise CallInDoubt(
-                502,
-                f"Twilio's REST API has not answered: {type(exc).__name__}. The call may have been placed.",
-                "Look into the console's call log before asking again.",
-            ) from exc
-        raise OutboundRefused(
-            502, f"Twilio's REST API can't be reached: {type(exc).__name__}.", "Check this machine's network."
-        ) from exc
 
 
 def _never_arrived(exc: Exception) -> bool:

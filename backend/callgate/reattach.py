@@ -18,6 +18,7 @@ from .foreign import foreign
 from .ledger import Ledger
 from .registry import Registry
 from .store import Store
+from .threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Reattach:
     ) -> None:
         self._store, self._ledger, self._registry, self._client, self._twiml = store, ledger, registry, client, twiml
         self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
+        self._threads = Threads("reattach", 1)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Reattach:
@@ -72,12 +74,13 @@ class Reattach:
             return
         context = client.calls(call_sid)
         try:
-            status = str((await asyncio.to_thread(context.fetch)).status)
+            status = str((await self._threads.run(context.fetch)).status)
             if status == "in-progress":
                 if not await self._is_still_ours(call_sid):  # the answer may have taken its time
                     return
                 # The TwiML is made here, not in the thread: making it writes to the journal, which is the loop's.
-                await asyncio.to_thread(context.update, twiml=self._twiml(call_sid))
+                twiml = self._twiml(call_sid)
+                await self._threads.run(lambda: context.update(twiml=twiml))
         except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
             if getattr(exc, "status", None) != NOT_FOUND:
                 log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, _why(exc))

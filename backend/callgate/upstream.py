@@ -20,6 +20,7 @@ from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 from . import realtime
 from .errors import RealtimeError, UpstreamError, UpstreamRefused
 from .foreign import described, foreign, name_or_length
+from .lookups import HOURS, Lookups
 from .model_frames import MESSAGE_LIMIT
 from .model_socket import ModelSocket
 from .providers import Endpoint
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
 CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
+KEEP_ADDRESSES_FOR = 24 * HOURS  # while the name can't be looked up; who answers there has to show its certificate
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
 
 PCMU_BOTH_WAYS = ("audio/pcmu", "audio/pcmu")
@@ -48,6 +50,7 @@ class Upstream:
         self.endpoints = tuple(endpoints)
         # Made once: reading the certificates takes long.
         self._ssl = ssl.create_default_context() if any(each.url.startswith("wss:") for each in endpoints) else None
+        self._lookups = Lookups(keep_for=KEEP_ADDRESSES_FOR, believes_missing=False)
         self._failures: dict[str, tuple[float, str]] = {}  # by the endpoint's name: when, and why
 
     @property
@@ -72,7 +75,7 @@ class Upstream:
         for endpoint in in_order:
             log.info("Attempting to connect to %s...", endpoint.name)
             try:
-                model = await _connect(endpoint, self._ssl, quotes)
+                model = await _connect(endpoint, self._ssl, self._lookups, quotes)
                 await _configure(model, opening, quotes)
             except UpstreamError as exc:
                 self._failures[endpoint.name] = (time.monotonic(), str(exc))
@@ -152,11 +155,13 @@ async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes:
     model.release()
 
 
-async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None, quotes: bool) -> ModelSocket:
+async def _connect(
+    endpoint: Endpoint, ssl_context: ssl.SSLContext | None, lookups: Lookups, quotes: bool
+) -> ModelSocket:
     sockets: list[socket.socket] = []
 
     async def connected(url: WSParsedURL) -> socket.socket:
-        sockets.append(await _connected_socket(url.host, url.port))
+        sockets.append(await _connected_socket(lookups, url.host, url.port))
         return sockets[0]
 
     try:
@@ -189,9 +194,9 @@ async def _connect(endpoint: Endpoint, ssl_context: ssl.SSLContext | None, quote
     return cast(ModelSocket, listener)
 
 
-async def _connected_socket(host: str, port: int) -> socket.socket:
+async def _connected_socket(lookups: Lookups, host: str, port: int) -> socket.socket:
     """A TCP connection, IPv6 and IPv4 tried side by side (RFC 8305)."""
-    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = await lookups.find(host, port)
     return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
 
 

@@ -8,12 +8,14 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlencode
 
 import pytest
+from callgate import http_tools
 from callgate.errors import ToolError
 from callgate.http_tools import ANSWER_LIMIT, ARGUMENTS_LIMIT, check_http_tool
 from callgate.tools import HttpTool
-from tool_server import HOST, FakeDns, ToolServer, tool_server
+from tool_server import FLOODS, HOST, FakeDns, ToolServer, tool_server
 
 SECRET = "sk-the-owners-secret"
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
@@ -71,6 +73,11 @@ class TestRequest:
         assert "longer than 16 kB" in await failure(server, server.tool(), x="x" * ARGUMENTS_LIMIT)
         assert server.connections == 0
 
+    async def test_arguments_that_are_too_long_are_not_even_checked(self, server, monkeypatch):
+        monkeypatch.setattr(http_tools, "misfit", None)
+        said = await failure(server, server.tool(parameters=ORDER), order="x" * ARGUMENTS_LIMIT)
+        assert said == "the arguments are longer than 16 kB"
+
     async def test_each_request_has_a_connection_and_cookies_of_its_own(self, server):
         tools = server.tools()
         for _ in range(3):
@@ -108,6 +115,27 @@ class TestAnswer:
         assert answer.startswith("and so on and so on")
         assert answer.endswith("[cut off here: the answer is longer]")
         assert len(answer) == ANSWER_LIMIT
+
+    @pytest.mark.parametrize("flood", FLOODS)
+    async def test_a_server_that_sends_without_end_what_is_no_answer_is_left_at_once(self, server, flood):
+        """What it sends is parsed in the event loop, which is every call's."""
+        said = await failure(server, server.tool("/flooding?" + urlencode({"with": flood})))
+        assert said in (
+            "its server closed the connection without an answer",
+            "its server did not answer as HTTP has it",
+            "the answer of its server broke off",
+        )
+
+    async def test_a_type_that_is_long_to_read_is_not_read(self, server):
+        path = "/typed?" + urlencode({"type": "text/plain" + ";a" * 2000}, safe=";/")
+        assert await failure(server, server.tool(path)) == (
+            "its server answered with a Content-Type that is too long to be read"
+        )
+
+    @pytest.mark.parametrize("charset", ["punycode", "idna", "rot13", "unicode_escape", "zip", "nobody's"])
+    async def test_what_is_no_charset_decodes_nothing(self, server, charset):
+        path = "/typed?" + urlencode({"type": f"text/plain; charset={charset}"})
+        assert await server.tools().run(server.tool(path), {}) == "xn--" + "a9" * 4000
 
     async def test_a_server_that_never_answers_is_left_at_the_timeout(self, server):
         for path in ("/slow", "/stalled"):

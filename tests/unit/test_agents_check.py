@@ -109,3 +109,19 @@ def test_lines_that_end_as_on_windows_are_counted_alike(folder, capsys):
     (folder / "a.toml").write_bytes(b'[default]\r\nvoice = "x"\r\nmodel = 5\r\n')
     assert check("a.toml") == 1
     assert capsys.readouterr().out.startswith("a.toml:3: default.model")
+
+
+def test_a_pattern_that_could_hold_up_every_call_is_a_mistake_with_its_tool_and_what_to_write_instead(folder, capsys):
+    (folder / "a.toml").write_text(
+        """
+[[default.http]]
+name = "orders"
+description = "x"
+url = "https://h.example/"
+parameters.properties.order = { type = "string", pattern = '^(?!0)[0-9]+$' }
+"""
+    )
+    assert check("a.toml") == 1
+    told = "".join(capsys.readouterr())
+    assert "a.toml:2: default.http[0]: orders: parameters.properties.order.pattern: the pattern '^(?!0)[0-9]+$'" in told
+    assert "looks ahead or behind, which can take for ever: write it without (?=, (?!" in told

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 PURE = [
-    "egress", "foreign", "tool_arguments", "tool_desk",
+    "egress", "foreign", "schema_work", "tool_arguments", "tool_desk",
     "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
     "comfort", "responses", "unanswered",
     "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
@@ -15,7 +15,7 @@ PURE = [
 ]  # fmt: skip
 ALLOWED = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "ipaddress", "json",
-    "logging", "math", "re", "secrets", "types", "typing",
+    "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
 }  # fmt: skip
 

@@ -1,0 +1,165 @@
+"""Names of tools' servers that nobody answers for: the calls, and all else that looks names up, never notice."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from callgate.outbound_rest import REST_THREADS, TwilioCalls
+from fake_openai import FakeOpenAI, Script, asking, say, tone, tools
+from service import config_for, running
+from tool_server import tool_server
+
+GREETING = tone(0.3, 440)
+WORDS = tone(0.5, 300)
+PAUSE = b"\xff" * 8000
+HANGING = 7
+AGENTS = """
+[default]
+instructions = "You look parcels up."
+""" + "".join(
+    f"""
+[[default.http]]
+name = "find_{number}"
+description = "Where a parcel is."
+url = "https://{{}}/echo"
+timeout_seconds = 30
+"""
+    for number in range(HANGING + 1)
+)
+
+
+@pytest.fixture
+def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Names that end in ``.test`` are not answered before this is set."""
+    real, let_go = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(host).endswith(".test"):
+            let_go.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield let_go
+    let_go.set()
+
+
+async def test_other_tools_run_and_the_next_call_is_answered(fake: FakeOpenAI, tmp_path, monkeypatch, let_go):
+    """The second call's session of the model is at a name that has to be looked up, too. The threads that everybody
+    shares are as few as uvloop has."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with tool_server(tmp_path, name="localhost") as server:
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.certificates.ca))
+        hosts = [f"{number}.example.test" for number in range(HANGING)] + [f"localhost:{server.port}"]
+        (tmp_path / "agents.toml").write_text(AGENTS.format(*hosts))
+        fake.script = Script((say(GREETING), tools(*(asking(f"find_{number}") for number in range(HANGING + 1)))))
+        settings = {"HTTP_TOOLS_ALLOW": hosts[-1], "AGENTS_FILE": str(tmp_path / "agents.toml")}
+        url = fake.url.replace("127.0.0.1", "localhost")
+        async with running(config_for(url, tmp_path, **settings)) as service, service.stream() as line:
+            try:
+                await line.hear(GREETING)
+                await line.say(WORDS + PAUSE)
+                async with asyncio.timeout(10):
+                    await server.arrived.wait()
+                async with service.stream() as other:
+                    await other.hear(GREETING)
+                async with asyncio.timeout(10):
+                    await asyncio.to_thread(lambda: None)
+            finally:
+                let_go.set()
+
+
+async def test_requests_to_twilio_that_hang_leave_the_threads_that_everybody_shares():
+    """The database's driver looks its server up there, and the store is opened there."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    let_go = threading.Event()
+
+    class Hanging:
+        def calls(self, call_sid: str) -> Any:
+            let_go.wait()
+            raise OSError
+
+    twilio = TwilioCalls(Hanging(), "https://voice.example.com")  # type: ignore[arg-type]
+    asking = [asyncio.create_task(twilio.status("CA1")) for _ in range(3 * REST_THREADS)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.to_thread(lambda: None)
+            await asyncio.get_running_loop().getaddrinfo("localhost", 5432)
+    finally:
+        let_go.set()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
+# The same with the system's own resolver, and a name server that takes questions and gives no answers.
+
+IN_A_NAMESPACE = """
+ip link set lo up
+printf 'nameserver 127.0.0.1\\noptions timeout:30 attempts:5\\n' >"$1/resolv.conf"
+mount --bind "$1/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+exec "$2" "$3"
+"""
+PROGRAM = """
+import asyncio, os, socket, sys
+import uvloop
+from callgate.agent import Agent, opening
+from callgate.errors import ToolError
+from callgate.http_tools import HttpTools
+from callgate.providers import Endpoint
+from callgate.tools import HttpTool
+from callgate.upstream import Upstream
+from fake_openai import FakeOpenAI
+
+async def main():
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    names.bind(("127.0.0.1", 53))
+    asked, two = set(), asyncio.Event()
+
+    def is_asked():
+        asked.add(names.recv(512)[13:14])
+        if len(asked) == 2:  # as many as uvloop looks up at once
+            two.set()
+
+    asyncio.get_running_loop().add_reader(names, is_asked)
+    http = HttpTools()
+    made = [HttpTool("a", "b", {"type": "object"}, f"https://{n}.example.test/", timeout=30) for n in range(8)]
+    asking = [asyncio.create_task(http.run(tool, {})) for tool in made]
+    await two.wait()
+    print("hanging", flush=True)
+    async with FakeOpenAI() as fake:
+        url = fake.url.replace("127.0.0.1", "localhost")
+        upstream = Upstream([Endpoint("the model", f"{url}?model=m", {"Authorization": "Bearer the-key-of-the-fake"})])
+        model = await upstream.open([opening(Agent("Be brief.", "marin", "Hello!"))])
+        await asyncio.get_running_loop().getaddrinfo("localhost", 5432)
+        await model.close()
+    assert not any(task.done() for task in asking)
+    print("a session was opened", flush=True)
+    os._exit(0)  # nobody waits for what still hangs
+
+uvloop.run(main())
+"""
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False).returncode != 0,
+    reason="needs the right to make namespaces",
+)
+def test_a_name_server_that_never_answers_keeps_no_session_from_opening(tmp_path: Path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    program = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "sh", "-e", "-c", IN_A_NAMESPACE, "sh", str(tmp_path), *program],
+        capture_output=True, text=True, timeout=120, check=False,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert done.stdout == "hanging\na session was opened\n", done.stderr
