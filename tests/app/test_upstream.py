@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import socket
+import threading
 
 import pytest
 from callgate.agent import Agent, opening
@@ -35,3 +37,45 @@ async def test_why_each_server_gave_no_session_is_told_once(fake, caplog, status
     told = [*(record.getMessage() for record in caplog.records), str(caught.value)]
     assert sorted(line.partition(" refused")[0] for line in told) == list(NAMES)
     assert isinstance(caught.value, UpstreamRefused) == (statuses == (401, 401))  # another try may help
+
+
+@pytest.mark.parametrize("fault", [socket.EAI_AGAIN, socket.EAI_NONAME, None])
+async def test_a_session_is_opened_while_its_name_can_not_be_looked_up(fake, monkeypatch, fault):
+    """``fault``: how the resolver fails; None: it never comes back."""
+    url = fake.url.replace("127.0.0.1", "localhost")
+    upstream = Upstream([Endpoint("the model", f"{url}?model=m", {"Authorization": "Bearer sk-test"})])
+    await (await upstream.open(OPENING)).close()
+    let_go, real = threading.Event(), socket.getaddrinfo
+
+    def fail(host: str, *args: object, **kwargs: object) -> object:
+        if host != "localhost":
+            return real(host, *args, **kwargs)
+        if fault is None:
+            let_go.wait()
+        raise socket.gaierror(fault or socket.EAI_AGAIN, "the resolver is away")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    try:
+        for _ in range(3):
+            await (await upstream.open(OPENING)).close()
+    finally:
+        let_go.set()
+    assert upstream.failure is None
+
+
+async def test_a_name_that_never_was_found_is_given_up_in_time(monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait())
+    monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 0.1)
+    upstream = Upstream([Endpoint("the model", "ws://model.example.test/", {})])
+    try:
+        with pytest.raises(UpstreamError, match="the model did not answer within 0 s"):
+            await upstream.open(OPENING)
+    finally:
+        let_go.set()
+
+
+async def test_a_name_that_is_not_there_is_told(monkeypatch):
+    upstream = Upstream([Endpoint("the model", "ws://no-such-name.invalid/", {})])
+    with pytest.raises(UpstreamError, match="the model can't be reached: "):
+        await upstream.open(OPENING)

@@ -155,6 +155,18 @@ async def test_a_name_that_fails_for_now_has_the_addresses_that_it_had_last(reso
     assert "(" + str(AGAIN) + ")" in failed
 
 
+async def test_one_that_failed_before_is_not_waited_for_again(resolver, monkeypatch):
+    monkeypatch.setattr(lookups, "LATE", 1000.0)
+    names = make()
+    for answer in ("192.0.2.1", AGAIN):
+        resolver.answers["a.test"] = answer
+        await address(names, "a.test")
+    resolver.hanging.add("a.test")
+    for _ in range(3):
+        assert await address(names, "a.test") == "192.0.2.1"
+    assert resolver.asked["a.test"] == 3
+
+
 async def test_addresses_that_are_too_old_are_not_used(resolver):
     names = make(keep_for=0.0)
     resolver.answers["a.test"] = "192.0.2.1"
