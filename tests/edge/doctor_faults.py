@@ -189,7 +189,7 @@ async def redirected_webhook(it: SetUp) -> None:
     await it.serve_https(redirect)
 
 
-@broken("webhook.stranger", "answers an unsigned request with status 200")
+@broken("webhook.stranger", "answers a request that is not Twilio's with status 200")
 async def somebody_who_takes_all(it: SetUp) -> None:
     async def take(request: web.Request) -> web.Response:
         return web.Response(text="<Response/>", content_type="text/xml")

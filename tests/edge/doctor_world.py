@@ -25,6 +25,7 @@ from callgate.doctor.examine import examine
 from callgate.doctor.report import Examination
 from callgate.doctor.world import World
 from callgate.phone.options import Address
+from callgate.signature import edge_proof
 from edge.pairs import Authority, Pair
 from local_edge import LOOPBACK, LocalEdge, free_ports
 from local_program import Program, clean_environ
@@ -99,7 +100,7 @@ def server_context(pair: Pair, folder: Path) -> ssl.SSLContext:
 def webhooks(base_url: str) -> dict[str, str]:
     """Those of a number that leads to this address."""
     return {
-        "voice_url": f"{base_url}/incoming-call#rc=2",
+        "voice_url": f"{base_url}/incoming-call?proof={edge_proof(AUTH_TOKEN)}#rc=2",
         "voice_fallback_url": f"{base_url}/call-interrupted",
         "status_callback": f"{base_url}/call-status",
     }

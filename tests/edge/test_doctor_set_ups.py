@@ -146,6 +146,14 @@ async def test_a_human_in_a_country_that_may_not_be_called_is_warned_of(set_up: 
     assert "Germany" in warned["twilio.countries"]
 
 
+async def test_a_number_whose_callers_would_not_be_put_through_is_warned_of(set_up: SetUp) -> None:
+    set_up.values["FALLBACK_DIAL"] = "+15551239999"
+    assert await warnings_of(set_up) == {}
+    set_up.good.twilio.webhooks[NUMBER]["voice_url"] = f"https://{set_up.domain}/incoming-call"
+    warned = await warnings_of(set_up)
+    assert "does not show nginx" in warned["twilio.number"]
+
+
 async def test_a_certificate_that_should_have_been_renewed_is_warned_of(set_up: SetUp) -> None:
     start, end = datetime.timedelta(days=-40), datetime.timedelta(days=5)
     pair = set_up.good.authority.issue(set_up.domain, starts_in=start, ends_in=end)

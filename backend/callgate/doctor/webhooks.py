@@ -34,10 +34,12 @@ READ_LOG: Final = "Read its log: docker compose -f docker-compose.prod.yml logs 
 
 
 async def stranger(case: Case) -> Sequence[Finding]:
-    """An unsigned request: it must be refused, and neither be redirected nor lead to somebody else."""
-    url = f"{case.config.base_url}/incoming-call"
+    """A request with a stranger's signature: it must be refused, and neither be redirected nor lead to somebody else.
+    nginx hands it on; what has no signature at all it refuses itself."""
+    url, form = f"{case.config.base_url}/incoming-call", {"CallSid": new_sid("CA")}
+    headers = {"X-Twilio-Signature": sign_webhook("not-the-auth-token", url, form)}
     try:
-        answer = await ask(case.world, "POST", url, at=case.edge, form={"CallSid": new_sid("CA")})
+        answer = await ask(case.world, "POST", url, at=case.edge, headers=headers, form=form)
     except Unreachable as exc:
         return [wrong(f"{url} gives no answer: {exc}", "an answer", READ_LOG)]
     if 300 <= answer.status < 400:
@@ -50,14 +52,16 @@ async def stranger(case: Case) -> Sequence[Finding]:
             )
         ]
     if answer.status == 403:
-        return [ok("an unsigned request is refused with 403, and not redirected")]
+        return [ok("a request that is not Twilio's is refused with 403, and not redirected")]
     if answer.status == 200 and not _is_of_nginx(answer):
-        found = f"{url} answers an unsigned request with status 200"
+        found = f"{url} answers a request that is not Twilio's with status 200"
         return [wrong(found, "403: whoever asks could spend your money", "What answers there? It is not Callgate")]
     if answer.status == 200:
         return [_answered_by_nginx()]
     what = "What answers there? Does BASE_URL lead to nginx of the bundle, or to the tunnel?"
-    return [wrong(f"{url} answers an unsigned request with status {answer.status}", "403 of the backend", what)]
+    return [
+        wrong(f"{url} answers a request that is not Twilio's with status {answer.status}", "403 of the backend", what)
+    ]
 
 
 async def webhook(case: Case) -> Sequence[Finding]:
