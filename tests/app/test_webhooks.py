@@ -166,3 +166,10 @@ async def test_a_refusal_names_the_request_as_nginx_does(service, log, given, sh
     await service.ask("POST", "/incoming-call", headers={"X-Request-ID": given})
     assert ("[request " in log.getvalue()) == (shown is not None)
     assert (shown or "") in log.getvalue()
+
+
+async def test_readyz_warns_while_lines_of_the_log_are_dropped(service, monkeypatch):
+    monkeypatch.setattr("callgate.services.dropped_lines", lambda: 3)
+    status, body = await service.ask("GET", "/readyz")
+    assert status == 200
+    assert "3 lines of the log were dropped" in body
