@@ -7,6 +7,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +50,12 @@ def cpu_seconds(pid: int) -> float:
     if error := _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise ProcessLookupError(error, f"process {pid}: {os.strerror(error)}")
     return time.clock_gettime(clock.value)
+
+
+def busy_seconds() -> float:
+    """The CPU time that all processes of the machine together have used since it was started, in s. See proc(5)."""
+    user, nice, system = (int(word) for word in Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def _checked(result: int) -> int:

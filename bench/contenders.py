@@ -87,7 +87,8 @@ class Door:
 
 
 class Relay:
-    """A contender's process, while the context lasts. ``callgate_path``: the folder to import callgate from."""
+    """A contender's process, while the context lasts. ``callgate_path``: the folder to import callgate from.
+    ``core``: the one that it is pinned to; None: any."""
 
     def __init__(
         self,
@@ -96,12 +97,14 @@ class Relay:
         *,
         callgate_path: str | None = None,
         environ: Mapping[str, str] | None = None,
+        core: int | None = RELAY_CORE,
     ) -> None:
         self.contender = contender
+        self._cores = ",".join(map(str, CORES)) if core is None else str(core)
         (self.port,) = free_ports(1)
         self._model_url = model_url
         self._folder = tempfile.TemporaryDirectory(prefix="callgate-bench-")
-        self._log = Path(self._folder.name) / "relay.log"
+        self.log = Path(self._folder.name) / "relay.log"
         self._environ = {**self._settings(callgate_path), **contender.environ, **(environ or {})}
 
     def _settings(self, callgate_path: str | None) -> dict[str, str]:
@@ -128,10 +131,10 @@ class Relay:
             "KILL",
             "taskset",
             "-c",
-            str(RELAY_CORE),
+            self._cores,
             *self.contender.argv(self.port, self._model_url),
         ]
-        self._program = Program(self.contender.name, argv, environ=self._environ, stdout=self._log, stderr=self._log)
+        self._program = Program(self.contender.name, argv, environ=self._environ, stdout=self.log, stderr=self.log)
         try:
             await asyncio.to_thread(self._program.wait_until, lambda: port_answers(self.port))
         except BaseException:
@@ -173,4 +176,4 @@ class Relay:
 
     def last_words(self) -> str:
         """The end of what it logged."""
-        return "\n".join(f"  {line}" for line in self._log.read_text(errors="replace").splitlines()[-8:])
+        return "\n".join(f"  {line}" for line in self.log.read_text(errors="replace").splitlines()[-8:])

@@ -51,12 +51,14 @@ class Trust:
 
 
 class Edge:
-    """nginx before relays at these ports, while the context lasts. It runs on the generator's core."""
+    """nginx before relays at these ports, while the context lasts. It runs on the core of who starts it. ``environ``:
+    what its entrypoint is told beside that."""
 
-    def __init__(self, trust: Trust, *ports: int) -> None:
+    def __init__(self, trust: Trust, *ports: int, environ: Mapping[str, str] | None = None) -> None:
         self._trust = trust
         self._ports = ports
-        self._edge = LocalEdge(DOMAIN, environ={"EDGE_BACKEND": " ".join(f"{LOOPBACK}:{port}" for port in ports)})
+        backends = " ".join(f"{LOOPBACK}:{port}" for port in ports)
+        self._edge = LocalEdge(DOMAIN, environ={"EDGE_BACKEND": backends, **(environ or {})})
 
     def __enter__(self) -> Self:
         self._edge.__enter__()
@@ -85,6 +87,13 @@ class Edge:
         if done.returncode:
             raise BenchError(f"the certificate can't be published: {done.stderr.strip()}")
 
+    def pids(self) -> Sequence[int]:
+        """The master and its workers, at little cost."""
+        if self._edge.nginx is None:
+            return []
+        master = self._edge.nginx.pid
+        return [master, *map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split())]
+
     def _processes(self) -> Sequence[psutil.Process]:
         if self._edge.nginx is None:
             return []
@@ -94,6 +103,21 @@ class Edge:
     def cpu_seconds(self) -> float:
         """The CPU time that nginx and its workers have used, in s."""
         return sum(cpu_seconds(process.pid) for process in self._processes())
+
+    @property
+    def http_port(self) -> int:
+        """Where it answers in the clear."""
+        return self._edge.http_port
+
+    @property
+    def https_port(self) -> int:
+        """Where it answers over TLS."""
+        return self._edge.https_port
+
+    @property
+    def error_log(self) -> Path:
+        """What nginx complains of."""
+        return self._edge.error_log
 
     @property
     def door(self) -> Door:

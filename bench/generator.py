@@ -58,10 +58,10 @@ class Caller(WSListener):
         self.plays_at_once = False  # marks are returned as they come: playback on a faster clock
         self.on_heard: Callable[[], None] | None = None
         self._tally = tally
-        self._call_sid = call_sid
+        self.call_sid = call_sid
         self._token = token
-        self._stream_sid = wire.new_sid("MZ")
-        self._sid = self._stream_sid.encode()
+        self.stream_sid = wire.new_sid("MZ")
+        self._sid = self.stream_sid.encode()
         self._rest = words
         self._cut = wire.Cut(b"payload")
         self._sent = 1  # messages with a sequenceNumber
@@ -78,13 +78,13 @@ class Caller(WSListener):
         self._transport = transport
         self._upgraded_at = perf_counter()
         transport.send(TEXT, wire.connected())
-        transport.send(TEXT, wire.start(self._stream_sid, self._call_sid, {"token": self._token}))
+        transport.send(TEXT, wire.start(self.stream_sid, self.call_sid, {"token": self._token}))
         self.speak(perf_counter())
 
     def hang_up(self) -> None:
         """Say ``stop``, and close."""
         if self._transport is not None:
-            self._transport.send(TEXT, wire.stop(self._stream_sid, self._call_sid, self._sent + 1))
+            self._transport.send(TEXT, wire.stop(self.stream_sid, self.call_sid, self._sent + 1))
             self._transport.send_close(WSCloseCode.OK)
             self._transport = None
 
@@ -111,7 +111,7 @@ class Caller(WSListener):
 
     def _return_mark(self, transport: WSTransport) -> None:
         self._sent += 1
-        transport.send(TEXT, wire.mark(self._stream_sid, self._marks.popleft()[1], self._sent))
+        transport.send(TEXT, wire.mark(self.stream_sid, self._marks.popleft()[1], self._sent))
 
     # What arrives.
 
@@ -129,7 +129,7 @@ class Caller(WSListener):
 
     def _do(self, transport: WSTransport, message: bytes, now: float) -> None:
         body: dict[str, Any] = json.loads(message)
-        if body.get("streamSid") != self._stream_sid:
+        if body.get("streamSid") != self.stream_sid:
             self._tally.problems.append(f"call {self.number} got a message of another stream")
         elif body["event"] == "media":
             self._hear(self._cut.learn(message), now)

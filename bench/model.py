@@ -29,6 +29,7 @@ SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 TEXT = WSMsgType.TEXT
 BACKLOG = 1024
+NOBODY = (1 << 24) - 1  # the number in audio that is digital silence: of no call of ours, and not listened to
 STOP_TIMEOUT = 5 * SECONDS
 
 CYCLE = 10 * SECONDS  # of the talk load: an answer that is interrupted, and one that is not
@@ -55,6 +56,7 @@ class Model:
         self.find_caller = find_caller
         self.problems: list[str] = []
         self.sessions: set[Session] = set()
+        self.opened = 0  # sessions, since the start
         self._tls = tls
         self._server: asyncio.Server | None = None
 
@@ -101,6 +103,7 @@ class Session(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self._model.sessions.add(self)
+        self._model.opened += 1
         self._send("session.created", session={"type": "realtime", "object": "realtime.session", "id": "sess_bench"})
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
@@ -160,7 +163,9 @@ class Session(WSListener):
         self._transport.send(TEXT, wire.DELTA % (self._events, self._delta_of, payload))
 
     def _meet(self, payload: bytes) -> Caller | None:
-        self._caller = self._model.find_caller(call_of(payload))
+        if (number := call_of(payload)) == NOBODY:
+            return None
+        self._caller = self._model.find_caller(number)
         if self._caller is None:
             self._model.problems.append("the model got audio of no call")
         elif self._load is Load.TALK:

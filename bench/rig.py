@@ -31,13 +31,16 @@ OPEN_TIMEOUT = 15 * SECONDS
 CLOSE_TIMEOUT = 5 * SECONDS
 CALM_TIMEOUT = 5 * SECONDS
 CATCH_UP = 0.2 * SECONDS
+GIVEN_UP = 1 * SECONDS  # what has not come by then is lost
 AT_ONCE = 8  # calls that are opened at the same time
 
 
 class Rig:
-    """The generator and the model round a relay, while the context lasts. It runs no relay itself."""
+    """The generator and the model round a relay, while the context lasts. It runs no relay itself. ``source``: the
+    address that calls come from."""
 
-    def __init__(self, load: Load, *, model_tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, load: Load, *, model_tls: ssl.SSLContext | None = None, source: str | None = None) -> None:
+        self.source = source
         self.callers: dict[int, Caller] = {}
         self.model = Model(load, self.callers.get, model_tls)
         self.tally = Tally()
@@ -48,7 +51,8 @@ class Rig:
     async def __aenter__(self) -> Self:
         await self.model.start()
         self._pacer = Pacer()
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=OPEN_TIMEOUT))
+        connector = aiohttp.TCPConnector(local_addr=self._local_addr)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=OPEN_TIMEOUT))
         return self
 
     async def __aexit__(
@@ -100,6 +104,7 @@ class Rig:
                 extra_headers={"Host": DOMAIN, "x-twilio-signature": signature},
                 websocket_handshake_timeout=OPEN_TIMEOUT,
                 use_aiofastnet=False,
+                local_addr=self._local_addr,
                 server_hostname=DOMAIN if door.tls else None,
             )
             if listener is None:  # as picows says it
@@ -149,15 +154,27 @@ class Rig:
         if unclosed:
             self.tally.problems.append(f"{len(unclosed)} calls were not closed within {CLOSE_TIMEOUT:.0f} s")
 
+    @property
+    def _local_addr(self) -> tuple[str, int] | None:
+        return None if self.source is None else (self.source, 0)
+
     # Looking.
 
-    async def window(self, relay: Relay, seconds: float, beside: Callable[[], float] | None = None) -> Window:
-        """Look at the calls for so long. ``beside`` gives the CPU seconds of what else is to be counted."""
+    async def window(
+        self,
+        relay: Relay,
+        seconds: float,
+        beside: Callable[[], float] | None = None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> Window:
+        """Look at the calls for so long. ``beside`` gives the CPU seconds of what else is to be counted; ``begun`` is
+        called when it begins."""
         gc.collect()
         gc.disable()
         try:
             await asyncio.sleep(CATCH_UP)  # what was not sent while that was done is no part of this
             self._reset()
+            begun()
             clocks = (time.perf_counter, relay.cpu_seconds, time.process_time, beside or (lambda: 0.0))
             before = [clock() for clock in clocks]
             await asyncio.sleep(seconds)
@@ -200,6 +217,13 @@ class Rig:
                 return True
         return False
 
+    def faults(self) -> int:
+        """Since the last window began: pieces of audio that did not come, or came where or as they should not, and
+        those that have been on their way for more than a second."""
+        hops = (self._to_model, self._to_caller)
+        amiss = sum(hop.lost + hop.repeated + hop.crossed + hop.corrupt + hop.stale for hop in hops)
+        return amiss + len(self._older_than(GIVEN_UP, time.perf_counter()))
+
     def _reset(self) -> None:
         for part in (self._to_model, self._to_caller, self.tally):
             part.reset()
@@ -213,5 +237,8 @@ class Rig:
                 hop.delays.extend(now - at for at in flow.waiting_since() if now - at > OVERDUE)
 
     def _overdue(self, now: float) -> bool:
+        return bool(self._older_than(OVERDUE, now))
+
+    def _older_than(self, age: float, now: float) -> list[float]:
         flows = (flow for caller in self.callers.values() for flow in (caller.to_model, caller.to_caller))
-        return any(now - at > OVERDUE for flow in flows for at in flow.waiting_since())
+        return [at for flow in flows for at in flow.waiting_since() if now - at > age]

@@ -19,6 +19,7 @@ class Spread:
     count: int
     p50: float = math.nan
     p99: float = math.nan
+    most: float = math.nan
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Spread:
@@ -26,7 +27,8 @@ class Spread:
         if not seconds:
             return cls(0)
         ordered = sorted(seconds)
-        return cls(len(ordered), *(1e3 * ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99)))
+        p50, p99 = (1e3 * ordered[math.ceil(share * len(ordered)) - 1] for share in (0.5, 0.99))
+        return cls(len(ordered), p50, p99, 1e3 * ordered[-1])
 
     def __str__(self) -> str:
         return f"p50 {self.p50:.2f} p99 {self.p99:.2f}" if self.count else "none"
@@ -63,6 +65,11 @@ class Window:
     def p99(self) -> float:
         """Of the worse hop, in ms."""
         return max(self.to_model.p99, self.to_caller.p99)
+
+    @property
+    def longest(self) -> float:
+        """The longest delay, in ms: of what arrived, and of what is still on its way."""
+        return max(self.to_model.most, self.to_caller.most)
 
     @property
     def whole(self) -> bool:

@@ -1,0 +1,143 @@
+"""``bench/siege``: live calls through the real edge, while strangers attack it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import uvloop
+from callgate.errors import CallgateError
+
+from bench.errors import BenchError
+from bench.machine import kept_awake
+
+from . import attacks, report
+from .attack import ATTACKS, Attack
+from .place import place
+from .row import Row
+from .siege import besiege
+
+RESULTS = Path(__file__).resolve().parent.parent / "SIEGE.md"
+QUIET_SHARE, QUIET_LEAST, QUIET_MOST = 0.5, 2.0, 5.0  # of the seconds of an attack; seconds
+MOST_TIMES = 3  # that an attack is made, where the machine was disturbed
+WARM_UP = 1.0  # seconds
+MOST = 10_000  # of anything that is asked for
+
+__all__ = ["attacks"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. 0 when all is as promised, 1 when not, 2 for a usage error, 130 after Ctrl-C."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.list:
+        for each in ATTACKS.values():
+            print(f"{each.name:24} {each.about}")
+        return 0
+    if args.write and (args.only or args.same_address):
+        parser.error("--write needs a run of everything")
+    try:
+        rows, missing = uvloop.run(_run(args))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("\nended; nothing is left running", file=sys.stderr)
+        return 130
+    except CallgateError as error:
+        print(f"siege: {error}", file=sys.stderr)
+        return 1
+    print(report.summary(rows))
+    if args.json is not None:
+        args.json.write_text(json.dumps(report.as_json(rows), indent=1) + "\n")
+    if args.write and not missing:
+        report.write(RESULTS, rows, args.calls)
+    return 0 if rows and not missing and all(row.is_good for row in rows) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench/siege", description=__doc__)
+    parser.add_argument("--list", action="store_true", help="say what attacks there are, and end")
+    parser.add_argument("--only", type=_names(ATTACKS), metavar="NAME,…", help="of those that --list names (all)")
+    parser.add_argument(
+        "--same-address",
+        action="store_true",
+        help="attack from the callers' own address (without --only: those for which it matters)",
+    )
+    parser.add_argument("--calls", type=_number(int), default=20, metavar="N", help="live ones (20)")
+    parser.add_argument(
+        "--seconds", type=_number(float), default=8.0, metavar="N", help="of one attack; some last longer (8)"
+    )
+    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--write", action="store_true", help="put the result into SIEGE.md")
+    return parser
+
+
+def _names(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """Read names with commas between."""
+
+    def read(text: str) -> tuple[str, ...]:
+        for name in (names := tuple(text.split(","))):
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"there is no {name!r}: there are {', '.join(known)}")
+        return names
+
+    return read
+
+
+def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Read a number above zero."""
+
+    def read(text: str) -> float:
+        try:
+            if 0 < (value := kind(text)) < MOST:
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and {MOST}")
+
+    return read
+
+
+async def _run(args: argparse.Namespace) -> tuple[list[Row], bool]:
+    """The rows, and whether there is one that could not be had."""
+    gc.freeze()  # looking through all that was imported would make every call late
+    chosen = [ATTACKS[name] for name in args.only or ATTACKS]
+    from_same = chosen if args.only else [each for each in chosen if each.from_same]
+    todo = [] if args.same_address else [(each, False) for each in chosen]
+    if args.same_address or not args.only:
+        todo += [(each, True) for each in from_same]
+    with kept_awake():
+        rows = [await _one(args, attack, same_address) for attack, same_address in todo]
+    return [row for row in rows if row is not None], None in rows
+
+
+async def _one(args: argparse.Namespace, attack: Attack, same_address: bool) -> Row | None:
+    """What is in doubt is done again."""
+    row = None
+    for _ in range(MOST_TIMES):
+        try:
+            row = await _once(args, attack, same_address)
+        except BenchError as error:
+            print(f"{attack.name:22} could not be tried: {error}", flush=True)
+            continue
+        if row.is_good or not row.in_doubt:
+            break
+    if row is not None:
+        print(report.line(row), flush=True)
+    return row
+
+
+async def _once(args: argparse.Namespace, attack: Attack, same_address: bool) -> Row:
+    """On a place of its own: what one attack leaves behind is never blamed on the next."""
+    async with place(args.calls, callgate_path=args.callgate_path, same_address=same_address) as here:
+        await asyncio.sleep(WARM_UP)
+        quiet = min(max(QUIET_SHARE * args.seconds, QUIET_LEAST), QUIET_MOST)
+        return await besiege(here, attack, seconds=args.seconds * attack.lasts, quiet_seconds=quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

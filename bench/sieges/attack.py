@@ -1,0 +1,156 @@
+"""What an attack is, what it is told, and what it tells. It runs in a process of its own (`attacker`)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .client import ANSWER_TIMEOUT, Client, Peer, why
+
+SECONDS = 1.0
+AFTER_A_FAILURE = 0.02 * SECONDS
+MOST_AT_ONCE = 400  # things that one attack has under way by `Assault.paced`
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is attacked, and what the attacker has come to know. All of it goes as JSON to the attacker's process.
+
+    ``auth_token``: what a request that was captured is signed with. ``live``: the form of a live call's webhook.
+    ``secrets``: what must stand in no answer.
+    """
+
+    host: str
+    http_port: int
+    https_port: int
+    name: str
+    ca: str
+    source: str
+    auth_token: str
+    live: dict[str, str]
+    secrets: dict[str, str]
+
+    @property
+    def base_url(self) -> str:
+        """What Twilio knows the service by, and signs."""
+        return f"https://{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """``about``: one sentence. ``unit``: what is counted as tried. ``sessions``, ``rest``: model sessions and requests
+    to Twilio's REST API that it may cause, beside one session for each call of its own. ``lasts``: times the usual
+    seconds. ``edge_fails``: against an edge whose backend is gone. ``from_same``: worth while from the callers' own
+    address too."""
+
+    name: str
+    about: str
+    run: Callable[[Assault], Awaitable[None]]
+    unit: str = "requests"
+    sessions: int = 0
+    rest: int = 0
+    lasts: float = 1.0
+    edge_fails: bool = False
+    from_same: bool = False
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def attack(
+    name: str, about: str, **options: Any
+) -> Callable[[Callable[[Assault], Awaitable[None]]], Callable[[Assault], Awaitable[None]]]:
+    """Enter a function into `ATTACKS`, with the fields of `Attack`."""
+
+    def enter(run: Callable[[Assault], Awaitable[None]]) -> Callable[[Assault], Awaitable[None]]:
+        assert name not in ATTACKS, name
+        ATTACKS[name] = Attack(name, about, run, **options)
+        return run
+
+    return enter
+
+
+class Assault:
+    """An attack under way, for so many seconds: where to, and what came of it so far."""
+
+    def __init__(self, target: Target, seconds: float) -> None:
+        self.target = target
+        self.tried = 0
+        self.got: Counter[str] = Counter()  # what an answer was, in a word: a status, "closed", "reset", …
+        self.told: set[str] = set()  # which of the target's secrets an answer held
+        self.calls = 0  # of its own that were answered with a stream
+        self.client = Client(Peer(target.host, target.https_port, target.name, target.ca, target.source), self.look)
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + seconds
+
+    def begin(self) -> None:
+        """The seconds count from now on."""
+        self._until = self._loop.time() + self._seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that it may still last."""
+        return max(0.0, self._until - self._loop.time())
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it may."""
+        return self._loop.time() < self._until
+
+    def look(self, data: bytes) -> None:
+        """Look through what an answer holds."""
+        for name, secret in self.target.secrets.items():
+            if secret.encode() in data:
+                self.told.add(name)
+
+    async def paced(self, a_second: float, do: Callable[[int], Awaitable[None]]) -> None:
+        """Do something so often a second, each time with the next number, until the time is over; and wait for all."""
+        under_way: set[asyncio.Task[None]] = set()
+        began = self._loop.time()
+        for number in itertools.count():
+            await asyncio.sleep(max(0.0, began + number / a_second - self._loop.time()))
+            if not self.goes_on:
+                break
+            if len(under_way) < MOST_AT_ONCE:
+                task = asyncio.ensure_future(self._noted(do, number))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=ANSWER_TIMEOUT)
+            for task in late:
+                task.cancel()
+
+    async def together(self, count: int, do: Callable[[int], Awaitable[None]]) -> None:
+        """Do something so many times at once, each time with another number."""
+        await asyncio.gather(*(self._noted(do, number) for number in range(count)))
+
+    async def crowd(self, count: int, do: Callable[[int], Awaitable[None]]) -> None:
+        """So many that do something again and again, each with its number, until the time is over."""
+
+        async def again(number: int) -> None:
+            while self.goes_on:
+                before = self.got.total()
+                await self._noted(do, number)
+                if self.got.total() == before + 1:  # nothing but one failure, perhaps at once
+                    await asyncio.sleep(AFTER_A_FAILURE)
+
+        await asyncio.gather(*(again(number) for number in range(count)))
+
+    async def _noted(self, do: Callable[[int], Awaitable[None]], number: int) -> None:
+        try:
+            await do(number)
+        except (OSError, ssl.SSLError, EOFError, TimeoutError, ValueError) as error:
+            self.got[why(error)] += 1
+
+    async def ask(self, request: bytes, *, tls: bool = True) -> None:
+        """Send a request on a connection of its own, and note what the answer is."""
+        self.tried += 1
+        async with self.client.connection(tls=tls, port=None if tls else self.target.http_port) as connection:
+            connection.send(request)
+            self.got[str((await connection.answer()).status)] += 1

@@ -1,0 +1,9 @@
+"""The attacks, a module for each kind. To import this enters all of them into `bench.sieges.attack.ATTACKS`."""
+
+from . import (  # isort: skip
+    nothing, bodies, upgrades, edge_answers, floods, slow, many, http2, replays, tricks,
+)  # fmt: skip
+
+__all__ = [
+    "bodies", "edge_answers", "floods", "http2", "many", "nothing", "replays", "slow", "tricks", "upgrades",
+]  # fmt: skip

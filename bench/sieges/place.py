@@ -1,0 +1,166 @@
+"""What is attacked: the real edge, a backend process and the model, with live calls; all on loopback.
+
+Live calls, further callers and attackers each have an address of their own, or all have the attacker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from local_program import LOOPBACK, free_ports
+
+from bench.contenders import AUTH_TOKEN, CONTENDERS, DOMAIN, Relay
+from bench.edge import Edge, Trust
+from bench.generator import Caller
+from bench.model import Load
+from bench.rig import Rig
+from bench.wire import ACCOUNT_SID
+
+from .callers import READY
+from .own_call import form_of
+from .process import Process, process
+
+LIVE, CALLERS, ATTACKER = "127.0.0.2", "127.0.0.3", "127.0.0.66"  # where they come from
+FALLBACK_DIAL = "+15550009999"  # 555: nobody's
+EDGE_ENVIRON = {"FALLBACK_DIAL": FALLBACK_DIAL}
+ROOM = 25  # calls beside the live ones: real callers, and the attack's own
+FIRST = -10  # the niceness of what measures, beside that of what is measured
+# What no answer to a stranger may hold: how it is recognised.
+SECRETS = {"FALLBACK_DIAL": FALLBACK_DIAL, "/readyz": '"live_calls"', "/metrics": "# TYPE ", "a stream": "<Stream"}
+MB = 1e6
+
+
+@dataclass(slots=True)
+class Place:
+    """Everything that is there."""
+
+    rig: Rig
+    relay: Relay
+    edge: Edge
+    trust: Trust
+    callers: Process  # further ones, who come when it is told so
+    rest: RestSink
+    attacker: str  # its address
+
+    @property
+    def same_address(self) -> bool:
+        """Whether all come from one."""
+        return self.rig.source == self.attacker
+
+    def failing_edge(self) -> Edge:
+        """A second edge, to be entered, whose backend is gone."""
+        return Edge(self.trust, *free_ports(1), environ=EDGE_ENVIRON)
+
+    def target(self, edge: Edge, *, signs: bool) -> dict[str, object]:
+        """What an attacker is told (`attack.Target`). ``signs``: it has calls of its own, which are answered."""
+        live = next(iter(self.rig.callers.values()))
+        return {
+            "host": LOOPBACK,
+            "http_port": edge.http_port,
+            "https_port": edge.https_port,
+            "name": DOMAIN,
+            "ca": str(self.trust.ca_file),
+            "source": self.attacker,
+            "auth_token": AUTH_TOKEN,
+            "live": form_of(live.call_sid),
+            "secrets": {} if signs else SECRETS,
+        }
+
+    def memory(self) -> tuple[float, float]:
+        """Of the backend, and of nginx, in MB: what is theirs alone."""
+        return _own(self.relay.pid) / MB, sum(map(_own, self.edge.pids())) / MB
+
+
+def _own(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        resident, shared = (int(word) for word in Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+class _Elsewhere:
+    """A caller of another process, which follows its audio itself."""
+
+    class _Way:
+        def arrived(self, payload: bytes, now: float) -> None:
+            pass
+
+        forward = arrived
+
+    to_model = to_caller = _Way()
+
+
+_elsewhere = _Elsewhere()
+
+
+class RestSink:
+    """Where requests to Twilio's REST API end, as the backend's proxy: counted, and refused."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            await reader.readuntil(b"\r\n\r\n")
+            self.asked += 1
+            writer.write(b"HTTP/1.1 502 Nobody\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Gives the proxy's URL."""
+        async with await asyncio.start_server(self._serve, LOOPBACK, 0) as server:
+            yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def place(calls: int, *, callgate_path: str | None = None, same_address: bool = False) -> AsyncIterator[Place]:
+    """All of it, with so many live calls, while the context lasts. Raises `BenchError`."""
+    live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
+    rest = RestSink()
+    async with contextlib.AsyncExitStack() as stack:
+        trust = stack.enter_context(Trust())
+        rig = await stack.enter_async_context(Rig(Load.ECHO, source=live))
+        rig.model.find_caller = lambda number: rig.callers.get(number) or cast(Caller, _elsewhere)
+        environ = {
+            "MAX_CALLS": str(calls + ROOM),
+            "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+            "TWILIO_PHONE_NUMBER": "+15550002222",
+            "TEST_CALL_TO": "+15550003333",
+            "ADMIN_TOKEN": "the-admin-token",
+            "FALLBACK_DIAL": FALLBACK_DIAL,
+            "HTTPS_PROXY": await stack.enter_async_context(rest.listening()),
+            "NO_PROXY": LOOPBACK,
+        }
+        relay = Relay(CONTENDERS["callgate"], rig.model.url, callgate_path=callgate_path, environ=environ, core=None)
+        await stack.enter_async_context(relay)
+        edge = stack.enter_context(Edge(trust, relay.port, environ=EDGE_ENVIRON))
+        await rig.set_calls(relay, calls, edge.door)
+        told = {"host": LOOPBACK, "port": edge.https_port, "ca": str(trust.ca_file), "source": others}
+        callers = await stack.enter_async_context(process("bench.sieges.callers", json.dumps(told), READY))
+        stack.enter_context(_measuring_first())
+        yield Place(rig, relay, edge, trust, callers, rest, ATTACKER)
+        await rig.hang_up(list(rig.callers))
+
+
+@contextlib.contextmanager
+def _measuring_first() -> Iterator[None]:
+    """What measures is not delayed by what is measured, where we may say so."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, max(before + FIRST, -20))
+    except PermissionError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)

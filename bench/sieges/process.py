@@ -1,0 +1,63 @@
+"""A process of the siege's own, which is told and tells in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from bench.errors import BenchError
+
+SECONDS = 1.0
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT = 30 * SECONDS
+LONGEST_LINE = 1 << 20
+
+
+class Process:
+    """One that runs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    async def line(self, timeout: float) -> str:
+        """What it says next; nothing where it says nothing in so many seconds, or has ended."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                return (await self._process.stdout.readline()).decode().strip()
+        return ""
+
+    def tell(self, line: str) -> None:
+        """Say something to it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+
+
+@contextlib.asynccontextmanager
+async def process(module: str, told: str, ready: str) -> AsyncIterator[Process]:
+    """Run a module with what it is told as its argument, until it is ready and while the context lasts. Raises
+    `BenchError`. The kernel ends it where we were killed ourselves."""
+    path = os.pathsep.join(each for each in sys.path if each)
+    child = await asyncio.create_subprocess_exec(
+        "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", module, told,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, limit=LONGEST_LINE,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        running = Process(child)
+        if await running.line(START_TIMEOUT) != ready:
+            raise BenchError(f"{module} did not start")
+        yield running
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
