@@ -154,7 +154,8 @@ class Switchboard:
             return twiml.hang_up()
         stream = await self._last_stream(call_sid)
         had_stream = stream.was or self.registry.generation(call_sid) is not None
-        fits = self._generation(call_sid, stream.memory) == generation(resumed, absences)
+        has_ended = stream.outcome is not None
+        fits = has_ended and self._generation(call_sid, stream.memory) == generation(resumed, absences)
         if failed == twiml.INCOMING:
             fits = not had_stream
         if not fits and not self._is_repeated(call_sid, repeat):

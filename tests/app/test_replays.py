@@ -108,7 +108,7 @@ async def test_what_was_said_of_a_live_call_before_changes_nothing_of_it(fake, t
         async with service.stream(stream_of(call_sid, document)) as line:
             await line.hear(BACK)
             before, opened = await record(service, call_sid), fake.upgrades
-            for path, form in captured:
+            for path, form in (*captured, ("/call-interrupted?resumed=1&transfers=1", in_progress)):
                 await leads_nowhere(service, path, form)
             assert await record(service, call_sid) == before
             assert (fake.upgrades, service.services.switchboard.parking.waiting) == (opened, 0)
@@ -117,7 +117,13 @@ async def test_what_was_said_of_a_live_call_before_changes_nothing_of_it(fake, t
 
 
 @pytest.mark.parametrize(
-    "path", ["/incoming-call", "/call-interrupted?resumed=1", "/call-transferred?resumed=0&transfers=2"]
+    "path",
+    [
+        "/incoming-call",
+        "/call-interrupted?resumed=0",
+        "/call-interrupted?resumed=1",
+        "/call-transferred?resumed=0&transfers=2",
+    ],
 )
 async def test_another_process_does_not_believe_it_either(fake, tmp_path, path):
     fake.script = Script((say(HELLO),))

@@ -40,7 +40,7 @@ class Http2:
     @classmethod
     async def open(cls, assault: Assault) -> Http2 | None:
         """One, or None (noted) where the edge doesn't offer it. Raises as `Client.connect`."""
-        connection = await assault.client.connect(alpn=("h2",))
+        connection = await assault.client.connect(alpn=("h2", "http/1.1"))
         if connection.protocol == "h2":
             return cls(assault, connection)
         connection.abort()

@@ -21,8 +21,9 @@ async def _bursts(assault: Assault, *, signed: bool) -> None:
     """All of a burst's requests are written before the first answer is read: streams of HTTP/2 connections where these
     are to be had, else a connection for each."""
     while assault.goes_on:
-        clients = [await Http2.open(assault) for _ in range(BURST // BURST_STREAMS)]
-        there = [client for client in clients if client is not None]
+        there: list[Http2] = []
+        while len(there) < BURST // BURST_STREAMS and (client := await Http2.open(assault)) is not None:
+            there.append(client)
         if not there:
             await _burst_of_connections(assault, signed)
         for index, client in enumerate(there):
