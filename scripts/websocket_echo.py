@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 
 import uvloop
 from callgate import takeover
+from callgate.allowance import UNLIMITED
 from callgate.asgi_ending import EndsInTime
 from callgate.asgi_stream import AsgiStream
 from callgate.errors import ConfigError
@@ -71,14 +72,14 @@ class EchoServer:
     """The application, and its receivers that are `live`. ``receiver`` makes one for the URL's path. ``limits`` are
     `WebSocketServer`'s, in bytes and seconds; on the ordinary path only ``message_limit`` counts."""
 
-    def __init__(self, *, receiver: Callable[[str], Echo] = lambda path: Echo(), **limits: float) -> None:
+    def __init__(self, *, receiver: Callable[[str], Echo] = lambda path: Echo(), **limits: Any) -> None:
         self.app = Quart(__name__)
         self.app.before_websocket(refuse_bad_key)
         self.app.asgi_app = EndsInTime(self.app.asgi_app)  # type: ignore[method-assign]
         self.app.add_websocket("/", view_func=self._accept)
         self.app.add_websocket("/<path:path>", view_func=self._accept)
         self._receiver = receiver
-        self._limits = {"message_limit": MESSAGE_LIMIT, **limits}
+        self._limits: dict[str, Any] = {"message_limit": MESSAGE_LIMIT, "pace": UNLIMITED, **limits}
         self.live: set[Echo] = set()
 
     async def serve(self, port: int, listening: Callable[[int], None], stopped: Callable[[], Awaitable[None]]) -> None:
@@ -88,6 +89,7 @@ class EchoServer:
         listening(listener.getsockname()[1])
         config = hypercorn_config(listener)
         config.websocket_max_message_size = int(self._limits["message_limit"])
+        config.stream_pace = self._limits["pace"]
 
         async def stop() -> None:
             await stopped()
@@ -100,7 +102,7 @@ class EchoServer:
         """As `callgate.routes.media_stream` does it, with nobody refused."""
         await websocket.accept()
         receiver = self._receiver(path)
-        receiver.socket = WebSocketServer(receiver, **cast(Any, self._limits))
+        receiver.socket = WebSocketServer(receiver, **self._limits)
         if takeover.take(websocket.scope, receiver.socket):
             await self._serve(receiver)
             return

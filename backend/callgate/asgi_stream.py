@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import quart.wrappers
 from quart import Websocket
 
+from .hypercorn_port import ALLOWANCE, POLICY_VIOLATION
 from .sockets import Receiver
 
 # Quart 0.23 raises it when the peer is gone, and cancels the route; an older one only cancels.
@@ -98,7 +99,11 @@ class AsgiStream:
                         self.receiver.binary_received(message)
                     self.receiver.batch_received()
         finally:
-            self.receiver.connection_closed(LOST, "the connection was lost")
+            allowance = cast(Any, self._websocket.scope["extensions"]).get(ALLOWANCE)
+            if allowance is not None and allowance.exceeded:
+                self.receiver.connection_closed(POLICY_VIOLATION, allowance.exceeded)
+            else:
+                self.receiver.connection_closed(LOST, "the connection was lost")
 
     async def _receive(self) -> str | bytes | None:
         """The next message; None when all has been read and the peer is gone."""

@@ -12,10 +12,10 @@ KEY_SIZE = 16  # bytes
 
 async def refuse_bad_key() -> Response | None:
     """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1). For Quart's
-    ``before_websocket``. Over HTTP/2 there is no key (RFC 8441 §5); over HTTP/1.1 Hypercorn refuses an upgrade without.
+    ``before_websocket``. Hypercorn refuses an upgrade without.
     """
     keys = websocket.headers.getlist("Sec-WebSocket-Key")
-    if len(keys) <= 1 and all(map(_is_well_formed, keys)):
+    if len(keys) == 1 and all(map(_is_well_formed, keys)):
         return None
     return Response("Bad request: Sec-WebSocket-Key must be 16 bytes in base64, once\n", 400, content_type="text/plain")
 

@@ -392,5 +392,5 @@ def _number(message: Mapping[str, Any], key: str) -> int:
     value = message.get(key, 0)
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a number") from None

@@ -13,7 +13,11 @@ from .sockets import Receiver
 
 SECONDS = 1.0
 START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
-BEHIND_LIMIT = 250  # messages kept that came behind ``start``, for the moment until a session receives them
+BEFORE_LIMIT = 10  # messages that may come before ``start``; Twilio sends one, `connected`
+# Messages, and their bytes, that are kept of what came behind ``start``, for the moment until a session receives them:
+# five seconds of audio, and more than twice its size.
+BEHIND_LIMIT = 250
+BEHIND_BYTES_LIMIT = 256 * 1024
 
 
 class StreamClosed(Exception):
@@ -25,7 +29,9 @@ class Reception:
 
     def __init__(self) -> None:
         self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._before = 0  # messages
         self._behind: list[Callable[[Receiver], None]] = []
+        self._behind_bytes = 0
 
     async def start(self) -> Start:
         """Wait for ``start``. Raises `MediaStreamError`, `StreamClosed`."""
@@ -45,13 +51,13 @@ class Reception:
 
     def text_received(self, message: bytes) -> None:
         if self._start.done():
-            self._keep(lambda receiver: receiver.text_received(message))
+            self._keep(lambda receiver: receiver.text_received(message), len(message))
         else:
             self._read(message.decode())
 
     def binary_received(self, message: bytes) -> None:
         if self._start.done():
-            self._keep(lambda receiver: receiver.binary_received(message))
+            self._keep(lambda receiver: receiver.binary_received(message), len(message))
         else:
             self._read(message)
 
@@ -69,8 +75,9 @@ class Reception:
         else:
             self._fail(StreamClosed(f"{code} {foreign(reason)}".rstrip()))
 
-    def _keep(self, message: Callable[[Receiver], None]) -> None:
-        if len(self._behind) < BEHIND_LIMIT:
+    def _keep(self, message: Callable[[Receiver], None], size: int = 0) -> None:
+        self._behind_bytes += size
+        if len(self._behind) < BEHIND_LIMIT and self._behind_bytes <= BEHIND_BYTES_LIMIT:
             self._behind.append(message)
 
     def _read(self, message: str | bytes) -> None:
@@ -84,6 +91,10 @@ class Reception:
         elif not isinstance(parsed, Connected | Unknown):
             kind = type(parsed).__name__.lower()
             self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, f"{kind} came before start"))
+        self._before += 1
+        if self._before > BEFORE_LIMIT and not self._start.done():
+            why = f"{self._before} messages came, and no start"
+            self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, why))
 
     def _fail(self, exc: Exception) -> None:
         self._start.set_exception(exc)

@@ -10,14 +10,14 @@ import socket
 import sys
 
 from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config as HypercornConfig
 from quart import Quart
 
-from . import __version__
+from . import __version__, hypercorn_port
 from .agents import AgentBook
 from .app import create_app
 from .config import Config
 from .errors import ConfigError
+from .hypercorn_port import PortConfig
 from .services import Services
 from .sockets import MESSAGE_LIMIT
 
@@ -71,9 +71,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConfigError([f"HOST, PORT: {host}:{port} can't be listened on: {exc.strerror}"]) from exc
 
 
-def hypercorn_config(listener: socket.socket) -> HypercornConfig:
+def hypercorn_config(listener: socket.socket) -> PortConfig:
     """Hypercorn's settings, every limit among them, for a listening socket, which is Hypercorn's from now on."""
-    config = HypercornConfig()
+    hypercorn_port.install()
+    config = PortConfig()
     config.bind = [f"fd://{listener.detach()}"]
     config.errorlog = logging.getLogger("hypercorn.error")
     config.errorlog.setLevel(logging.WARNING)

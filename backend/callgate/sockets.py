@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-# Bytes of one message. Far above what a call takes (`media_stream.FROM_TWILIO_LIMIT`), which ends the call in good
-# order; beyond this the socket is closed with 1009.
-MESSAGE_LIMIT = 4 * 1024 * 1024
+# Bytes of one message. Twilio's are some 400, and a `start` with all its parameters a few thousand; beyond this the
+# socket is closed with 1009. Parsing that much JSON takes about a millisecond at the worst.
+MESSAGE_LIMIT = 64 * 1024
 
 
 class Receiver(Protocol):

@@ -4,10 +4,10 @@ Hypercorn reads and answers the upgrade as ever. `install` has it say, in the AS
 HTTP/1.1, how its connection can be taken; `take` then gives the transport another protocol. From then on Hypercorn
 hears of the connection once more: that it is lost. So its bookkeeping ends as it does for any closed connection.
 
-What is relied on in Hypercorn: that a `WSStream` spawns the application through its ``task_group``, notes the upgrade's
-offers in its ``handshake``, and has a bound ``send`` of its `H11Protocol`, whose own is bound to the `TCPServer` with
-``reader`` and ``writer``. Where the installed one is otherwise, or the upgrade came over HTTP/2, `take` warns once and
-leaves the connection where it is: `callgate.asgi_stream` then serves the same session.
+What is relied on in Hypercorn: that a `WSStream` spawns the application through its ``task_group``, and has a bound
+``send`` of its `H11Protocol`, whose own is bound to the `TCPServer` with ``reader`` and ``writer``. Where the installed
+one is otherwise, `take` warns once and leaves the connection where it is: `callgate.asgi_stream` then serves the same
+session.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from hypercorn.protocol.events import Data, Event, Request, StreamClosed
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 
+from . import hypercorn_port
 from .websocket_server import WebSocketServer
 
 log = logging.getLogger(__name__)
 
 EXTENSION = "callgate.takeover"
 
-_hypercorns_handle = WSStream.handle
 _warned: set[str] = set()
 
 
@@ -47,8 +47,7 @@ class Takeover:
         return getattr(self._task_group, name)
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Callable[[Any], Awaitable[None]]) -> Any:
-        """Start the application, with this in its scope. An extension offered is declined: none earns its cost."""
-        self._stream.handshake.extensions = None
+        """Start the application, with this in its scope."""
         self._send = send
         scope["extensions"][EXTENSION] = self
         return await self._task_group.spawn_app(app, config, scope, self._app_send)
@@ -69,8 +68,7 @@ class Takeover:
         transport.resume_reading()  # which the reader may have paused
         if early:
             protocol.data_received(early)
-        if reader.at_eof():  # the transport says so only once
-            protocol.eof_received()
+        if reader.at_eof() and not protocol.eof_received():  # the transport says so only once
             transport.close()
 
     async def _app_send(self, message: Mapping[str, Any] | None) -> None:
@@ -88,14 +86,14 @@ def install() -> None:
 
 def uninstall() -> None:
     """Leave all connections with Hypercorn, in this process."""
-    WSStream.handle = _hypercorns_handle  # type: ignore[method-assign]
+    WSStream.handle = hypercorn_port.handle  # type: ignore[method-assign, assignment]
 
 
 def take(scope: Mapping[str, Any], protocol: WebSocketServer) -> bool:
     """Take the connection of a WebSocket that was just accepted; False where it stays with Hypercorn."""
     takeover: Takeover | None = scope["extensions"].get(EXTENSION)
     if takeover is None:
-        _warn_once(f"it came over HTTP/{scope['http_version']}, or the installed Hypercorn is not as known")
+        _warn_once("the installed Hypercorn is not as known")
         return False
     if takeover.passed_by:
         _warn_once("Hypercorn had already read from it")
@@ -112,7 +110,7 @@ async def _handle(stream: WSStream, event: Event) -> None:
             stream.task_group = cast(Any, Takeover(stream, server))
     elif isinstance(event, Data) and isinstance(takeover, Takeover):
         takeover.passed_by = True
-    await _hypercorns_handle(stream, event)
+    await hypercorn_port.handle(stream, event)
 
 
 def _server_of(stream: WSStream) -> TCPServer | None:

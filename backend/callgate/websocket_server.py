@@ -6,11 +6,15 @@ numbers below are the RFC's.
     OPEN      messages and pings are answered
     CLOSING   our close frame is sent; we wait for the peer's, and give its messages to nobody
     FAILED    the peer broke the protocol and was told so (§7.1.7); we read until it goes, and understand nothing more
+              (not even that of one who sent more than is allowed)
     CLOSED    both sides have closed, or the connection is lost
 
 A connection never waits for ever: for the closing handshake `close_deadline`, for a sign of life `ping_after` and
 `ping_deadline`. Silence is judged after the bytes that lay waiting have been read, so that a busy loop is not taken
 for a silent peer.
+
+Nor does a peer hold the event loop. What came at once is taken in slices, one in each turn of the loop, and nothing
+more is read meanwhile; whoever sends more than an `Allowance` allows is told 1008, and heard no more.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final, cast
 
+from .allowance import BYTES_AT_ONCE, FRAMES_AT_ONCE, TWILIOS, Allowance, Pace
 from .sockets import MESSAGE_LIMIT, Receiver
 
 try:
@@ -41,7 +46,8 @@ TEXT: Final = 0x1
 FIN_TEXT: Final = 0x81
 CONTROL_LIMIT = 125  # bytes (§5.5)
 
-NORMAL, PROTOCOL_ERROR, NO_CODE, LOST, INVALID_TEXT, TOO_BIG = 1000, 1002, 1005, 1006, 1007, 1009
+NORMAL, PROTOCOL_ERROR, NO_CODE, LOST = 1000, 1002, 1005, 1006
+INVALID_TEXT, POLICY_VIOLATION, TOO_BIG = 1007, 1008, 1009
 # What a close frame may carry (§7.4 and the registry it founded).
 CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 
@@ -77,6 +83,7 @@ class WebSocketServer(asyncio.Protocol):
         receiver: Receiver,
         *,
         message_limit: int = MESSAGE_LIMIT,
+        pace: Pace = TWILIOS,
         ping_after: float = PING_AFTER,
         ping_deadline: float = PING_DEADLINE,
         close_deadline: float = CLOSE_DEADLINE,
@@ -92,6 +99,13 @@ class WebSocketServer(asyncio.Protocol):
         self._close_deadline = close_deadline
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._allowance = Allowance(pace, self._loop.time)
+        self._taken = 0  # frames of the slice that was taken last
+        self._is_more = False  # more lies in ``_tail`` than that slice; the next turn of the loop goes on with it
+        self._is_deaf = False  # nothing more is read, whatever comes
+        self._eof = False  # the peer has ended its side behind what lies in ``_tail``; or …
+        self._is_lost = False  # … the connection is lost, …
+        self._exc: Exception | None = None  # … by this
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._told_closed = False  # the receiver knows
         self._tail = bytearray()  # the beginning of a frame whose end has not come …
@@ -99,6 +113,8 @@ class WebSocketServer(asyncio.Protocol):
         self._opcode = CONTINUATION  # of the message under way in fragments; CONTINUATION: none is
         self._fragments = bytearray()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._judged = 0  # bytes of the text of a frame whose end has not come that were found to be UTF-8 …
+        self._partial = codecs.getincrementaldecoder("utf-8")()  # … by this
         self._heard = True  # something came since the timer was last set
         self._timer: asyncio.TimerHandle | None = None
         self._text_size = 0  # of the last text sent by itself: most are as long as the one before …
@@ -127,33 +143,30 @@ class WebSocketServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = True
         if self.state is _FAILED or self.state is _CLOSED:
+            if not self._allowance.spend(1, len(data)):
+                self._too_much()
             return
         if self._wanted:
             self._tail += data
-            if len(self._tail) < self._wanted:
+            if len(self._tail) < self._wanted or self._is_more:
+                self._wait_for_more()
                 return
             data = bytes(self._tail)
             self._tail.clear()
-        taken = self._take_frames(data)
-        if taken < len(data):
-            self._tail += data[taken:]
-        else:
-            self._wanted = 0
-        self._batch_received()
+            self._judged = 0
+        self._take_slice(data)
 
     def eof_received(self) -> bool:
+        if self._is_more:
+            self._eof = True
+            return True
         self._lost("the peer ended the connection without a close frame")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost(str(exc) if exc else "the connection was lost")
-        self.state = State.CLOSED
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._gone.done():
-            self._gone.set_result(None)
-        if self.on_lost is not None:
-            self.on_lost(exc)
+        self._is_lost, self._exc = True, exc
+        if not self._is_more or self.state is not _OPEN or self._told_closed:
+            self._end()  # else what came before is received first
 
     def pause_writing(self) -> None:
         self.receiver.pause_writing()
@@ -196,14 +209,85 @@ class WebSocketServer(asyncio.Protocol):
         """How many bytes wait to be taken by the peer."""
         return 0 if self._gone.done() else self._transport.get_write_buffer_size()
 
+    # Slices: what one turn of the event loop does.
+
+    def _take_slice(self, data: bytes) -> None:
+        self._is_more = False
+        taken = self._take_frames(data)
+        if taken < len(data):
+            self._tail += data[taken:]
+        else:
+            self._wanted = 0
+        self._batch_received()
+        if not self._allowance.spend(self._taken, taken):
+            self._too_much()
+        elif self._is_more:
+            self._pause_reading()
+            self._loop.call_soon(self._go_on)
+        elif self._wanted:
+            self._judge_text()
+
+    def _go_on(self) -> None:
+        """Take the next slice of what came; behind the last one, read on or end."""
+        if not self._is_more:  # it ended meanwhile
+            return
+        data = bytes(self._tail)
+        self._tail.clear()
+        self._take_slice(data)
+        if self._is_more:
+            return
+        if self._is_lost:
+            self._end()
+        elif self._eof:
+            self._lost("the peer ended the connection without a close frame")
+            self._transport.close()
+        elif not self._is_deaf and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _wait_for_more(self) -> None:
+        """What came ended no frame."""
+        if self._is_more:  # it was read before the transport was told to pause
+            return
+        if self._allowance.spend(1, 0):
+            self._judge_text()
+        else:
+            self._too_much()
+
+    def _too_much(self) -> None:
+        """The peer sends more than is allowed: it is told so, and nothing more is read."""
+        if self.state is not _FAILED and self.state is not _CLOSED:
+            self._fail(POLICY_VIOLATION, "more than is allowed", self._allowance.exceeded)
+        self._is_deaf = True
+        self._pause_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _end(self) -> None:
+        """The connection is lost, and all that came on it has been received."""
+        self._is_more = False
+        self._lost(str(self._exc) if self._exc else "the connection was lost")
+        self.state = State.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        if self.on_lost is not None:
+            self.on_lost(self._exc)
+
     # Frames (§5.2).
 
     def _take_frames(self, data: bytes) -> int:
-        """Take all whole frames at the beginning of ``data``; returns how many bytes they were."""
-        at, size = 0, len(data)
+        """Take the whole frames at the beginning of ``data``, as many as are taken at once; returns how many bytes they
+        were."""
+        at, size, frames = 0, len(data), 0
         self._wanted = 2
         try:
             while size - at >= 2:
+                if frames == FRAMES_AT_ONCE or at >= BYTES_AT_ONCE:
+                    self._is_more = True
+                    break
                 first, second = data[at], data[at + 1]
                 length, start = second & 0x7F, at + 6
                 if length >= 126:
@@ -221,6 +305,7 @@ class WebSocketServer(asyncio.Protocol):
                     break
                 payload = _unmask(data[start:end], data[start - 4 : start])
                 at = end
+                frames += 1
                 if first == FIN_TEXT:
                     if not _isascii(payload):
                         _check_utf8(payload)
@@ -230,10 +315,31 @@ class WebSocketServer(asyncio.Protocol):
                     self._take(first >> 7, first & 0x0F, payload)
                 if self.state is _CLOSED:
                     return size
+            self._taken = frames
         except _Failed as failure:
             self._fail(failure.code, failure.reason)
             return size
         return at
+
+    def _judge_text(self) -> None:
+        """Fail as soon as the text of a frame whose end has not come can't be UTF-8 any more (§8.1)."""
+        tail = self._tail
+        if len(tail) < 2 or (tail[0] & 0x0F or self._opcode) != TEXT:
+            return
+        length = tail[1] & 0x7F
+        start = 6 if length < 126 else 8 if length == 126 else 14
+        at = start + self._judged
+        if len(tail) <= at:
+            return
+        mask, turn = bytes(tail[start - 4 : start]), self._judged % 4
+        text = _unmask(bytes(tail[at:]), mask[turn:] + mask[:turn])
+        if self._judged == 0:
+            self._partial.setstate(self._utf8.getstate())
+        self._judged += len(text)
+        try:
+            self._partial.decode(text)
+        except UnicodeDecodeError:
+            self._fail(INVALID_TEXT, "text is not UTF-8")
 
     def _check_header(self, first: int, second: int, length: int) -> None:
         opcode, is_final = first & 0x0F, first & 0x80
@@ -292,14 +398,18 @@ class WebSocketServer(asyncio.Protocol):
         self._transport.close()
         self._give_up_later()
 
-    def _fail(self, code: int, reason: str) -> None:
-        """Fail the connection (§7.1.7): say why, end our side, and let the peer's run out."""
+    def _fail(self, code: int, reason: str, told: str = "") -> None:
+        """Fail the connection (§7.1.7): say why, end our side, and let the peer's run out. ``told``: what the receiver
+        is told, where it is more than the peer is."""
         if self.state is State.OPEN:
             self._send(CLOSE, code.to_bytes(2, "big") + reason.encode())
         self.state = State.FAILED
+        self._is_more = False
         self._tail.clear()
         self._fragments.clear()
-        self._tell_closed(code, f"the peer broke the WebSocket protocol: {reason}")
+        self._tell_closed(code, told or f"the peer broke the WebSocket protocol: {reason}")
+        if self._transport.is_closing():
+            return
         if self._transport.can_write_eof():  # else what the peer still sends would reset what it has not yet read
             with contextlib.suppress(OSError):
                 self._transport.write_eof()

@@ -266,10 +266,7 @@ def undecodable_audio(line):
     return line.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0", "payload": "abc"})
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [not_json, binary, one_megabyte, one_megabyte_of_audio, wrong_stream_sid, second_start, undecodable_audio],
-)
+@pytest.mark.parametrize("wrong", [not_json, binary, wrong_stream_sid, second_start, undecodable_audio])
 async def test_a_stream_that_breaks_the_protocol_ends_in_the_safety_net(service, fake, log, wrong):
     fake.script = Script((say(GREETING),))
     call = await service.call()
@@ -278,9 +275,22 @@ async def test_a_stream_that_breaks_the_protocol_ends_in_the_safety_net(service,
         stream_sid = line.stream_sid
         await wrong(line)
         line.stream_sid = stream_sid
-        assert await line.closed() in (1009, 1011)
+        assert await line.closed() == 1011
     await meets_the_safety_net(service, log, call)
     await fake.all_closed()
+
+
+@pytest.mark.parametrize("message", [one_megabyte, one_megabyte_of_audio])
+async def test_a_message_that_is_far_too_big_ends_its_stream_and_the_call_is_taken_up_again(service, fake, message):
+    fake.script = Script((say(GREETING),))
+    call = await service.call()
+    async with service.stream(call) as line:
+        await line.hear(GREETING)
+        await message(line)
+        assert await line.closed() == 1009
+    await fake.all_closed()
+    _, document = await service.webhook("/call-interrupted?resumed=0", CallSid=call.call_sid)
+    assert "<Connect>" in document
 
 
 async def test_audio_of_an_odd_number_of_bytes_is_only_audio(service, fake):

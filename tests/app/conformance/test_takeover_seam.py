@@ -6,9 +6,6 @@ import functools
 import logging
 from importlib.metadata import version
 
-import h2.config
-import h2.connection
-import h2.events
 import hypercorn.protocol
 import pytest
 from callgate import takeover
@@ -17,7 +14,7 @@ from callgate.websocket_server import WebSocketServer
 from echo_service import Observed, Service, running
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
-from websocket_probe import CLOSE, DEADLINE, TEXT, Frame, Probe, close_payload, frame
+from websocket_probe import CLOSE, TEXT, Frame, close_payload
 
 
 def echoes(service: Service, text: bytes) -> Observed:
@@ -91,42 +88,3 @@ def test_installing_it_again_changes_nothing():
     with running("fast") as service:
         takeover.install()
         assert type(echoes(service, b"taken").socket) is WebSocketServer
-
-
-def test_a_websocket_over_http_2_is_served_by_hypercorn_with_one_warning(caplog: pytest.LogCaptureFixture):
-    """RFC 8441: it shares its connection with other streams."""
-    with running("fast") as service:
-        for _ in range(2):
-            path, made = service.expect(Observed)
-            with Probe(service.address) as probe:
-                assert echo_over_http_2(probe, path, frame(TEXT, b"left")) == bytes((0x80 | TEXT, 4)) + b"left"
-            receiver = made.result(DEADLINE)
-            receiver.closed()
-            assert type(receiver.socket) is AsgiStream
-    (warning,) = warnings(caplog)
-    assert "HTTP/2" in warning
-
-
-def echo_over_http_2(probe: Probe, path: str, data: bytes) -> bytes:
-    """Open a WebSocket by an extended CONNECT (RFC 8441 §4), send bytes, and return the first that come back."""
-    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    client.initiate_connection()
-    client.send_headers(
-        1,
-        [
-            (":method", "CONNECT"),
-            (":protocol", "websocket"),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "voice.example.com"),
-            ("sec-websocket-version", "13"),
-        ],
-    )
-    while True:
-        probe.send(client.data_to_send())
-        for event in client.receive_data(probe.socket.recv(65536)):
-            if isinstance(event, h2.events.ResponseReceived):
-                assert dict(event.headers or [])[b":status"] == b"200"
-                client.send_data(1, data)
-            elif isinstance(event, h2.events.DataReceived):
-                return bytes(event.data or b"")
