@@ -47,9 +47,17 @@ class Bench:
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)  # parts that could not be measured, and why
 
-    def relay(self, name: str, model_url: str, environ: Mapping[str, str] | None = None) -> Relay:
+    def relay(
+        self, name: str, model_url: str, environ: Mapping[str, str] | None = None, *, unbounded: bool = False
+    ) -> Relay:
         """A contender's process, to be started."""
-        return Relay(CONTENDERS[name], model_url, callgate_path=self.options.callgate_path, environ=environ)
+        return Relay(
+            CONTENDERS[name],
+            model_url,
+            callgate_path=self.options.callgate_path,
+            environ=environ,
+            unbounded=unbounded,
+        )
 
     @contextlib.asynccontextmanager
     async def running(
@@ -59,9 +67,14 @@ class Bench:
         *,
         model_tls: ssl.SSLContext | None = None,
         environ: Mapping[str, str] | None = None,
+        unbounded: bool = False,
     ) -> AsyncIterator[tuple[Rig, Relay]]:
-        """A contender between generator and model. A `BenchError` gets the end of the relay's log."""
-        async with Rig(load, model_tls=model_tls) as rig, self.relay(name, rig.model.url, environ) as relay:
+        """A contender between generator and model. ``unbounded``: a stream may bring more than Twilio sends. A
+        `BenchError` gets the end of the relay's log."""
+        async with (
+            Rig(load, model_tls=model_tls) as rig,
+            self.relay(name, rig.model.url, environ, unbounded=unbounded) as relay,
+        ):
             try:
                 yield rig, relay
                 if rig.troubled:

@@ -44,9 +44,11 @@ class Contender:
     environ: Mapping[str, str] = field(default_factory=dict)
     webhooks: bool = False
 
-    def argv(self, port: int, model_url: str) -> list[str]:
-        """How it is started."""
+    def argv(self, port: int, model_url: str, *, unbounded: bool = False) -> list[str]:
+        """How it is started. ``unbounded``: a stream may bring more than Twilio sends."""
         if self.webhooks:
+            if unbounded:
+                return [sys.executable, str(RELAYS / "callgate_unbounded.py")]
             return [sys.executable, "-m", "callgate", "serve", "--env-file", os.devnull]
         file, *options = self.program
         return [str(self.python), str(RELAYS / file), str(port), model_url, *options]
@@ -98,7 +100,9 @@ class Relay:
         callgate_path: str | None = None,
         environ: Mapping[str, str] | None = None,
         core: int | None = RELAY_CORE,
+        unbounded: bool = False,
     ) -> None:
+        self._unbounded = unbounded
         self.contender = contender
         self._cores = ",".join(map(str, CORES)) if core is None else str(core)
         (self.port,) = free_ports(1)
@@ -132,7 +136,7 @@ class Relay:
             "taskset",
             "-c",
             self._cores,
-            *self.contender.argv(self.port, self._model_url),
+            *self.contender.argv(self.port, self._model_url, unbounded=self._unbounded),
         ]
         self._program = Program(self.contender.name, argv, environ=self._environ, stdout=self.log, stderr=self.log)
         try:

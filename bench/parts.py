@@ -211,7 +211,7 @@ async def _grow(bench: Bench, name: str) -> None:
 async def hour(bench: Bench) -> None:
     """One call of an hour, as fast as the relay takes it; playback keeps up."""
     for name in bench.contenders("callgate", "floor"):
-        async with bench.running(name, Load.ECHO) as (rig, relay):
+        async with bench.running(name, Load.ECHO, unbounded=True) as (rig, relay):
             caller = await rig.open_call(relay)
             await asyncio.sleep(WARM_UP)
             for part in range(HOUR_PARTS):

@@ -25,8 +25,8 @@ class Pace:
 
 # Four times what Twilio sends. At once: half a minute of audio (1,500 frames) with the marks of ten minutes of the
 # agent's (1,200, which Twilio returns at once after a `clear`).
-TWILIOS: Final = Pace(frames=200, bytes=100 * 1024, burst_frames=3000, burst_bytes=1536 * 1024)
-UNLIMITED: Final = Pace(frames=1 << 50, bytes=1 << 50, burst_frames=1 << 60, burst_bytes=1 << 60)
+TWILIOS = Pace(frames=200, bytes=100 * 1024, burst_frames=3000, burst_bytes=1536 * 1024)
+UNLIMITED = Pace(frames=1 << 50, bytes=1 << 50, burst_frames=1 << 60, burst_bytes=1 << 60)
 
 # What one callback does for one stream before all others have their turn: well under a millisecond of audio, a few
 # of messages that have to be parsed.
@@ -45,10 +45,10 @@ class Allowance:
         self._pace = pace
         self._now = now
         self._since = now()
-        self._frames: float = pace.burst_frames
-        self._bytes: float = pace.burst_bytes
-        self._given_frames: float = pace.burst_frames  # at ``_since``
-        self._given_bytes: float = pace.burst_bytes
+        self._frames = float(pace.burst_frames)
+        self._bytes = float(pace.burst_bytes)
+        self._given_frames = float(pace.burst_frames)  # at ``_since``
+        self._given_bytes = float(pace.burst_bytes)
         self.exceeded = ""  # what came and what is allowed, once it was too much
 
     def spend(self, frames: int, size: int) -> bool:

@@ -11,13 +11,20 @@ KEY_SIZE = 16  # bytes
 
 
 async def refuse_bad_key() -> Response | None:
-    """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1). For Quart's
-    ``before_websocket``. Hypercorn refuses an upgrade without.
+    """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1), or that has a
+    body, which would be read as frames. For Quart's ``before_websocket``. Hypercorn refuses an upgrade without a key.
     """
-    keys = websocket.headers.getlist("Sec-WebSocket-Key")
-    if len(keys) == 1 and all(map(_is_well_formed, keys)):
-        return None
-    return Response("Bad request: Sec-WebSocket-Key must be 16 bytes in base64, once\n", 400, content_type="text/plain")
+    headers = websocket.headers
+    keys = headers.getlist("Sec-WebSocket-Key")
+    if len(keys) != 1 or not _is_well_formed(keys[0]):
+        return _bad_request("Sec-WebSocket-Key must be 16 bytes in base64, once")
+    if "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0":
+        return _bad_request("a request for an upgrade can't have a body")
+    return None
+
+
+def _bad_request(why: str) -> Response:
+    return Response(f"Bad request: {why}\n", 400, content_type="text/plain")
 
 
 def _is_well_formed(key: str) -> bool:

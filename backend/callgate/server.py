@@ -24,7 +24,8 @@ from .sockets import MESSAGE_LIMIT
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0
-HEADER_LIMIT = 32 * 1024  # bytes
+HEADER_LIMIT = 32 * 1024  # bytes of a request's head
+HEAD_DEADLINE = 5 * SECONDS  # for a request's head to come, from the connection's begin or the last answer
 BACKLOG = 1024  # connections that may wait to be accepted: nginx gives up on one within half a second
 SWITCH_INTERVAL = 0.0005 * SECONDS  # after which the store's thread gives way to the calls; Python's own: 5 ms
 GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
@@ -85,6 +86,9 @@ def hypercorn_config(listener: socket.socket) -> PortConfig:
     # hold each finished connection for the rest of its interval.
     config.websocket_ping_interval = None
     config.h11_max_incomplete_size = HEADER_LIMIT
+    # Counted from the connection's begin and from each answer to the next whole head: what trickles in does not put it
+    # off. A body has a deadline of its own (`callgate.app`). No ``read_timeout``: it would end silent WebSockets too.
+    config.keep_alive_timeout = HEAD_DEADLINE
     config.graceful_timeout = GRACE
     return config
 
