@@ -2,6 +2,7 @@
 
 - **A request that asks for an upgrade and is not given it ends its connection.** Hypercorn reads what follows such a
   request as a WebSocket's bytes; a proxy that keeps the connection would send another's request there.
+- **A body's length is told in one way** (RFC 9112 §6.1).
 - **No HTTP/2 in the clear**, neither by its preface nor by ``Upgrade: h2c``, which is passed over (RFC 9110 §7.8).
 - **A WebSocket that stays with Hypercorn** (`callgate.asgi_stream`) has the bounds of one that is taken over: an
   `Allowance`, a slice for each turn of the event loop, no extension. Where it breaks the protocol it is told so.
@@ -44,6 +45,7 @@ WARN_AGAIN = 60 * SECONDS
 
 ALLOWANCE: Final = "callgate.allowance"  # among a WebSocket scope's extensions
 HTTP_VERSIONS = (b"1.0", b"1.1")
+TWO_LENGTHS = {b"content-length", b"transfer-encoding"}  # which may be an attempt at request smuggling
 VERSION_NOT_SUPPORTED, BAD_REQUEST = 505, 400
 POLICY_VIOLATION, TOO_BIG = 1008, 1009
 
@@ -81,12 +83,16 @@ async def _check_protocol(protocol: H11Protocol, request: h11.Request) -> None:
 
 
 async def _create_stream(protocol: H11Protocol, request: h11.Request) -> None:
-    if request.http_version not in HTTP_VERSIONS:
-        await protocol._send_error_response(VERSION_NOT_SUPPORTED)
+    names = {name.lower() for name, _ in request.headers}
+    refused = VERSION_NOT_SUPPORTED if request.http_version not in HTTP_VERSIONS else None
+    if names >= TWO_LENGTHS:
+        refused = BAD_REQUEST
+    if refused is not None:
+        await protocol._send_error_response(refused)
         protocol.connection = cast(Any, _Deaf())
         await protocol.send(Closed())
         return
-    cast(Any, protocol).asks_upgrade = any(name.lower() == b"upgrade" for name, _ in request.headers)
+    cast(Any, protocol).asks_upgrade = b"upgrade" in names
     await _hypercorns_create_stream(protocol, request)
 
 
