@@ -94,6 +94,8 @@ class ModelSocket(WSListener):
             self._frames.receiver.model_takes_more()
 
     def _listen(self) -> None:
+        if self.lost is not None:
+            return
         if self._frames.heard:
             self._frames.heard = False
             self._timer = self._loop.call_later(PING_AFTER, self._listen)

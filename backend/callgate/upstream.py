@@ -10,8 +10,8 @@ import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
+# Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed twice:
+# by its number, which may be another's by then.
+TURNS_TO_ATTACH = 5
+GIVE_UP_DEADLINE = 2 * SECONDS  # for an opening to end once its connection is ended
 CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
 KEEP_ADDRESSES_FOR = 24 * HOURS  # while the name can't be looked up; who answers there has to show its certificate
 FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
@@ -164,30 +168,33 @@ async def _connect(
         sockets.append(await _connected_socket(lookups, url.host, url.port))
         return sockets[0]
 
+    opening = asyncio.ensure_future(
+        ws_connect(
+            lambda: ModelSocket(endpoint),
+            endpoint.url,
+            ssl_context=ssl_context,
+            websocket_handshake_timeout=None,  # ours counts
+            extra_headers=dict(endpoint.headers),
+            max_frame_size=MESSAGE_LIMIT,
+            max_redirects=0,
+            proxy=_proxy(endpoint.url),
+            socket_factory=connected,
+            use_aiofastnet=False,  # on uvloop it can miss that a connection was reset
+            logger_name=_picows_log,
+        )
+    )
     try:
         async with asyncio.timeout(OPEN_DEADLINE):
-            _, listener = await ws_connect(
-                lambda: ModelSocket(endpoint),
-                endpoint.url,
-                ssl_context=ssl_context,
-                websocket_handshake_timeout=OPEN_DEADLINE,
-                extra_headers=dict(endpoint.headers),
-                max_frame_size=MESSAGE_LIMIT,
-                max_redirects=0,
-                proxy=_proxy(endpoint.url),
-                socket_factory=connected,
-                use_aiofastnet=False,  # on uvloop it can miss that a connection was reset
-                logger_name=_picows_log,
-            )
+            _, listener = await asyncio.shield(opening)
     except WSInvalidStatusError as exc:
         raise _refusal(endpoint, exc, quotes) from exc
     except TimeoutError as exc:
-        _hang_up(sockets)
+        await _give_up(opening, sockets)
         raise UpstreamError(f"{endpoint.name} did not answer within {OPEN_DEADLINE:.0f} s") from exc
     except (OSError, WSError) as exc:
         raise UpstreamError(f"{endpoint.name} can't be reached: {foreign(str(exc))}") from exc
     except asyncio.CancelledError:
-        _hang_up(sockets)
+        await _give_up(opening, sockets)
         raise
     if listener is None:  # as picows says it
         raise UpstreamError(f"{endpoint.name} can't be reached: it closed the connection during the upgrade")
@@ -200,11 +207,29 @@ async def _connected_socket(lookups: Lookups, host: str, port: int) -> socket.so
     return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
 
 
-def _hang_up(sockets: Iterable[socket.socket]) -> None:
-    """End connections whose upgrade is waited for no longer; picows then closes them."""
+async def _give_up(opening: asyncio.Future[Any], sockets: Sequence[socket.socket]) -> None:
+    """Open a session no further. picows is not cancelled once it has a connection, of which it would leave timers and
+    futures behind: the connection is ended under it, of which it takes notice."""
+    opening.add_done_callback(_forget)
+    if not sockets:
+        opening.cancel()
+    for _ in range(TURNS_TO_ATTACH if sockets else 0):
+        await asyncio.sleep(0)
     for each in sockets:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
+    await asyncio.wait((opening,), timeout=GIVE_UP_DEADLINE)
+    opening.cancel()
+    if opening.done() and not opening.cancelled() and opening.exception() is None:
+        _, listener = opening.result()
+        if listener is not None:  # it was opened in the moment in which it was given up
+            await cast(ModelSocket, listener).close()
+
+
+def _forget(opening: asyncio.Future[Any]) -> None:
+    """Whoever waited for it is gone."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _proxy(url: str) -> str | None:
