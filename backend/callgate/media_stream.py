@@ -32,6 +32,8 @@ PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards what is buffered
 
 FROM_TWILIO_LIMIT: Final = 64 * 1024  # characters of one message
 
+SID_LIMIT: Final = 64  # characters; Twilio's are 34
+
 UNDECODABLE = 31950  # binary frame, or text that is not JSON
 INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
 
@@ -172,9 +174,9 @@ def _parse_start(message: Mapping[str, Any], sequence: int) -> Start:
     if not isinstance(tracks, list) or not all(isinstance(track, str) for track in tracks):
         raise MediaStreamError(INVALID_MESSAGE, "start.tracks is not a list of strings")
     start = Start(
-        stream_sid=_string(body, "streamSid"),
-        account_sid=_string(body, "accountSid"),
-        call_sid=_string(body, "callSid"),
+        stream_sid=_sid(body, "streamSid"),
+        account_sid=_sid(body, "accountSid"),
+        call_sid=_sid(body, "callSid"),
         custom_parameters=MappingProxyType(parameters),
         tracks=tuple(tracks),
         encoding=_string(form, "encoding"),
@@ -378,6 +380,13 @@ def _string(message: Mapping[str, Any], key: str) -> str:
     value = message.get(key)
     if not isinstance(value, str):
         raise MediaStreamError(INVALID_MESSAGE, f"{key} is missing or not a string")
+    return value
+
+
+def _sid(message: Mapping[str, Any], key: str) -> str:
+    value = _string(message, key)
+    if not (value.isascii() and value.isalnum() and len(value) <= SID_LIMIT):
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is no SID")
     return value
 
 

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
-# Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed twice:
-# by its number, which may be another's by then.
+# Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed
+# twice: by its number, which may be another's by then.
 TURNS_TO_ATTACH = 5
 GIVE_UP_DEADLINE = 2 * SECONDS  # for an opening to end once its connection is ended
 CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated

@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import json
+import math
 
 import pytest
 from callgate.errors import MediaStreamError
@@ -110,7 +111,14 @@ def changed(message: dict, **change) -> str:
         (changed(MEDIA, media={**MEDIA["media"], "payload": "not base64!"}), 31951),
         (changed(MEDIA, media={**MEDIA["media"], "payload": "abc"}), 31951),
         (changed(MEDIA, media={**MEDIA["media"], "chunk": "two"}), 31951),
+        (changed(MEDIA, media={**MEDIA["media"], "chunk": math.inf}), 31951),
+        (changed(MEDIA, media={**MEDIA["media"], "timestamp": math.nan}), 31951),
+        (changed(MEDIA, sequenceNumber="9" * 5000), 31951),
         (changed(MEDIA, streamSid=None), 31951),
+        (changed(START, start={**START["start"], "streamSid": '"}'}), 31951),
+        (changed(START, start={**START["start"], "streamSid": "\ud800"}), 31951),
+        (changed(START, start={**START["start"], "accountSid": ""}), 31951),
+        (changed(START, start={**START["start"], "callSid": "CA" * 33}), 31951),
         (changed(START, start={}), 31951),
         (changed(START, start={**START["start"], "customParameters": {"a": 1}}), 31951),
         (changed(START, start={**START["start"], "tracks": "inbound"}), 31951),

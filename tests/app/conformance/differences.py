@@ -18,6 +18,11 @@ DIFFERENCES = {
         "Hypercorn sends nothing of the application's once it has read the peer's end; what the peer sent before is "
         "delivered. Before it answers a close an endpoint may still send (§5.5.1), and need not."
     ),
+    "echoes are cut off by a broken frame": (
+        "The same where what follows a message at once breaks the protocol: it is delivered, and the connection failed "
+        "(§7.1.7) before the application had its turn to answer. Autobahn calls that non-strict: its cases 3.2 to 3.4, "
+        "4.1.3 to 4.1.5, 4.2.3 to 4.2.5 and 5.15."
+    ),
     "an announced length is not judged": "Hypercorn counts what has come. Its limit is on messages, not on frames.",
     "the limit of text is in characters": "Hypercorn counts a text message's characters, after decoding.",
     "no ping is sent": (

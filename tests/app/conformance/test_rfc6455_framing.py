@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from differences import PROTOCOL_ERROR, fails
+from differences import PROTOCOL_ERROR, differs, fails
 from echo_service import Service
 from websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, fragments, frame
 
@@ -190,3 +190,23 @@ def test_7_1_7_nothing_behind_a_broken_frame_is_delivered(service: Service):
         frames = fails(service, probe, receiver, PROTOCOL_ERROR)
         assert receiver.messages == [(TEXT, b"before")]
         assert frames in ([], [Frame(TEXT, b"before")])  # the echo may be late
+
+
+BROKEN = {
+    "a reserved bit": frame(TEXT, b"x", rsv=2),
+    "a reserved data opcode": frame(0x5, b"x"),
+    "a reserved control opcode": frame(0xB, b"x"),
+    "a continuation of nothing": frame(CONTINUATION, b"x", fin=False),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("message", [[frame(TEXT, b"said before")], fragments(TEXT, [b"said ", b"before"])])
+def test_7_1_7_what_came_before_a_broken_frame_is_answered_first(service: Service, broken: bytes, message: list[bytes]):
+    """As Autobahn's cases 3.2 to 3.4, 4.1.3 to 4.1.5, 4.2.3 to 4.2.5 and 5.15 have it: in one segment, and a ping."""
+    with service.connect() as (probe, receiver):
+        probe.send(*message, broken, frame(PING))
+        echoed = fails(service, probe, receiver, PROTOCOL_ERROR)
+        assert receiver.messages == [(TEXT, b"said before")]
+        if not differs(service, "echoes are cut off by a broken frame"):
+            assert echoed == [Frame(TEXT, b"said before")]

@@ -76,6 +76,16 @@ def test_8_1_a_fragment_that_can_not_become_utf_8_fails_the_connection_at_once(s
         assert fails(service, probe, receiver, INVALID_TEXT) == []
 
 
+@pytest.mark.parametrize("cut", [0, 5], ids=["at-once", "in-two-parts"])
+def test_8_1_a_frame_that_can_not_become_utf_8_fails_the_connection_before_its_end(service: Service, cut: int):
+    """As Autobahn's cases 6.4.3 and 6.4.4 have it."""
+    with service.connect() as (probe, receiver):
+        begun = frame(TEXT, "κόσμε".encode() + b"\xf4\x90\x80\x80" + b"edited")[: -len(b"\x80\x80edited")]
+        probe.send(begun[:cut])
+        probe.send(begun[cut:])
+        assert fails(service, probe, receiver, INVALID_TEXT) == []
+
+
 def test_8_1_a_code_point_that_no_fragment_completes_fails_the_connection(service: Service):
     with service.connect() as (probe, receiver):
         probe.send(*fragments(TEXT, ["中".encode()[:2], b"", b""]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,8 @@ from websocket_probe import BINARY, CLOSE, DEADLINE, TEXT, Frame, Probe
 
 pytestmark = pytest.mark.whole
 
-PROGRAM = Path(__file__).parents[3] / "scripts" / "websocket_echo.py"
+SCRIPTS = Path(__file__).parents[3] / "scripts"
+PROGRAM = SCRIPTS / "websocket_echo.py"
 MIB = 1024 * 1024
 
 
@@ -72,3 +74,13 @@ def test_a_port_that_is_taken_is_said_in_one_line():
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert str(port) in done.stderr
+
+
+def test_where_there_is_no_python_2_autobahn_says_so(tmp_path: Path):
+    for program in ("bash", "dirname"):
+        (tmp_path / program).symlink_to(shutil.which(program) or "")
+    environ = {"PATH": str(tmp_path), "PYTHON2": str(tmp_path / "none")}
+    ran = subprocess.run(["bash", SCRIPTS / "autobahn.sh"], env=environ, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "needs Python 2.7" in ran.stderr
+    assert "PYTHON2" in ran.stderr
