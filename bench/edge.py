@@ -58,7 +58,9 @@ class Edge:
         self._trust = trust
         self._ports = ports
         backends = " ".join(f"{LOOPBACK}:{port}" for port in ports)
-        self._edge = LocalEdge(DOMAIN, environ={"EDGE_BACKEND": backends, **(environ or {})})
+        # Kept, as the bundle's nginx does by itself: the one here may be older, and read the certificate each time.
+        given = {"EDGE_BACKEND": backends, "EDGE_CERTIFICATE": "kept", **(environ or {})}
+        self._edge = LocalEdge(DOMAIN, environ=given)
 
     def __enter__(self) -> Self:
         self._edge.__enter__()
