@@ -20,11 +20,6 @@ GREETING = tone(0.4, 440)
 ENOUGH = 40 * 1024 * 1024  # bytes after which an attacker gives up
 
 
-@pytest.fixture(autouse=True)
-def a_busy_machine_takes_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callgate.pulse.LATE", 10.0)
-
-
 def event(name: str, stream_sid: str, **body: object) -> bytes:
     return frame(TEXT, json.dumps({"event": name, "streamSid": stream_sid, "sequenceNumber": "2", **body}).encode())
 

@@ -56,7 +56,6 @@ def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 async def test_other_tools_run_and_the_next_call_is_answered(fake: FakeOpenAI, tmp_path, monkeypatch, let_go):
     """The second call's session of the model is at a name that has to be looked up, too. The threads that everybody
     shares are as few as uvloop has."""
-    monkeypatch.setattr("callgate.pulse.LATE", 3600.0)  # a busy machine would take no second call
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     async with tool_server(tmp_path, name="localhost") as server:
         monkeypatch.setenv("SSL_CERT_FILE", str(server.certificates.ca))

@@ -100,7 +100,8 @@ async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(servic
     assert verbs.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&proof={PROOF}"
 
 
-async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log):
+async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log, monkeypatch):
+    monkeypatch.setattr("callgate.pulse.LATE", LATE)
     async with running(config_for(fake.url, tmp_path)) as service:
         for _ in range(MOST_LATE):
             service.services.switchboard.pulse._lateness.append(2 * LATE)
