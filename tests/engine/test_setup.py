@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from callgate.setup.webhooks import Webhooks, wanted
+from callgate.signature import edge_proof
 from dotenv import dotenv_values
 from engine import acme
 from engine.bundle import ROOT, Bundle, Done, note, run
@@ -125,7 +126,7 @@ def test_it_ends_with_a_call_that_was_answered(host, done):
 
 
 def test_the_number_points_here_and_the_settings_are_the_owners_alone(host, done):
-    assert host.number() == wanted(f"https://{DOMAIN}")
+    assert host.number() == wanted(f"https://{DOMAIN}", proof=edge_proof(TOKEN))
     env = host.bundle.folder / ".env"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
     assert env.read_text().startswith(f"# ours\nACME_SERVER={acme.DIRECTORY}\n")
@@ -133,7 +134,7 @@ def test_the_number_points_here_and_the_settings_are_the_owners_alone(host, done
 
 
 def test_no_secret_and_no_whole_number_was_shown(host, done):
-    secrets = [TOKEN, NUMBER, MINE, dotenv_values(host.bundle.folder / ".env")["ADMIN_TOKEN"]]
+    secrets = [TOKEN, edge_proof(TOKEN), NUMBER, MINE, dotenv_values(host.bundle.folder / ".env")["ADMIN_TOKEN"]]
     shown = done.stdout + done.stderr
     assert [secret for secret in secrets if secret in shown] == []
 
