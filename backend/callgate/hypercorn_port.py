@@ -14,6 +14,7 @@ What is relied on in Hypercorn is named where it is used; `tests/app/test_port.p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
 from collections.abc import Iterable
@@ -200,13 +201,16 @@ async def _protocol_send(server: TCPServer, event: WireEvent) -> None:
             await _hypercorns_protocol_send(server, event)
     except TimeoutError:
         cast(asyncio.Transport, server.writer.transport).abort()
+    except OSError:  # the connection is gone; Hypercorn knows only the errors that are a ConnectionError, not ENOTCONN
+        await server.protocol.handle(Closed())
 
 
 async def _close(server: TCPServer) -> None:
     abort = cast(asyncio.Transport, server.writer.transport).abort
     giving_up = asyncio.get_running_loop().call_later(WRITE_DEADLINE, abort)
     try:
-        await _hypercorns_close(server)
+        with contextlib.suppress(OSError):  # as above: it is closed all the same
+            await _hypercorns_close(server)
     finally:
         giving_up.cancel()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -224,6 +226,28 @@ async def crowded(fake, tmp_path, log, monkeypatch) -> AsyncIterator[Service]:
     monkeypatch.setattr("callgate.server.HEAD_DEADLINE", 0.5)
     async with running(config_for(fake.url, tmp_path)) as service:
         yield service
+
+
+@pytest.mark.parametrize("error", [errno.ENOTCONN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT])
+@pytest.mark.parametrize("where", ["drain", "wait_closed"])
+async def test_a_connection_that_is_gone_in_whatever_way_gives_no_traceback(
+    service: Service, log, monkeypatch, error: int, where: str
+):
+    async def fails(writer: asyncio.StreamWriter) -> None:
+        failed.set()
+        raise OSError(error, os.strerror(error))
+
+    failed = asyncio.Event()
+    host, _, port = service.address.partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    monkeypatch.setattr(asyncio.StreamWriter, where, fails)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    await asyncio.wait_for(failed.wait(), 10)
+    monkeypatch.undo()
+    writer.close()
+    assert (await service.ask("GET", "/healthz"))[0] == 200
+    assert "Traceback" not in log.getvalue()
+    assert "ExceptionGroup" not in log.getvalue()
 
 
 async def test_there_is_a_bound_on_connections_and_who_leaves_makes_room(crowded: Service, log):

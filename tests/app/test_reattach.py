@@ -15,7 +15,7 @@ from callgate.store.journal import Journal
 from fake_openai import FakeOpenAI
 from fixtures import AUTH_TOKEN
 from relayed import until
-from service import ACCOUNT, BASE_URL, WSS_URL, Service, Stream, config_for, new_sid, running
+from service import ACCOUNT, BASE_URL, PROOF, WSS_URL, Service, Stream, config_for, new_sid, running
 from twilio.http.response import Response
 from twilio_rest import FakeTwilioRest, Redirected
 
@@ -64,7 +64,7 @@ async def test_a_call_that_is_still_on_the_line_is_connected_anew(fake, rest, tm
     assert list(rest.updates) == [there]
     twiml = ElementTree.fromstring(rest.updates[there])
     assert twiml.find("./Connect/Stream") is not None
-    assert twiml.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1"
+    assert twiml.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&proof={PROOF}"
     assert f"{there} was abandoned by a process that is gone: it is connected anew" in log.getvalue()
 
 
