@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,13 +15,13 @@ import uvloop
 from callgate.errors import CallgateError
 
 from . import machine
+from .arguments import names, number
 from .bench import Bench, Options
 from .contenders import CONTENDERS, GENERATOR_CORE
 from .model import Load
 from .parts import ONCE, ROUNDS
 from .report import Figures, render, targets
 
-MOST = 10_000  # of anything that is asked for
 SEVERAL = "NAME,…"
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -54,52 +54,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/run", description="What a call costs, of callgate and of references.")
     parts = {**ROUNDS, **ONCE}
     loads = {load.value: load for load in (Load.ECHO, Load.TALK)}
-    parser.add_argument("--only", type=_names(parts), metavar=SEVERAL, help=f"of {', '.join(parts)} (all)")
+    parser.add_argument("--only", type=names(parts), metavar=SEVERAL, help=f"of {', '.join(parts)} (all)")
     contenders = ", ".join(CONTENDERS)
     parser.add_argument(
-        "--contenders", type=_names(CONTENDERS), metavar=SEVERAL, help=f"of {contenders} (each part's own)"
+        "--contenders", type=names(CONTENDERS), metavar=SEVERAL, help=f"of {contenders} (each part's own)"
     )
     parser.add_argument(
         "--loads",
-        type=lambda text: tuple(loads[name] for name in _names(loads)(text)),
+        type=lambda text: tuple(loads[name] for name in names(loads)(text)),
         default=tuple(loads.values()),
         metavar=SEVERAL,
         help="of echo, talk (both)",
     )
-    parser.add_argument("--calls", type=_number(int), default=30, help="for the parts with few calls (30)")
-    parser.add_argument("--rounds", type=_number(int), default=3, help="(3)")
-    parser.add_argument("--seconds", type=_number(float), default=4.0, help="of one look (4)")
+    parser.add_argument("--calls", type=number(int), default=30, help="for the parts with few calls (30)")
+    parser.add_argument("--rounds", type=number(int), default=3, help="(3)")
+    parser.add_argument("--seconds", type=number(float), default=4.0, help="of one look (4)")
     parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
     parser.add_argument(
         "--no-write", action="store_true", help="leave RESULTS.md as it is (which only a run of everything writes)"
     )
     return parser
-
-
-def _names(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    """Read names with commas between."""
-
-    def read(text: str) -> tuple[str, ...]:
-        for name in (names := tuple(text.split(","))):
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"there is no {name!r}: there are {', '.join(known)}")
-        return names
-
-    return read
-
-
-def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Read a number above zero."""
-
-    def read(text: str) -> float:
-        try:
-            if 0 < (value := kind(text)) < MOST:
-                return value
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and {MOST}")
-
-    return read
 
 
 async def _run(bench: Bench) -> None:

@@ -7,12 +7,13 @@ import asyncio
 import gc
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 from callgate.errors import CallgateError
 
+from bench.arguments import names, number
 from bench.errors import BenchError
 from bench.machine import kept_awake
 
@@ -26,7 +27,6 @@ RESULTS = Path(__file__).resolve().parent.parent / "SIEGE.md"
 QUIET_SHARE, QUIET_LEAST, QUIET_MOST = 0.5, 2.0, 5.0  # of the seconds of an attack; seconds
 MOST_TIMES = 3  # that an attack is made, where the machine was disturbed
 WARM_UP = 1.0  # seconds
-MOST = 10_000  # of anything that is asked for
 
 __all__ = ["attacks"]
 
@@ -60,46 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/siege", description=__doc__)
     parser.add_argument("--list", action="store_true", help="say what attacks there are, and end")
-    parser.add_argument("--only", type=_names(ATTACKS), metavar="NAME,…", help="of those that --list names (all)")
+    parser.add_argument("--only", type=names(ATTACKS), metavar="NAME,…", help="of those that --list names (all)")
     parser.add_argument(
         "--same-address",
         action="store_true",
         help="attack from the callers' own address (without --only: those for which it matters)",
     )
-    parser.add_argument("--calls", type=_number(int), default=20, metavar="N", help="live ones (20)")
+    parser.add_argument("--calls", type=number(int), default=20, metavar="N", help="live ones (20)")
     parser.add_argument(
-        "--seconds", type=_number(float), default=8.0, metavar="N", help="of one attack; some last longer (8)"
+        "--seconds", type=number(float), default=8.0, metavar="N", help="of one attack; some last longer (8)"
     )
     parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--write", action="store_true", help="put the result into SIEGE.md")
     return parser
-
-
-def _names(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    """Read names with commas between."""
-
-    def read(text: str) -> tuple[str, ...]:
-        for name in (names := tuple(text.split(","))):
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"there is no {name!r}: there are {', '.join(known)}")
-        return names
-
-    return read
-
-
-def _number(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Read a number above zero."""
-
-    def read(text: str) -> float:
-        try:
-            if 0 < (value := kind(text)) < MOST:
-                return value
-        except ValueError:
-            pass
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and {MOST}")
-
-    return read
 
 
 async def _run(args: argparse.Namespace) -> tuple[list[Row], bool]:
