@@ -39,6 +39,7 @@ def create_app(config: Config, *, agents: AgentBook | None = None, http_client: 
     book = agents or AgentBook(config)
     (takeover.install if config.fast_lane else takeover.uninstall)()
     app = Quart(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # what Twilio asks for is never redirected
     app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
     app.asgi_app = EndsInTime(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.before_websocket(refuse_bad_key)

@@ -39,9 +39,8 @@ log = logging.getLogger(__name__)
 SECONDS = 1.0
 WRITE_DEADLINE = 10 * SECONDS  # for a peer to take anything, and to take the last of it
 LINGER = 0.5 * SECONDS  # in which a peer that sends too much can read that it does
-# Connections at the same time, each of some 40 kB. A call has one here and one to its model: so at most half of the
-# files that the process may open.
-CONNECTIONS = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+CONNECTIONS = 4096  # at the same time, each of some 40 kB
+FILES = 16384  # that the process may open, where it may have so many
 WARN_AGAIN = 60 * SECONDS
 
 ALLOWANCE: Final = "callgate.allowance"  # among a WebSocket scope's extensions
@@ -62,7 +61,22 @@ class PortConfig(HypercornConfig):
     """Hypercorn's settings, and ours for the port."""
 
     stream_pace: Pace = TWILIOS  # of a WebSocket that stays with Hypercorn
-    connections: int = CONNECTIONS
+    connections: int | None = None  # at the same time; by default `most_connections`
+
+
+def most_connections() -> int:
+    """How many connections are served at the same time. A call has one here and one to its model: so they are at most
+    half of the files that the process may open."""
+    return min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files as `CONNECTIONS` wants, where it may have so many. A service manager's own
+    limit of 1,024 would be used up by strangers whom nginx lets wait."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def install() -> None:
@@ -86,7 +100,7 @@ async def _check_protocol(protocol: H11Protocol, request: h11.Request) -> None:
 async def _create_stream(protocol: H11Protocol, request: h11.Request) -> None:
     names = {name.lower() for name, _ in request.headers}
     refused = VERSION_NOT_SUPPORTED if request.http_version not in HTTP_VERSIONS else None
-    if names >= TWO_LENGTHS:
+    if names >= TWO_LENGTHS or (b"upgrade" in names and not _has_plain_handshake(request)):
         refused = BAD_REQUEST
     if refused is not None:
         await protocol._send_error_response(refused)
@@ -95,6 +109,15 @@ async def _create_stream(protocol: H11Protocol, request: h11.Request) -> None:
         return
     cast(Any, protocol).asks_upgrade = b"upgrade" in names
     await _hypercorns_create_stream(protocol, request)
+
+
+def _has_plain_handshake(request: h11.Request) -> bool:
+    """Whether what asks for the upgrade is ASCII, as all of it must be: wsproto takes it for that."""
+    return all(
+        value.isascii()
+        for name, value in request.headers
+        if name.lower() in (b"connection", b"upgrade") or name.lower().startswith(b"sec-websocket-")
+    )
 
 
 class _Deaf:
@@ -237,7 +260,7 @@ _crowd = _Crowd()
 
 
 async def _run(server: TCPServer) -> None:
-    limit: int = getattr(server.config, "connections", CONNECTIONS)
+    limit: int = getattr(server.config, "connections", None) or most_connections()
     if _crowd.live >= limit:
         _crowd.warn(limit)
         cast(asyncio.Transport, server.writer.transport).abort()

@@ -5,7 +5,6 @@ again. A store that is slow or broken costs the record, never the call.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,17 +15,10 @@ from .commands import NextStep, Outcome, PutThrough, SendDigits
 from .errors import StoreError
 from .receipt import Receipt
 from .store import CallRecord, Store
-from .tools import Absences, Message, Transfer
+from .tools import Message, Transfer
 from .transcript import Role, Turn
 
 log = logging.getLogger(__name__)
-
-_BACK = re.compile(r"CA[0-9a-f]{32}_back_([0-9]+)_([0-9]+)")
-
-
-def back_key(call_sid: str, absences: Absences) -> str:
-    """What a note is known by that tells how an absence of the agent's ended."""
-    return f"{call_sid}_back_{absences.transfers}_{absences.sendings}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +32,6 @@ class Memory:
     then: NextStep | None = None
     elsewhere: bool = False
     call: CallRecord | None = None
-
-    @property
-    def generation(self) -> int | None:
-        """How many streams the call had before the last one; None where nothing is known of the call."""
-        if self.call is None:
-            return None
-        absences = (_BACK.fullmatch(turn.item_id) for turn in self.turns if turn.role is Role.NOTE)
-        return self.call.resumes + max((int(back[1]) + int(back[2]) for back in absences if back), default=0)
 
     @property
     def came_at(self) -> datetime | None:
@@ -123,13 +107,13 @@ class Ledger:
 
         return keep
 
-    async def knows(self, call_sid: str) -> bool:
-        """Whether the call is on record; not, where that can't be found out at once."""
+    async def knows(self, call_sid: str) -> bool | None:
+        """Whether the call is on record; None where that can't be found out at once."""
         try:
             return await self._store.knows(call_sid)
         except StoreError as exc:
             log.debug("It is not known whether the call is on record: %s", exc)
-            return False
+            return None
 
     async def memory(self, call_sid: str) -> Memory:
         """What is known of a call; nothing where that can't be found out."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable
+
+from .errors import RequestRefused
 
 
 class Once:
@@ -24,3 +28,28 @@ class Once:
 
     def __contains__(self, thing: str) -> bool:
         return thing in self._met
+
+
+class Signatures:
+    """The last ``most`` signatures, each with what it was for.
+
+    Twilio signs a URL and its parameters as one text without separators, so that another request can be cut from the
+    same text: other names and values, under the same signature. A signature is for the request that it came with first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._met: OrderedDict[str, bytes] = OrderedDict()
+
+    def is_new(self, signature: str, target: str, params: Iterable[tuple[str, str]]) -> bool:
+        """Whether this request comes for the first time, as far as is known. Raises `RequestRefused` where the
+        signature came with another."""
+        what = hashlib.sha256(repr((target, sorted(params))).encode(errors="surrogatepass")).digest()
+        known = self._met.setdefault(signature, what)
+        self._met.move_to_end(signature)
+        if known != what:
+            raise RequestRefused("its signature came with another request before")
+        is_new = known is what
+        if len(self._met) > self._most:
+            self._met.popitem(last=False)
+        return is_new

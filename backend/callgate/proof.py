@@ -49,11 +49,11 @@ class Proof(Enum):
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """A request that is known to be Twilio's, for this account. ``params``: what it says; ``query``: what of it stands
-    in its URL. ``signature``: the same for the same request, however often it is sent."""
+    in its URL. ``is_new``: it was not sent before, as far as is known."""
 
     params: Mapping[str, str]
     query: Mapping[str, str]
-    signature: str
+    is_new: bool
 
     @property
     def call_sid(self) -> str:
@@ -91,7 +91,7 @@ def event_of_twilio(view: Callable[Concatenate[Webhook, P], Awaitable[None]]) ->
     @functools.wraps(view)
     async def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
         webhook = await _read_webhook()
-        if _services().events.is_new(webhook.signature):
+        if webhook.is_new:
             await view(webhook, *args, **kwargs)
         return Response(status=204)
 
@@ -131,14 +131,16 @@ async def _read_webhook() -> Webhook:
         raise RequestRefused("there is no X-Twilio-Signature, or none that can be one: whoever asked is not Twilio")
     _check_target()
     form = await _form()
-    check.check_webhook(target_of(request.scope), form, request.headers)
+    target = target_of(request.scope)
+    check.check_webhook(target, form, request.headers)
+    is_new = _services().signatures.is_new(cast(str, signature), target, form.items(multi=True))
     query: MultiDict[str, str] = request.args
     params = form if request.method == "POST" else query
     check.check_account(params.get("AccountSid", ""))
     if not re.fullmatch("CA[0-9a-f]{32}", params.get("CallSid", "")):
         raise BadRequest("CallSid is missing, or not CA and 32 hexadecimal digits")
     call_in_log.set(params["CallSid"])
-    return Webhook(params, query, cast(str, signature))
+    return Webhook(params, query, is_new)
 
 
 async def fields_of_operator() -> Mapping[str, Any]:

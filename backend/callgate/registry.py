@@ -7,6 +7,7 @@ kept for it until then, but no longer than its stream token is good. Times are U
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from typing import Protocol
@@ -19,6 +20,7 @@ from .token import LIFETIME, RepeatToken, StreamToken
 log = logging.getLogger(__name__)
 
 ENDINGS_KEPT = 2_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+LET_GO_DEADLINE = 0.5  # seconds for a stream that Twilio has left to end
 OVER_KEPT = 20_000  # how many calls of which Twilio said that they are over, and will never be again
 
 
@@ -43,7 +45,10 @@ class Registry:
         self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
         self._endings: OrderedDict[str, End] = OrderedDict()
         self._generations: OrderedDict[str, int] = OrderedDict()  # CallSid -> that of the last stream that began
+        self._taken_up: OrderedDict[str, str] = OrderedDict()  # CallSid -> the webhook with which it went on last
+        self._came = Once(OVER_KEPT)  # calls that were admitted
         self._over = Once(OVER_KEPT)
+        self._ended = asyncio.Event()  # a stream ended; replaced by each
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -54,14 +59,47 @@ class Registry:
         return len(self._live)
 
     def admit(self, call_sid: str, now: float) -> bool:
-        """Keep a place for a call, if there is one. Asking again for the same call (Twilio retries) is no second."""
+        """Keep a place for a call, if there is one. Asking again for the same call (Twilio retries) is no second, and
+        keeps it no longer."""
         self._admitted = {sid: until for sid, until in self._admitted.items() if until > now}
         is_new = call_sid not in self._admitted and call_sid not in self._live
         if is_new and (self.draining or len(self._admitted) + len(self._live) >= self._max_calls):
             return False
-        self._admitted[call_sid] = now + LIFETIME
+        self._admitted.setdefault(call_sid, now + LIFETIME)
+        self._came.is_new(call_sid)
         self._endings.pop(call_sid, None)  # it goes on
         return True
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of the places are taken."""
+        return 2 * (len(self._admitted) + len(self._live)) >= self._max_calls
+
+    def came(self, call_sid: str) -> bool:
+        """Whether the call was admitted before, as far as is known."""
+        return call_sid in self._came
+
+    def take_up(self, call_sid: str, webhook: str) -> bool:
+        """The call goes on with this webhook; False where it did so before, as far as is known."""
+        if self._taken_up.get(call_sid) == webhook:
+            return False
+        self._taken_up[call_sid] = webhook
+        self._taken_up.move_to_end(call_sid)
+        if len(self._taken_up) > ENDINGS_KEPT:
+            self._taken_up.popitem(last=False)
+        return True
+
+    async def let_go(self, call_sid: str) -> None:
+        """End the call's stream, if it has one: Twilio has left it, and we had not noticed. What it leaves on record is
+        there when this returns."""
+        call = self._live.get(call_sid)
+        if call is None or call.ending is not None:
+            return
+        call.shut_down()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_DEADLINE):
+                while self._live.get(call_sid) is call:
+                    await self._ended.wait()
 
     def give_up(self, call_sid: str) -> None:
         """The call does not come: its place is free."""
@@ -106,6 +144,8 @@ class Registry:
         self._endings.move_to_end(call_sid)
         if len(self._endings) > ENDINGS_KEPT:
             self._endings.popitem(last=False)
+        self._ended.set()
+        self._ended = asyncio.Event()
         if not self._live:
             self._empty.set()
 

@@ -36,6 +36,7 @@ async def serve(config: Config) -> None:
     them at once. SIGHUP has the agents' file read again. Raises `ConfigError` where that file can't be used at the
     start, or the address can't be listened on."""
     config = config.with_rehearsal_token()
+    hypercorn_port.raise_file_limit()
     for warning in config.warnings():
         log.warning("%s", warning)
     changed = asyncio.Event()

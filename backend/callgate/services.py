@@ -13,14 +13,14 @@ from .config import Config
 from .http_tools import HttpTools
 from .ledger import Ledger
 from .logs import dropped_lines
-from .once import Once
+from .once import Signatures
 from .outbound import REST_DEADLINE, Outbound
 from .reattach import Reattach
 from .store import Store
 from .switchboard import Switchboard
 from .upstream import Upstream
 
-EVENTS_KEPT = 20_000  # of those that Twilio told of, so that each counts once
+SIGNATURES_KEPT = 20_000  # of Twilio's, so that each request counts once
 
 
 class Services:
@@ -31,7 +31,7 @@ class Services:
     ) -> None:
         ledger = Ledger(store)
         self.store = store
-        self.events = Once(EVENTS_KEPT)
+        self.signatures = Signatures(SIGNATURES_KEPT)
         self.switchboard = Switchboard(config, agents, upstream, ledger, HttpTools(config.http_tools_allow).run)
         client = _rest_client(config, http_client)
         self.outbound = Outbound(config, store, self.switchboard, client)

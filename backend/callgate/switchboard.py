@@ -17,7 +17,7 @@ from .commands import End, NextStep, Outcome, PutThrough, SendDigits
 from .config import Config
 from .errors import MediaStreamError, RequestRefused
 from .foreign import foreign, name_or_length
-from .ledger import Ledger, Memory, back_key
+from .ledger import Ledger, Memory
 from .logs import call_sid as call_in_log
 from .logs import mask_number
 from .media_stream import Start
@@ -58,6 +58,7 @@ class _LastStream:
     outcome: Outcome | None
     then: NextStep | None
     memory: Memory = field(default_factory=Memory)  # of the call
+    here: bool = False  # this process saw it end, and no other has had the call since
 
     @property
     def was(self) -> bool:
@@ -152,13 +153,13 @@ class Switchboard:
             return await self.call_transferred(params, resumed, absences, repeat)
         if self._is_over(params):
             return twiml.hang_up()
+        number, is_repeated = generation(resumed, absences), self._is_repeated(call_sid, repeat)
+        if is_repeated:
+            await self.registry.let_go(call_sid)
         stream = await self._last_stream(call_sid)
         had_stream = stream.was or self.registry.generation(call_sid) is not None
-        has_ended = stream.outcome is not None
-        fits = has_ended and self._generation(call_sid, stream.memory) == generation(resumed, absences)
-        if failed == twiml.INCOMING:
-            fits = not had_stream
-        if not fits and not self._is_repeated(call_sid, repeat):
+        fits = not had_stream if failed == twiml.INCOMING else stream.here and self._is_last(call_sid, number)
+        if not fits and not is_repeated:
             return self._ask_again(call_sid, twiml.INTERRUPTED, resumed, absences)
         then = None if _is_over_its_limit(stream.then, absences) else stream.then
         if stream.outcome in (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP):
@@ -179,6 +180,8 @@ class Switchboard:
             if failed == twiml.INCOMING or not is_known:
                 log.warning("The call is answered here: Twilio got no answer to its first request")
                 return await self.incoming_call(params, repeat)
+        if not self.registry.take_up(call_sid, f"{twiml.INTERRUPTED} {number}") and not is_repeated:
+            return self._ask_again(call_sid, twiml.INTERRUPTED, resumed, absences)
         if not self.registry.admit(call_sid, time.time()):
             return self._apologise("all lines are busy")
         self.assigned.call_goes_on(call_sid, Parties.of_webhook(params), stream.memory.came_at)
@@ -191,13 +194,11 @@ class Switchboard:
     async def _last_stream(self, call_sid: str) -> _LastStream:
         ending = self.registry.ending(call_sid)
         if ending is not None and ending.outcome in FINAL:  # whatever another process may know
-            return _LastStream(ending.outcome, ending.then)
+            return _LastStream(ending.outcome, ending.then, here=True)
         memory = await self.ledger.memory(call_sid)
-        if ending is None:
+        if ending is None or memory.elsewhere:  # another process has served it since
             return _LastStream(memory.outcome, memory.then, memory)
-        if memory.elsewhere:  # another process has served it since
-            return _LastStream(memory.outcome or ending.outcome, memory.then, memory)
-        return _LastStream(ending.outcome, ending.then, memory)
+        return _LastStream(ending.outcome, ending.then, memory, here=True)
 
     async def call_transferred(
         self, params: Mapping[str, str], resumed: int, absences: Absences, repeat: str = ""
@@ -212,10 +213,14 @@ class Switchboard:
         if self.registry.draining:
             log.info("The caller is to wait for another process: this one is stopping")
             return twiml.wait(self.config.base_url, resumed, absences, twiml.TRANSFERRED, status, self._proof)
+        number, is_repeated = generation(resumed, absences), self._is_repeated(call_sid, repeat)
+        if is_repeated:
+            await self.registry.let_go(call_sid)
         memory = await self.ledger.memory(call_sid)
-        before = self._generation(call_sid, memory)
-        left = before is not None and before + 1 == generation(resumed, absences)
-        if (not left or self.registry.is_talking(call_sid)) and not self._is_repeated(call_sid, repeat):
+        has_left = self.registry.ending(call_sid) is not None and not memory.elsewhere
+        fits = has_left and self._is_last(call_sid, number - 1)
+        is_first = fits and self.registry.take_up(call_sid, f"{twiml.TRANSFERRED} {number}")
+        if not is_first and not is_repeated:
             return self._ask_again(call_sid, twiml.TRANSFERRED, resumed, absences, status)
         then = ending.then if (ending := self.registry.ending(call_sid)) else memory.then
         if not self.registry.admit(call_sid, time.time()):
@@ -238,15 +243,20 @@ class Switchboard:
 
     async def _came_before(self, call_sid: str) -> bool:
         """Whether the first webhook of the call was answered before. Not where that answer may have got lost: its
-        stream is still awaited."""
+        stream is still awaited. Where there is no record to look at, every call may have been, once half of the places
+        are taken."""
         if self.registry.generation(call_sid) is not None:
             return True
-        return not self.registry.holds(call_sid) and await self.ledger.knows(call_sid)
+        if self.registry.holds(call_sid):
+            return False
+        if self.registry.came(call_sid):
+            return True
+        is_known = await self.ledger.knows(call_sid)
+        return self.registry.is_half_full if is_known is None else is_known
 
-    def _generation(self, call_sid: str, memory: Memory) -> int | None:
-        """How many streams the call had before the last one that is known of."""
-        here = self.registry.generation(call_sid)
-        return memory.generation if here is None else here
+    def _is_last(self, call_sid: str, number: int) -> bool:
+        """Whether the call's last stream that began here had so many before it."""
+        return self.registry.generation(call_sid) == number
 
     def _ask_again(
         self,
@@ -298,7 +308,7 @@ class Switchboard:
         self, call_sid: str, turns: tuple[Turn, ...], text: str, resumed: int, absences: Absences, digits: str = ""
     ) -> str:
         """The agent is back in a call that it had left, and is told ``text``."""
-        note = Turn(back_key(call_sid, absences), Role.NOTE, text)
+        note = Turn(f"{call_sid}_back_{absences.transfers}_{absences.sendings}", Role.NOTE, text)
         self.ledger.agent_returned(call_sid, turns, note)
         return self._go_on(call_sid, (*turns, note), resumed, absences, digits)
 

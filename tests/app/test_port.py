@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import random
+import resource
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -226,6 +227,43 @@ async def crowded(fake, tmp_path, log, monkeypatch) -> AsyncIterator[Service]:
     monkeypatch.setattr("callgate.server.HEAD_DEADLINE", 0.5)
     async with running(config_for(fake.url, tmp_path)) as service:
         yield service
+
+
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Protocol", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key"])
+async def test_an_upgrade_that_is_no_ascii_is_a_bad_request(service: Service, log, name: str):
+    host, _, port = service.address.partition(":")
+    for value in (b"\xff", b"\xc3\xa9", b"Upgrade, \x80"):
+        fields = {
+            "Host": b"x",
+            "Upgrade": b"websocket",
+            "Connection": b"Upgrade",
+            "Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+            "Sec-WebSocket-Version": b"13",
+        }
+        fields[name] = value
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"".join(key.encode() + b": " + text + b"\r\n" for key, text in fields.items())
+        writer.write(b"GET /media-stream/x HTTP/1.1\r\n" + head + b"\r\n")
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+    assert "Traceback" not in log.getvalue()
+
+
+def test_as_many_files_may_be_open_as_connections_are_served(monkeypatch):
+    limits = [(1024, 100_000)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: limits.append(given))
+    assert hypercorn_port.most_connections() == 512
+    hypercorn_port.raise_file_limit()
+    assert hypercorn_port.most_connections() == hypercorn_port.CONNECTIONS
+    hypercorn_port.raise_file_limit()
+    assert len(limits) == 2
+
+
+async def test_what_twilio_asks_for_is_never_redirected(service: Service):
+    for path in ("//incoming-call", "/incoming-call/", "//media-stream//x", "/calls//x", "/call-status/"):
+        status, _ = await service.ask("POST", path, allow_redirects=False)
+        assert status in (403, 404, 405), path
 
 
 @pytest.mark.parametrize("error", [errno.ENOTCONN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT])

@@ -11,7 +11,7 @@ from callgate.linecheck.response import Speech
 from fake_openai import Script, say, tone, tool
 from outbound_service import THEIRS
 from relayed import until
-from service import ACCOUNT, Service, Stream, config_for, new_sid, running, told_to_repeat
+from service import ACCOUNT, BASE_URL, Service, Stream, config_for, new_sid, running, sign, told_to_repeat
 
 HELLO, BACK = tone(0.4, 440), tone(0.4, 660)
 AGENTS = """
@@ -183,3 +183,94 @@ async def test_a_machine_that_answered_is_hung_up_on_once(outbound_with, twilio)
             await service.told("/amd-status", call_sid, AnsweredBy="machine_start")
         await service.told("/amd-status", call_sid, AnsweredBy="machine_start", MachineDetectionDuration="2")
         assert twilio.requests == asked + 1
+
+
+async def test_a_process_that_had_the_call_before_does_not_believe_an_old_webhook_of_it(fake, tmp_path):
+    """The first stream was here, the second is at another process, and live."""
+    fake.script = Script(after=lambda turn: say(HELLO))
+    async with (
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
+        running(config_for(fake.url, tmp_path, STORE="on", PORT="2")) as second,
+    ):
+        call = await first.call()
+        async with first.stream(call) as line:
+            await line.hear(HELLO)
+            line.socket.transport.abort()
+        await until(lambda: first.services.switchboard.registry.live == 0)
+        assert await first.services.store.journal.flush(10)
+        _, document = await second.webhook("/call-interrupted?resumed=0", CallSid=call.call_sid)
+        async with second.stream(stream_of(call.call_sid, document)) as line:
+            await line.hear(HELLO)
+            assert await second.services.store.journal.flush(10)
+            before, opened = (await record(second, call.call_sid)).call, fake.upgrades
+            for path in ("/call-interrupted?resumed=0", "/call-transferred?resumed=0&transfers=1"):
+                await leads_nowhere(first, path, form_of(call.call_sid, CallStatus="in-progress"))
+            assert await first.services.store.journal.flush(10)
+            assert (await record(second, call.call_sid)).call == before
+            assert (fake.upgrades, first.services.switchboard.parking.waiting) == (opened, 0)
+            await line.hang_up()
+
+
+async def test_of_many_that_say_the_same_at_once_one_is_believed(fake, tmp_path):
+    fake.script = Script(after=lambda turn: say(HELLO))
+    async with running(config_for(fake.url, tmp_path, STORE="on")) as service:
+        call = await service.call()
+        async with service.stream(call) as line:
+            await line.hear(HELLO)
+            line.socket.transport.abort()
+        await until(lambda: service.services.switchboard.registry.live == 0)
+        form = form_of(call.call_sid, CallStatus="in-progress")
+        answers = await asyncio.gather(*(service.send("/call-interrupted?resumed=0", form) for _ in range(20)))
+        connected = ["<Connect>" in document for _, document in answers]
+        assert connected.count(True) == 1
+        assert await service.services.store.journal.flush(10)
+        assert (await record(service, call.call_sid)).call.resumes == 1
+
+
+async def test_another_request_that_is_cut_from_what_twilio_signed_is_refused(service):
+    """It signs names and values as one text without separators."""
+    form = form_of(new_sid("CA"), CallStatus="in-progress", DialCallStatus="completed")
+    path = "/call-transferred?resumed=0&transfers=1"
+    assert (await service.send(path, form))[0] == 200
+    other = {name: value for name, value in form.items() if not name.endswith("Status")}
+    other["CallStatu"] = "sin-progressDialCallStatuscompleted"
+    headers = {"X-Twilio-Signature": sign(BASE_URL + path, form)}
+    assert sign(BASE_URL + path, form) == sign(BASE_URL + path, other)
+    assert (await service.ask("POST", path, data=other, headers=headers))[0] == 403
+    assert (await service.send(path, form))[0] == 200
+
+
+async def test_a_stream_that_twilio_has_left_unnoticed_makes_room_for_the_next(fake, tmp_path):
+    """Its socket is silent, and no end of it has come."""
+    fake.script = Script(after=lambda turn: say(HELLO))
+    async with running(config_for(fake.url, tmp_path, STORE="on")) as service:
+        call = await service.call()
+        async with service.stream(call) as left:
+            await left.hear(HELLO)
+            _, document = await service.webhook("/call-interrupted?resumed=0", CallSid=call.call_sid)
+            async with service.stream(stream_of(call.call_sid, document)) as line:
+                await line.hear(HELLO)
+                assert (await record(service, call.call_sid)).outcome is None
+                await line.hang_up()
+                assert await line.closed() == 1000
+
+
+async def test_dead_calls_of_which_nothing_is_kept_do_not_take_all_places(fake, tmp_path):
+    async with running(config_for(fake.url, tmp_path, MAX_CALLS="4")) as service:
+        for _ in range(10):
+            await service.send("/incoming-call", form_of(new_sid("CA"), CallStatus="ringing"))
+        assert service.services.switchboard.parking.waiting == 2
+        await service.call()  # which Twilio repeats
+
+
+async def test_a_call_that_did_not_come_is_not_kept_waiting_for_by_repetitions(service, fake):
+    form = form_of(new_sid("CA"), CallStatus="ringing")
+    registry, parking = service.services.switchboard.registry, service.services.switchboard.parking
+    await service.send("/incoming-call", form)
+    until_then = registry._admitted[form["CallSid"]]
+    await service.send("/incoming-call", form)
+    assert registry._admitted[form["CallSid"]] == until_then
+    parking.drop(form["CallSid"])
+    registry.give_up(form["CallSid"])  # as when its minute is over
+    await leads_nowhere(service, "/incoming-call", form)
+    assert parking.waiting == 0

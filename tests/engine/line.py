@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from callgate.phone.call import place_call
+from callgate.phone.call import new_sid, place_call
 from callgate.phone.options import NO_ACCOUNT, Address, PhoneOptions
 from callgate.phone.report import CallReport
 from callgate.phone.settings import REHEARSAL
@@ -24,7 +24,7 @@ from engine.bundle import Bundle
 LOOPBACK: Final = "127.0.0.1"
 TIMEOUT: Final = 20.0
 WORDS: Final = read_ulaw(REHEARSAL)
-FORM: Final = {"CallSid": "CA" + 32 * "1", "AccountSid": NO_ACCOUNT, "From": "+15550001111", "To": "+15550002222"}
+FORM: Final = {"AccountSid": NO_ACCOUNT, "From": "+15550001111", "To": "+15550002222"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,15 @@ class Line:
         )
 
     def webhook(self, path: str) -> Answer:
-        """Ask for TwiML as Twilio would."""
+        """Ask for TwiML as Twilio would, each time for another call."""
+        form = {"CallSid": new_sid("CA"), **FORM}
         began = time.monotonic()
         client = http.client.HTTPConnection(self.domain, timeout=TIMEOUT)
         client.sock = self.handshake()
         try:
-            signature = sign_webhook(self.token, f"https://{self.domain}{path}", FORM)
+            signature = sign_webhook(self.token, f"https://{self.domain}{path}", form)
             headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Twilio-Signature": signature}
-            client.request("POST", path, urlencode(FORM), headers)
+            client.request("POST", path, urlencode(form), headers)
             response = client.getresponse()
             body = response.read()
             seconds = time.monotonic() - began

@@ -69,7 +69,7 @@ def test_it_shares_no_namespace_and_no_device_of_the_machine(container):
 
 def test_its_memory_and_its_processes_are_bounded(container):
     host = container["HostConfig"]
-    memory = {"nginx": 512 << 20, "certbot": 256 << 20, "backend": 1 << 30}
+    memory = {"nginx": 1 << 30, "certbot": 256 << 20, "backend": 1 << 30}
     assert host["Memory"] == memory[service_of(container)]
     assert 0 < host["PidsLimit"] <= 128
 

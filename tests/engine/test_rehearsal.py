@@ -99,7 +99,9 @@ async def test_a_backend_that_is_killed_in_mid_call_and_comes_back_takes_the_cal
     report = await line.call(Wait(12.0), on_event=on_event)
     await asyncio.gather(*killed)
     asked = report.verbs.count("Pause")
-    assert report.verbs == ("Connect", "Redirect", *WAIT * asked, "Connect", "Redirect")[: len(report.verbs)]
+    # The new process knows the call from the record alone, and has Twilio say so once more.
+    expected = ("Connect", "Redirect", *WAIT * asked, "Redirect", "Connect", "Redirect")
+    assert report.verbs == expected[: len(report.verbs)]
     assert asked >= 1
     assert len(report.stream_sids) == 2
     note(f"backend killed in mid-call: asked to wait {asked} times, then connected again")

@@ -119,9 +119,9 @@ class Store(Archive):
 
     async def knows(self, call_sid: str) -> bool:
         """Whether the call is on record. One whose beginning still waits to be written may be missed. A store that
-        fails is not asked."""
-        if self._database is None or self._database.failure is not None:
-            return False
+        fails is not asked. Raises `StoreError`."""
+        if (failure := self._opened().failure) is not None:
+            raise StoreError(failure)
         try:
             async with asyncio.timeout(self._times.known_deadline):
                 return await self._read(
