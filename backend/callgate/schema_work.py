@@ -24,8 +24,10 @@ MOST_AT_ONE_VALUE: Final = 20_000  # parts that are checked
 MOST_WORK: Final = 8_000_000  # units: about a tenth of a second
 MOST_STEPS: Final = 100_000  # of counting
 UNIQUE: Final = 20  # for each value in a list of which no two may be the same
+MULTIPLE: Final = 500  # for a number that must be a multiple: a fraction of huge numbers may be reduced for it
 SEVERAL_TIMES: Final = 4  # how often parts are checked beside which stands ``unevaluatedProperties`` or its like
 
+_LISTED: Final = ("enum", "const", "required", "dependentRequired", "dependencies")
 _LISTS_HERE: Final = ("allOf", "anyOf", "oneOf")
 _PARTS_HERE: Final = ("not", "if", "then", "else")
 _ELSEWHERE: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor")
@@ -114,7 +116,8 @@ class _Reader:
         return part
 
     def _read_own(self, part: Part, schema: dict[str, Any], path: str) -> None:
-        part.work += sum(_size(schema[name]) for name in ("enum", "const", "required") if name in schema)
+        part.work += sum(_size(schema[name]) for name in _LISTED if name in schema)
+        part.work += MULTIPLE if "multipleOf" in schema else 0
         part.item_work = UNIQUE if schema.get("uniqueItems") is True else 0
         if isinstance(pattern := schema.get("pattern"), str):
             part.text_work += self._work_of_pattern(pattern, _join(path, "pattern"))

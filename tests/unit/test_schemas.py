@@ -244,6 +244,18 @@ def test_a_schema_whose_parts_multiply_is_refused(schema, problem):
     assert problem in (check_schema(schema) or "")
 
 
+@pytest.mark.parametrize(
+    ("asked", "value"),
+    [({"dependentRequired": {f"k{number}": ["z"] for number in range(4_000)}}, {}), ({"multipleOf": 0.01}, 1e308)],
+    ids=["dependentRequired", "multipleOf"],
+)
+def test_what_is_slow_for_each_value_is_counted(asked, value):
+    schema = {"$defs": {"d": asked}, **obj(x={"items": {"allOf": [{"$ref": "#/$defs/d"}] * 20}})}
+    assert check_schema(schema) is None
+    assert "too" in (misfit(schema, {"x": [value] * 2_500}) or "")
+    assert misfit(schema, {"x": [value] * 2}) in (None, 'x.0: must fit {"multipleOf": 0.01}')
+
+
 def test_parts_that_refer_to_one_another_as_people_write_them_are_taken():
     assert check_schema(doubling(5)) is None
     assert check_schema(unevaluated(2)) is None
