@@ -90,6 +90,23 @@ def test_a_stream_that_is_asked_for_otherwise_is_none(edge: LocalEdge, version: 
     assert b" 426 " in raw(edge, f"{head}Upgrade: {upgrade}\r\nConnection: Upgrade\r\n\r\n")
 
 
+@pytest.mark.parametrize("protocol", ["a-protocol", "\xff", "é"])
+def test_no_subprotocol_is_offered_to_the_backend(edge: LocalEdge, protocol: str) -> None:
+    """One that is no ASCII would make a backend fail, and one that fails is asked no more for a while."""
+    fields = {"Host": edge.domain, **SIGNED, "Upgrade": "websocket", "Connection": "Upgrade"}
+    fields |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
+    fields["Sec-WebSocket-Protocol"] = protocol
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    with edge.connect(timeout=TIMEOUT) as client:
+        client.sendall(f"GET /media-stream/t HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
+        told = b""  # what the backend was, with its answer
+        while b"Served-By" not in told:
+            told += (piece := client.recv(4096))
+            assert piece, told
+    assert told.startswith(b"HTTP/1.1 101 ")
+    assert b"Sec-WebSocket-Protocol" not in told
+
+
 def test_a_refused_upgrade_leaves_no_connection_behind_that_others_are_served_on(beside: Beside) -> None:
     """The backend closes it; should it not, nothing else is sent there."""
 
