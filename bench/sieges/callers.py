@@ -54,10 +54,10 @@ class TurnedAway(Exception):
 
 
 class RealCallers:
-    """Calls from one address."""
+    """Calls from one address. ``incoming``: the path that their number's webhook has."""
 
-    def __init__(self, door: Door, source: str) -> None:
-        self._door, self._source = door, source
+    def __init__(self, door: Door, source: str, incoming: str) -> None:
+        self._door, self._source, self._incoming = door, source, incoming
         self._numbers = itertools.count(FIRST_NUMBER)
         self._under_way: set[asyncio.Task[None]] = set()
         self._reset()
@@ -94,7 +94,7 @@ class RealCallers:
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         try:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-                call = _Call(http, self._door, self._source, number)
+                call = _Call(http, self._door, self._source, self._incoming, number)
                 await call.run()
         except TurnedAway as error:
             self._why_not[str(error)] += 1
@@ -106,14 +106,15 @@ class RealCallers:
 class _Call:
     """One of them, from the first webhook to the last callback."""
 
-    def __init__(self, http: aiohttp.ClientSession, door: Door, source: str, number: int) -> None:
+    def __init__(self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, number: int) -> None:
         self._http, self._door, self._source, self._number = http, door, source, number
+        self._incoming = incoming
         self._form = form_of(wire.new_sid("CA"))
         self.waits = 0
 
     async def run(self) -> None:
         """Raises `TurnedAway`."""
-        stream = await self._twiml("/incoming-call")
+        stream = await self._twiml(self._incoming)
         stream_sid = await self._talk(stream)
         over = {"CallStatus": "completed", "CallDuration": "1", "Timestamp": _now()}
         callbacks = (
@@ -268,7 +269,7 @@ async def _serve(told: dict[str, str]) -> None:
     address = f"{told['host']}:{told['port']}"
     tls = ssl.create_default_context(cafile=told["ca"])
     door = Door(f"https://{address}/incoming-call", f"wss://{address}", tls)
-    callers = RealCallers(door, told["source"])
+    callers = RealCallers(door, told["source"], told["incoming"])
     coming: asyncio.Task[None] | None = None
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from callgate.signature import edge_proof
+from callgate.twiml import INCOMING, PROOF
 from local_program import LOOPBACK, free_ports
 
 from bench.contenders import AUTH_TOKEN, CONTENDERS, DOMAIN, Relay
@@ -29,7 +31,7 @@ from .process import Process, process
 
 LIVE, CALLERS, ATTACKER = "127.0.0.2", "127.0.0.3", "127.0.0.66"  # where they come from
 FALLBACK_DIAL = "+15550009999"  # 555: nobody's
-EDGE_ENVIRON = {"FALLBACK_DIAL": FALLBACK_DIAL}
+EDGE_ENVIRON = {"FALLBACK_DIAL": FALLBACK_DIAL, "EDGE_KEY": AUTH_TOKEN}
 ROOM = 25  # calls beside the live ones: real callers, and the attack's own
 FIRST = -10  # the niceness of what measures, beside that of what is measured
 # What no answer to a stranger may hold: how it is recognised.
@@ -125,6 +127,8 @@ class RestSink:
 async def place(calls: int, *, callgate_path: str | None = None, same_address: bool = False) -> AsyncIterator[Place]:
     """All of it, with so many live calls, while the context lasts. Raises `BenchError`."""
     live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
+    # From the attacker's own address nginx knows callers by the proof that set-up gives a number's webhook.
+    incoming = f"{INCOMING}?{PROOF}={edge_proof(AUTH_TOKEN)}" if same_address else INCOMING
     rest = RestSink()
     async with contextlib.AsyncExitStack() as stack:
         trust = stack.enter_context(Trust())
@@ -145,6 +149,7 @@ async def place(calls: int, *, callgate_path: str | None = None, same_address: b
         edge = stack.enter_context(Edge(trust, relay.port, environ=EDGE_ENVIRON))
         await rig.set_calls(relay, calls, edge.door)
         told = {"host": LOOPBACK, "port": edge.https_port, "ca": str(trust.ca_file), "source": others}
+        told["incoming"] = incoming
         callers = await stack.enter_async_context(process("bench.sieges.callers", json.dumps(told), READY))
         stack.enter_context(_measuring_first())
         yield Place(rig, relay, edge, trust, callers, rest, ATTACKER)
