@@ -13,6 +13,8 @@ from .http2 import Http2
 BURST = 900
 BURST_STREAMS = 100  # of it on one connection
 BETWEEN_BURSTS = 3.0  # seconds
+OPENED_AT_ONCE = 10
+BETWEEN_OPENINGS = 0.03  # seconds: the attack is the requests; handshakes in a crowd are one of their own
 PIPELINED = 500
 FORM = b"AccountSid=AC0&CallSid=CA0&From=%2B15550001111&To=%2B15550002222"
 
@@ -44,8 +46,9 @@ async def _burst_of_connections(assault: Assault, signed: bool) -> None:
     async def open_one(number: int) -> None:
         opened.append(await assault.client.connect())
 
-    for _ in range(0, BURST, 50):
-        await assault.together(50, open_one)
+    for _ in range(0, BURST, OPENED_AT_ONCE):
+        await assault.together(OPENED_AT_ONCE, open_one)
+        await asyncio.sleep(BETWEEN_OPENINGS)
     for number, connection in enumerate(opened):
         headers = (signed_wrongly(number),) if signed else ()
         connection.send(post("/incoming-call", assault.target.name, FORM, *headers))
