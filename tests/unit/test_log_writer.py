@@ -81,7 +81,8 @@ def test_whoever_logs_does_not_wait_for_whoever_reads_and_is_told_how_much_was_d
     logged(handler, "on it goes")
     assert reader.read_until("on it goes").count("were dropped") == 1
     numbers = [int(number) for number in re.findall(r"line (\d+) x+\n", reader.text)]
-    assert numbers == sorted(set(numbers)) and len(numbers) == 1000 - dropped
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 1000 - dropped
 
 
 def test_a_slow_reader_is_not_told_of_each_line(handler, reader):
