@@ -12,7 +12,7 @@ from typing import Self
 import psutil
 from local_edge import DEPLOY, LocalEdge
 from local_program import LOOPBACK, START_TIMEOUT, clean_environ
-from pairs import Authority
+from support.edge.pairs import Authority
 
 from .clocks import cpu_seconds
 from .contenders import DOMAIN, Door

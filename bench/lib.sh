@@ -38,4 +38,4 @@ compile_callgate() {
 compile_callgate
 
 # Where the programs that the bench starts are found.
-export PYTHONPATH=$compiled:scripts:tests/edge${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$compiled:scripts:tests${PYTHONPATH:+:$PYTHONPATH}

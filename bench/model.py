@@ -18,7 +18,7 @@ from functools import cache
 from time import perf_counter
 from typing import Any
 
-from callgate.realtime import ALREADY_RESPONDING
+from callgate.core.protocols.realtime import ALREADY_RESPONDING
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
 from . import wire

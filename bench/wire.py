@@ -11,8 +11,8 @@ import re
 import secrets
 from typing import Any
 
-from callgate import media_stream
-from callgate.media_stream import Connected, Mark, Start, Stop
+from callgate.core.wire import media_stream
+from callgate.core.wire.media_stream import Connected, Mark, Start, Stop
 
 ACCOUNT_SID = "AC" + "0" * 32
 

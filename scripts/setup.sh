@@ -8,4 +8,4 @@ invoked_from=$PWD
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 need_venv
-exec .venv/bin/python -m callgate.setup --invoked-from "$invoked_from" "$@"
+exec .venv/bin/python -m callgate.operator.setup --invoked-from "$invoked_from" "$@"

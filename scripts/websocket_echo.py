@@ -1,7 +1,7 @@
 """Callgate's side of a WebSocket as an echo server, to point a conformance suite of RFC 6455 at.
 
 A Quart application under Hypercorn, whose sockets are accepted and then served exactly as a Media Stream's is: on the
-fast path by `callgate.websocket_server`, on the ordinary one by `callgate.asgi_stream`. Text comes back as text and
+fast path by `callgate.websocket.server`, on the ordinary one by `asgi_stream`. Text comes back as text and
 binary as binary, on any path of the URL.
 """
 
@@ -15,14 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, cast
 
 import uvloop
-from callgate import takeover
-from callgate.allowance import UNLIMITED
-from callgate.asgi_ending import EndsInTime
-from callgate.asgi_stream import AsgiStream
 from callgate.errors import ConfigError
-from callgate.handshake import refuse_bad_key
-from callgate.server import hypercorn_config, listen
-from callgate.websocket_server import WebSocketServer
+from callgate.web.server import hypercorn_config, listen
+from callgate.websocket.allowance import UNLIMITED
+from callgate.websocket.on_hypercorn import takeover
+from callgate.websocket.on_hypercorn.asgi_ending import EndsInTime
+from callgate.websocket.on_hypercorn.asgi_stream import AsgiStream
+from callgate.websocket.on_hypercorn.handshake import refuse_bad_key
+from callgate.websocket.server import WebSocketServer
 from hypercorn.asyncio import serve as hypercorn_serve
 from quart import Quart, websocket
 
@@ -99,7 +99,7 @@ class EchoServer:
         await hypercorn_serve(self.app, config, shutdown_trigger=stop, mode="asgi")  # type: ignore[arg-type]
 
     async def _accept(self, path: str = "") -> None:
-        """As `callgate.routes.media_stream` does it, with nobody refused."""
+        """As `callgate.web.routes.media_stream` does it, with nobody refused."""
         await websocket.accept()
         receiver = self._receiver(path)
         receiver.socket = WebSocketServer(receiver, **self._limits)

@@ -14,7 +14,8 @@ CallgateError                   str() is one line an operator can act on
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
 └── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
-Beside it, in callgate.phone: RecordingError, PictureError, NotSimulated; in callgate.setup: SetupRefused.
+Beside it, in callgate.peers.phone: RecordingError, PictureError, NotSimulated; in callgate.operator.setup:
+SetupRefused.
 """
 
 from __future__ import annotations

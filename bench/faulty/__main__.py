@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import uvloop
-from callgate.config import Config
+from callgate.config.settings import Config
 from callgate.errors import CallgateError
-from callgate.logs import set_up_logging
+from callgate.logs.setup import set_up_logging
 
 from . import place
 from .place import Tls

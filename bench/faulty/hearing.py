@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from callgate.media_stream import BYTES_PER_MS, FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE
-from callgate.phone.hearing import is_audible
-from callgate.phone.report import CallReport
-from callgate.phone.wav import encode
+from callgate.core.wire.media_stream import BYTES_PER_MS, FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE
+from callgate.peers.phone.hearing import is_audible
+from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.wav import encode
 
 GRAM = 16  # bytes by which a place in a sentence is known
 LOUDNESS = 0.25  # of full scale, RMS

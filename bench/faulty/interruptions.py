@@ -12,10 +12,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from callgate.linecheck.protocol import Turn
-from callgate.linecheck.response import Answer, Pace, Speech
-from callgate.phone.script import Interrupt, Say, Step
-from fake_openai import Connection, Event, FakeOpenAI, Faults, Script
+from callgate.peers.linecheck.realtime.protocol import Turn
+from callgate.peers.linecheck.realtime.response import Answer, Pace, Speech
+from callgate.peers.phone.script import Interrupt, Say, Step
+from support.fake_openai import Connection, Event, FakeOpenAI, Faults, Script
 
 from . import hearing
 from .hearing import noise

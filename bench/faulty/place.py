@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from callgate.phone.call import place_call
-from callgate.phone.options import Address, Limits, PhoneOptions
-from callgate.phone.report import CallReport
-from callgate.phone.script import Step
-from callgate.phone.timeline import Event
+from callgate.peers.phone.call import place_call
+from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.script import Step
+from callgate.peers.phone.timeline import Event
 from callgate.store import Transcript
 from callgate.store.places import FILE_NAME
-from fake_openai import FakeOpenAI
-from phone_peer import Certificates
-from service import ACCOUNT, AUTH_TOKEN, BASE_URL, Service, config_for, running
+from support.fake_openai import FakeOpenAI
+from support.phone_peer import Certificates
+from support.service import ACCOUNT, AUTH_TOKEN, BASE_URL, Service, config_for, running
 
 from .front import LOOPBACK, front
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fake_openai import Action, At, Close, Event, Hang, Reset, Send, error_event
+from support.fake_openai import Action, At, Close, Event, Hang, Reset, Send, error_event
 
 DELTAS: Final = ("response.output_audio.delta", "response.output_audio_transcript.delta")
 # Told in each turn, and acted on in none but for what the first turn shows of it.

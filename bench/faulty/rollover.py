@@ -14,11 +14,11 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callgate.linecheck.protocol import Turn
-from callgate.linecheck.response import Answer, Speech
-from callgate.media_stream import FRAME_BYTES
-from callgate.phone.script import Say, Step
-from fake_openai import Connection, FakeOpenAI, Script
+from callgate.core.wire.media_stream import FRAME_BYTES
+from callgate.peers.linecheck.realtime.protocol import Turn
+from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.phone.script import Say, Step
+from support.fake_openai import Connection, FakeOpenAI, Script
 
 from . import hearing
 from .hearing import GRAM, Sentence, noise
@@ -36,8 +36,8 @@ STAGGER = 0.37 * SECONDS  # so that the hours end at different places of the con
 
 # The relay's times, by the module constants that hold them.
 SCALED: Final = {
-    ("callgate.tenure", "ROLLOVER_AFTER"): 0.5 * SESSION,
-    ("callgate.tenure", "ROLLOVER_AT_LAST"): 0.9 * SESSION,
+    ("callgate.core.turns.session_life", "ROLLOVER_AFTER"): 0.5 * SESSION,
+    ("callgate.core.turns.session_life", "ROLLOVER_AT_LAST"): 0.9 * SESSION,
 }
 
 

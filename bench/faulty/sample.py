@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from callgate.calls import transcript_lines
-from fake_openai import At, Close, FakeOpenAI, Faults
+from callgate.operator.calls import transcript_lines
+from support.fake_openai import At, Close, FakeOpenAI, Faults
 
 from .place import Tls, place
 from .scene import Scene

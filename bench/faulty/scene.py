@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from callgate.linecheck.protocol import Turn
-from callgate.linecheck.response import Answer, FunctionCall, Pace, Speech
-from callgate.phone.script import Hold, Interrupt, Say, Step
-from fake_openai import Connection, Event, Script
+from callgate.peers.linecheck.realtime.protocol import Turn
+from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
+from callgate.peers.phone.script import Hold, Interrupt, Say, Step
+from support.fake_openai import Connection, Event, Script
 
 from .hearing import Sentence, bytes_of, noise
 

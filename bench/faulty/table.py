@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
-from fake_openai import At, Change, Connection, Event, FakeOpenAI, Faults
+from support.fake_openai import At, Change, Connection, Event, FakeOpenAI, Faults
 
 from bench.errors import BenchError
 

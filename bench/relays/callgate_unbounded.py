@@ -4,7 +4,7 @@ hour's audio as fast as it is taken."""
 import os
 import sys
 
-from callgate import allowance
+from callgate.websocket import allowance
 
 allowance.TWILIOS = allowance.UNLIMITED  # before anything takes it up
 

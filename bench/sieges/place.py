@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from callgate.signature import edge_proof
-from callgate.twiml import INCOMING, PROOF
+from callgate.core.gate.signature import edge_proof
+from callgate.core.wire.twiml import INCOMING, PROOF
 from local_program import LOOPBACK, free_ports
 
 from bench.contenders import AUTH_TOKEN, CONTENDERS, DOMAIN, Relay

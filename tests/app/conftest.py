@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from fake_openai import FakeOpenAI
-from fixtures import log, no_task_is_left  # noqa: F401
-from outbound_service import Outbound, outbound, twilio_rest
-from service import Service, config_for, running
-from twilio_rest import FakeTwilioRest
+from support.fake_openai import FakeOpenAI
+from support.fixtures import log, no_task_is_left  # noqa: F401
+from support.outbound_service import Outbound, outbound, twilio_rest
+from support.service import Service, config_for, running
+from support.twilio_rest import FakeTwilioRest
 
 
 @pytest.fixture
@@ -29,19 +29,19 @@ async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIt
 @pytest.fixture(params=["on", "off"])
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service is run with media streams on the fast path, and again with them on the ordinary one."""
-    monkeypatch.setattr("service.FAST_LANE", request.param)
+    monkeypatch.setattr("support.service.FAST_LANE", request.param)
 
 
 @pytest.fixture(autouse=True)
 def no_call_is_refused_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service whose event loop is late takes no further call, and here it may be late by no fault of its own."""
-    monkeypatch.setattr("callgate.pulse.LATE", 3600.0)
+    monkeypatch.setattr("callgate.switchboard.pulse.LATE", 3600.0)
 
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is lost is replaced at once, as often as it may be."""
-    monkeypatch.setattr("callgate.tenure.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("callgate.core.turns.session_life.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from callgate.commands import Outcome
-from callgate.linecheck.response import Answer, Speech
-from callgate.model_socket import ModelSocket
-from fake_openai import FakeOpenAI, Script, failed, say, tone, tool
-from relayed import until
-from service import BASE_URL, Service, Stream, config_for, running
+from callgate.core.turns.commands import Outcome
+from callgate.models.socket import ModelSocket
+from callgate.peers.linecheck.realtime.response import Answer, Speech
+from support.fake_openai import FakeOpenAI, Script, failed, say, tone, tool
+from support.relayed import until
+from support.service import BASE_URL, Service, Stream, config_for, running
 
 GREETING = tone(0.4, 440)
 BACK = tone(0.4, 660)

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import aiohttp
 import pytest
 from callgate.agents import AgentBook
-from fake_openai import At, Close, FakeOpenAI, Faults, Script, say, tone
-from serve_process import Backend, backend
-from service import AUTH_TOKEN, BASE_URL, WSS_URL, Line, Service, config_for, new_sid, running, start_frame
+from support.fake_openai import At, Close, FakeOpenAI, Faults, Script, say, tone
+from support.serve_process import Backend, backend
+from support.service import AUTH_TOKEN, BASE_URL, WSS_URL, Line, Service, config_for, new_sid, running, start_frame
 
 pytestmark = pytest.mark.whole
 

@@ -7,7 +7,7 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from callgate.media_stream import Media, encode_to_app
+from callgate.core.wire.media_stream import Media, encode_to_app
 
 from bench.bench import Bench, Options, Row
 from bench.contenders import Door

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 from aiohttp import web
-from callgate import call
 from callgate.__main__ import main
-from callgate.call import Follower, NotDone, NotHeard, Service, service_url
-from callgate.doctor import real_call
-from callgate.doctor.reach import Answer
-from callgate.doctor.world import Case, World
 from callgate.errors import ConfigError
-from service import config_for
+from callgate.operator import call
+from callgate.operator.call import Follower, NotDone, NotHeard, Service, service_url
+from callgate.operator.doctor import real_call
+from callgate.operator.doctor.reach import Answer
+from callgate.operator.doctor.world import Case, World
+from support.service import config_for
 
 OVER = {"ok": True, "call_sid": "CA00", "status": "completed", "over": True, "events": [], "receipt": None}
 TALKS = {**OVER, "status": "in-progress", "over": False}

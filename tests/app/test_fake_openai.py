@@ -9,8 +9,8 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from callgate.linecheck.response import Pace, Speech
-from fake_openai import (
+from callgate.peers.linecheck.realtime.response import Pace, Speech
+from support.fake_openai import (
     At,
     Close,
     Delay,
@@ -29,8 +29,8 @@ from fake_openai import (
     tool,
     wrong_format,
 )
-from linecheck_driver import WORDS, silence
-from realtime_client import SESSION, audio_of, closed_with, read_until, send
+from support.linecheck_driver import WORDS, silence
+from support.realtime_client import SESSION, audio_of, closed_with, read_until, send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from callgate.linecheck.response import Pace
-from callgate.media_stream import FRAME_BYTES, SILENCE
-from callgate.phone.report import CallReport, StreamClose
-from callgate.phone.timeline import Event
-from fake_openai import PATIENCE, At, Close, Connection, FakeOpenAI, Faults, Received, Script, say, tone
+from callgate.core.wire.media_stream import FRAME_BYTES, SILENCE
+from callgate.peers.linecheck.realtime.response import Pace
+from callgate.peers.phone.report import CallReport, StreamClose
+from callgate.peers.phone.timeline import Event
+from support.fake_openai import PATIENCE, At, Close, Connection, FakeOpenAI, Faults, Received, Script, say, tone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 

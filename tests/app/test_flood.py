@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from callgate.media_stream import Media, encode_to_app
-from fake_openai import Script, say, tone
-from service import WSS_URL, Service, new_sid, sign, start_frame
-from websocket_probe import CLOSE, CONTINUATION, PING, PONG, TEXT, Probe, frame
+from callgate.core.wire.media_stream import Media, encode_to_app
+from support.fake_openai import Script, say, tone
+from support.service import WSS_URL, Service, new_sid, sign, start_frame
+from support.websocket_probe import CLOSE, CONTINUATION, PING, PONG, TEXT, Probe, frame
 
 pytestmark = [pytest.mark.usefixtures("both_paths"), pytest.mark.whole]
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callgate.outbound_rest import REST_THREADS, TwilioCalls
-from fake_openai import FakeOpenAI, Script, asking, say, tone, tools
-from service import config_for, running
-from tool_server import tool_server
+from callgate.outbound.rest import REST_THREADS, TwilioCalls
+from support.fake_openai import FakeOpenAI, Script, asking, say, tone, tools
+from support.project import ROOT
+from support.service import config_for, running
+from support.tool_server import tool_server
 
 GREETING = tone(0.3, 440)
 WORDS = tone(0.5, 300)
@@ -111,13 +112,14 @@ exec "$2" "$3"
 PROGRAM = """
 import asyncio, os, socket, sys
 import uvloop
-from callgate.agent import Agent, opening
+from callgate.core.agent import Agent
 from callgate.errors import ToolError
-from callgate.http_tools import HttpTools
-from callgate.providers import Endpoint
-from callgate.tools import HttpTool
-from callgate.upstream import Upstream
-from fake_openai import FakeOpenAI
+from callgate.tools.http_tools import HttpTools
+from callgate.models.endpoints import Endpoint
+from callgate.core.tools.toolbox import HttpTool
+from callgate.core.turns.briefing import opening
+from callgate.models.upstream import Upstream
+from support.fake_openai import FakeOpenAI
 
 async def main():
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -160,6 +162,6 @@ def test_a_name_server_that_never_answers_keeps_no_session_from_opening(tmp_path
     done = subprocess.run(
         ["unshare", "--mount", "--net", "sh", "-e", "-c", IN_A_NAMESPACE, "sh", str(tmp_path), *program],
         capture_output=True, text=True, timeout=120, check=False,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT / "tests")},
     )  # fmt: skip
     assert done.stdout == "hanging\na session was opened\n", done.stderr

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from urllib.parse import urlencode
 
 import pytest
-from callgate import http_tools
+from callgate.core.tools.toolbox import HttpTool
 from callgate.errors import ToolError
-from callgate.http_tools import ANSWER_LIMIT, ARGUMENTS_LIMIT, check_http_tool
-from callgate.tools import HttpTool
-from tool_server import FLOODS, HOST, FakeDns, ToolServer, tool_server
+from callgate.tools import http_tools
+from callgate.tools.http_tools import ANSWER_LIMIT, ARGUMENTS_LIMIT, check_http_tool
+from support.tool_server import FLOODS, HOST, FakeDns, ToolServer, tool_server
 
 SECRET = "sk-the-owners-secret"
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from callgate.linecheck.response import Speech
-from fake_openai import At, FakeOpenAI, Faults, Script, Send, asking, say, tone, tools
-from service import config_for, running
-from tool_server import ToolServer, tool_server
+from callgate.peers.linecheck.realtime.response import Speech
+from support.fake_openai import At, FakeOpenAI, Faults, Script, Send, asking, say, tone, tools
+from support.service import config_for, running
+from support.tool_server import ToolServer, tool_server
 
 GREETING = tone(0.3, 440)
 ONE_MOMENT = tone(0.2, 550)

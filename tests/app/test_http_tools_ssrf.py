@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from callgate.egress import Egress
+from callgate.core.gate.egress import Egress
 from callgate.errors import ToolError
-from callgate.guarded_connection import Guard
-from callgate.http_tools import HttpTools
-from tool_server import HOST, FakeDns, ToolServer, tool_server
+from callgate.network.guarded_connection import Guard
+from callgate.tools.http_tools import HttpTools
+from support.tool_server import HOST, FakeDns, ToolServer, tool_server
 
 PRIVATE = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
 BAD_URL = "its url is no URL that can be asked"

@@ -12,11 +12,11 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from callgate.linecheck import LineCheck, clips
-from callgate.linecheck import server as linecheck_server
-from fake_openai import PATIENCE
-from linecheck_driver import WORDS, silence
-from realtime_client import SESSION, audio_of, closed_with, read_until, send
+from callgate.peers.linecheck import LineCheck, clips
+from callgate.peers.linecheck import server as linecheck_server
+from support.fake_openai import PATIENCE
+from support.linecheck_driver import WORDS, silence
+from support.realtime_client import SESSION, audio_of, closed_with, read_until, send
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -139,7 +139,7 @@ class TestCommand:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "callgate.linecheck",
+            "callgate.peers.linecheck",
             *arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_openai import At, Close, FakeOpenAI, Faults, Script, Send, error_event, failed
-from logged_call import QUOTES, call_of, check_call, full_call, logged, place, private_in
-from relayed import until
-from service import config_for, new_sid, running
+from support.fake_openai import At, Close, FakeOpenAI, Faults, Script, Send, error_event, failed
+from support.logged_call import QUOTES, call_of, check_call, full_call, logged, place, private_in
+from support.relayed import until
+from support.service import config_for, new_sid, running
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("no_backoff")]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_openai import At, Close, Connection, FakeOpenAI, Faults, Reset, Script, Send, failed, say, tone
-from relayed import meets_the_safety_net
-from service import config_for, running
+from support.fake_openai import At, Close, Connection, FakeOpenAI, Faults, Reset, Script, Send, failed, say, tone
+from support.relayed import meets_the_safety_net
+from support.service import config_for, running
 
 GREETING = tone(0.6, 440)
 ANSWER = tone(0.4, 660)

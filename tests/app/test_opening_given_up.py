@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import uvloop
-from callgate.agent import Agent
-from callgate.parking import Parking
-from callgate.providers import endpoints
-from callgate.upstream import Upstream
-from fake_openai import FakeOpenAI, Faults, Script
-from service import config_for
+from callgate.core.agent import Agent
+from callgate.models.endpoints import endpoints
+from callgate.models.parking import Parking
+from callgate.models.upstream import Upstream
+from support.fake_openai import FakeOpenAI, Faults, Script
+from support.service import config_for
 
 AGENT = Agent(instructions="Be brief.", voice="marin", greeting="Hello.")
 TURNS = 60  # of the event loop; an opening takes fewer, against a server in the same loop
@@ -27,10 +27,10 @@ FAULTS = {"answers": Faults(), "hangs in the upgrade": Faults(hang_upgrade=True)
 def test_an_opening_that_is_dropped_at_any_point_leaves_nothing(
     new_loop, server: str, tmp_path: Path, monkeypatch, log
 ):
-    monkeypatch.setattr("callgate.upstream.GIVE_UP_DEADLINE", 0.3)
-    monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 1.0)
-    monkeypatch.setattr("callgate.model_socket.PING_AFTER", 0.01)
-    monkeypatch.setattr("callgate.model_socket.CLOSE_DEADLINE", 0.3)
+    monkeypatch.setattr("callgate.models.upstream.GIVE_UP_DEADLINE", 0.3)
+    monkeypatch.setattr("callgate.models.upstream.OPEN_DEADLINE", 1.0)
+    monkeypatch.setattr("callgate.models.socket.PING_AFTER", 0.01)
+    monkeypatch.setattr("callgate.models.socket.CLOSE_DEADLINE", 0.3)
     unhandled: list[dict[str, Any]] = []
 
     async def drop_at_each_point() -> None:
@@ -70,8 +70,8 @@ async def test_an_opening_that_is_given_up_in_its_tcp_connection_is_cancelled(tm
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("callgate.upstream._connected_socket", never)
-    monkeypatch.setattr("callgate.upstream.GIVE_UP_DEADLINE", 3600.0)
+    monkeypatch.setattr("callgate.models.upstream._connected_socket", never)
+    monkeypatch.setattr("callgate.models.upstream.GIVE_UP_DEADLINE", 3600.0)
     parking = Parking(Upstream(endpoints(config_for("ws://127.0.0.1:9", tmp_path), None)), 1)
     parking.open("CA", AGENT)
     await asyncio.sleep(0.01)

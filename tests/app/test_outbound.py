@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from callgate import call
-from callgate import outbound as outbound_module
-from callgate.doctor import real_call
-from outbound_service import ADMIN, OURS, THEIRS
-from relayed import until
-from service import PROOF, Stream
-from twilio_rest import Redirected
+from callgate.operator import call
+from callgate.operator.doctor import real_call
+from callgate.outbound import outbound as outbound_module
+from support.outbound_service import ADMIN, OURS, THEIRS
+from support.project import ROOT
+from support.relayed import until
+from support.service import PROOF, Stream
+from support.twilio_rest import Redirected
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ async def test_news_that_come_late_or_twice_are_passed_over(service):
 
 
 async def test_where_twilios_callbacks_do_not_come_twilio_is_asked(service, twilio, monkeypatch):
-    monkeypatch.setattr("callgate.outbound.ASK_TWILIO_AFTER", 0.01)
+    monkeypatch.setattr("callgate.outbound.outbound.ASK_TWILIO_AFTER", 0.01)
     call_sid = await service.placed()
     twilio.live[call_sid] = "ringing"
     assert names(await service.news(call_sid, after=1, wait=15)) == ["ringing"]
@@ -404,20 +404,20 @@ class HeldAnswer(Held):
 async def test_a_twilio_that_takes_its_time_is_not_waited_for_longer_than_the_edge_does(
     outbound_with, twilio, monkeypatch
 ):
-    monkeypatch.setattr("callgate.outbound.ANSWER_DEADLINE", 0.05)
+    monkeypatch.setattr("callgate.outbound.outbound.ANSWER_DEADLINE", 0.05)
     held = HeldAnswer(twilio.http_client)
     twilio.http_client = held
     async with outbound_with() as service:
         status, answer, headers = await service.call(key="one")
         assert (status, "may be placed" in answer["error"], "Retry-After" in headers) == (504, True, True)
         held.go_on.set()
-        monkeypatch.setattr("callgate.outbound.ANSWER_DEADLINE", 20)
+        monkeypatch.setattr("callgate.outbound.outbound.ANSWER_DEADLINE", 20)
         _, answer, _ = await service.call(key="one")
     assert [answer["call_sid"]] == [call.sid for call in twilio.placed]
 
 
 def test_every_answer_comes_before_the_edge_gives_up():
-    conf = (Path(__file__).parents[2] / "deploy/nginx/snippets/proxy.conf").read_text()
+    conf = (ROOT / "deploy/nginx/snippets/proxy.conf").read_text()
     (limit,) = re.findall(r"^proxy_read_timeout\s+(\d+)s;$", conf, re.MULTILINE)
     longest = min(float(limit), 10.0)  # other proxies and tunnels may be as impatient
     assert max(call.WAIT, real_call.NEWS) <= outbound_module.LONGEST_WAIT

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from callgate.phone.options import Address, Limits, PhoneOptions
-from callgate.phone.script import Wait
-from fake_openai import FakeOpenAI, Script, say, tone
-from fixtures import AUTH_TOKEN
-from outbound_service import THEIRS, Outbound, outbound, twilio_rest
-from phone_peer import Certificates
-from service import ACCOUNT
-from tls_front import tls_front
-from twilio_rest import FakeTwilioRest, by_name, tls_for_hosts
-from twilio_rest.exchange import Answers, Exchange
+from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.script import Wait
+from support.fake_openai import FakeOpenAI, Script, say, tone
+from support.fixtures import AUTH_TOKEN
+from support.outbound_service import THEIRS, Outbound, outbound, twilio_rest
+from support.phone_peer import Certificates
+from support.service import ACCOUNT
+from support.tls_front import tls_front
+from support.twilio_rest import FakeTwilioRest, by_name, tls_for_hosts
+from support.twilio_rest.exchange import Answers, Exchange
 
 pytestmark = pytest.mark.whole
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fake_openai import FakeOpenAI, Faults, Script, say, tone
-from relayed import until
-from service import config_for, running
+from support.fake_openai import FakeOpenAI, Faults, Script, say, tone
+from support.relayed import until
+from support.service import config_for, running
 
 GREETING = tone(0.4, 440)
 
@@ -40,7 +40,7 @@ async def test_a_retried_webhook_opens_no_second_session(service, fake):
 
 
 async def test_the_session_of_a_call_that_does_not_come_is_closed(service, fake, log, monkeypatch):
-    monkeypatch.setattr("callgate.parking.LIFETIME", 0.2)
+    monkeypatch.setattr("callgate.models.parking.LIFETIME", 0.2)
     await service.call()
     await until(lambda: "the call did not come" in log.getvalue())
     await fake.all_closed()

@@ -13,15 +13,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from callgate.phone import cli, signing
-from callgate.phone.call import place_call, place_calls
-from callgate.phone.faults import Faults, Injection
-from callgate.phone.options import Address, Limits, PhoneOptions
-from callgate.phone.report import CallReport
-from callgate.phone.script import Digits, Hold, Interrupt, Say, Wait
-from callgate.phone.voices import each_its_own
-from callgate.phone.wav import encode, write_stereo
-from phone_peer import CONNECT, NAME, STREAM, TOKEN, WEBHOOK, App, Certificates, Leg, Request, Talk, say_back, serving
+from callgate.peers.phone import cli, signing
+from callgate.peers.phone.call import place_call, place_calls
+from callgate.peers.phone.faults import Faults, Injection
+from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.voices import each_its_own
+from callgate.peers.phone.wav import encode, write_stereo
+from support.phone_peer import (
+    CONNECT,
+    NAME,
+    STREAM,
+    TOKEN,
+    WEBHOOK,
+    App,
+    Certificates,
+    Leg,
+    Request,
+    Talk,
+    say_back,
+    serving,
+)
 from twilio.request_validator import RequestValidator
 
 pytestmark = pytest.mark.whole
@@ -467,7 +480,7 @@ async def run_cli(*arguments: str) -> tuple[int, str, str]:
     """The command in a process of its own: what it returned, and printed on both outputs."""
     environ = {"TWILIO_AUTH_TOKEN": TOKEN, "PATH": "", "HOME": str(Path.home())}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "callgate.phone", *arguments,
+        sys.executable, "-W", "error", "-m", "callgate.peers.phone", *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environ,
     )  # fmt: skip
     out, err = await asyncio.wait_for(process.communicate(), 30)

@@ -12,12 +12,25 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from callgate.phone.call import place_call
-from callgate.phone.faults import Faults, Injection
-from callgate.phone.options import Address, Limits, PhoneOptions
-from callgate.phone.report import CallReport
-from callgate.phone.script import Hold, Wait
-from phone_peer import CONNECT, NAME, STREAM, TOKEN, WEBHOOK, App, Certificates, Leg, Talk, Webhook, serving, xml
+from callgate.peers.phone.call import place_call
+from callgate.peers.phone.faults import Faults, Injection
+from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.script import Hold, Wait
+from support.phone_peer import (
+    CONNECT,
+    NAME,
+    STREAM,
+    TOKEN,
+    WEBHOOK,
+    App,
+    Certificates,
+    Leg,
+    Talk,
+    Webhook,
+    serving,
+    xml,
+)
 
 pytestmark = pytest.mark.whole
 

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from callgate import hypercorn_port
-from callgate.server import HEADER_LIMIT
+from callgate.web.server import HEADER_LIMIT
+from callgate.websocket.on_hypercorn import port as hypercorn_port
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import RawData
-from service import WSS_URL, Service, config_for, running, sign
-from websocket_probe import DEADLINE, TEXT, Answer, Probe, frame, upgrade_request
+from support.service import WSS_URL, Service, config_for, running, sign
+from support.websocket_probe import DEADLINE, TEXT, Answer, Probe, frame, upgrade_request
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 HEAD = "{method} {path} HTTP/{version}\r\nHost: voice.example.com\r\n{fields}\r\n"
@@ -223,8 +223,8 @@ async def test_a_peer_may_leave_at_any_moment_of_its_upgrade(service: Service, l
 
 @pytest.fixture
 async def crowded(fake, tmp_path, log, monkeypatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr("callgate.hypercorn_port.PortConfig.connections", 5)
-    monkeypatch.setattr("callgate.server.HEAD_DEADLINE", 0.5)
+    monkeypatch.setattr("callgate.websocket.on_hypercorn.port.PortConfig.connections", 5)
+    monkeypatch.setattr("callgate.web.server.HEAD_DEADLINE", 0.5)
     async with running(config_for(fake.url, tmp_path)) as service:
         yield service
 
@@ -308,7 +308,7 @@ async def test_there_is_a_bound_on_connections_and_who_leaves_makes_room(crowded
 
 
 async def test_a_head_that_does_not_come_is_not_waited_for(fake, tmp_path, log, monkeypatch):
-    monkeypatch.setattr("callgate.server.HEAD_DEADLINE", 0.3)
+    monkeypatch.setattr("callgate.web.server.HEAD_DEADLINE", 0.3)
 
     def trickle(address: str) -> None:
         host, port = address.split(":")
@@ -329,7 +329,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(fake, tmp_path, log, 
 
 @pytest.mark.parametrize("then", ["send", "close"])
 async def test_who_takes_nothing_is_let_go(then: str, monkeypatch):
-    monkeypatch.setattr("callgate.hypercorn_port.WRITE_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.websocket.on_hypercorn.port.WRITE_DEADLINE", 0.2)
     hypercorn_port.install()
     made: asyncio.Future[TCPServer] = asyncio.Future()
 

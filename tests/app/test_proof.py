@@ -7,10 +7,10 @@ import json
 import re
 
 import pytest
-from callgate.proof import LONGEST_TARGET, MOST_FIELDS, Proof
-from outbound_service import ADMIN
+from callgate.web.proof import LONGEST_TARGET, MOST_FIELDS, Proof
 from quart import Quart
-from service import ACCOUNT, BASE_URL, Service, config_for, new_sid, running, sign
+from support.outbound_service import ADMIN
+from support.service import ACCOUNT, BASE_URL, Service, config_for, new_sid, running, sign
 
 MANY_KEYS = "&".join(["a=1"] + [f"b{number}=2" for number in range(14_000)])[: 64 * 1024]
 A_SIGNATURE = "A" * 27 + "="  # of nothing

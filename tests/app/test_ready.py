@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from callgate.config import Config
-from callgate.health import readiness_problems
+from callgate.config.settings import Config
+from callgate.operator.ready import readiness_problems
 
 
 def of(address: str) -> Config:

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 from callgate.store.journal import Journal
-from fake_openai import FakeOpenAI
-from fixtures import AUTH_TOKEN
-from relayed import until
-from service import ACCOUNT, BASE_URL, PROOF, WSS_URL, Service, Stream, config_for, new_sid, running
+from support.fake_openai import FakeOpenAI
+from support.fixtures import AUTH_TOKEN
+from support.relayed import until
+from support.service import ACCOUNT, BASE_URL, PROOF, WSS_URL, Service, Stream, config_for, new_sid, running
+from support.twilio_rest import FakeTwilioRest, Redirected
 from twilio.http.response import Response
-from twilio_rest import FakeTwilioRest, Redirected
 
 pytestmark = pytest.mark.whole
 
@@ -30,8 +30,8 @@ async def rest():
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("callgate.reattach.COME_BACK_BY_THEMSELVES", 0.05)
-    monkeypatch.setattr("callgate.reattach.LOOK_EVERY", 0.05)
+    monkeypatch.setattr("callgate.switchboard.reattach.COME_BACK_BY_THEMSELVES", 0.05)
+    monkeypatch.setattr("callgate.switchboard.reattach.LOOK_EVERY", 0.05)
 
 
 async def abandon(fake: FakeOpenAI, data_dir: Path, *call_sids: str, port: str = "1") -> None:
@@ -209,7 +209,7 @@ async def test_a_rest_api_that_never_answers_is_given_up_and_asked_again(fake, t
             monkeypatch.setenv(name, f"http://{host}:{port}")
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("callgate.services.REST_DEADLINE", 0.2)
+        monkeypatch.setattr("callgate.web.services.REST_DEADLINE", 0.2)
         try:
             async with running(config_for(fake.url, tmp_path, STORE="on", PORT="1")):
                 await until(lambda: len(asked) >= 2)

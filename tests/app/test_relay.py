@@ -6,10 +6,10 @@ import asyncio
 from xml.etree import ElementTree
 
 import pytest
-from callgate.linecheck.response import Speech
-from fake_openai import At, Delay, FakeOpenAI, Faults, Script, Send, say, tone, tool, wrong_format
-from relayed import meets_the_safety_net, until
-from service import WSS_URL, config_for, new_sid, running, sign, start_frame
+from callgate.peers.linecheck.realtime.response import Speech
+from support.fake_openai import At, Delay, FakeOpenAI, Faults, Script, Send, say, tone, tool, wrong_format
+from support.relayed import meets_the_safety_net, until
+from support.service import WSS_URL, config_for, new_sid, running, sign, start_frame
 
 GREETING = tone(0.6, 440)
 ANSWER = tone(0.4, 660)
@@ -209,8 +209,8 @@ async def test_a_model_that_refuses_leads_into_the_safety_net_and_says_why(tmp_p
 
 @pytest.mark.parametrize("hang", ["upgrade", "mute", "no server"])
 async def test_a_model_that_hangs_is_given_up_in_time(tmp_path, log, monkeypatch, hang):
-    monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 0.2)
-    monkeypatch.setattr("callgate.upstream.CONFIRM_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.models.upstream.OPEN_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.models.upstream.CONFIRM_DEADLINE", 0.2)
     faults = Faults(hang_upgrade=hang == "upgrade", mute=hang == "mute")
     async with FakeOpenAI(Script(), faults, api_key="sk-test") as fake:
         url = "ws://127.0.0.1:9/v1/realtime" if hang == "no server" else fake.url
@@ -304,7 +304,7 @@ async def test_audio_of_an_odd_number_of_bytes_is_only_audio(service, fake):
 
 @pytest.mark.parametrize("first", [None, "media", "stop"])
 async def test_a_start_that_never_comes_is_not_waited_for_for_ever(service, fake, log, monkeypatch, first):
-    monkeypatch.setattr("callgate.reception.START_DEADLINE", 0.2)
+    monkeypatch.setattr("callgate.call.reception.START_DEADLINE", 0.2)
     call = await service.call()
     async with service.upgrade(call.path) as socket:
         if first == "media":

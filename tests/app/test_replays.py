@@ -7,11 +7,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from callgate.linecheck.response import Speech
-from fake_openai import Script, say, tone, tool
-from outbound_service import THEIRS
-from relayed import until
-from service import ACCOUNT, BASE_URL, Service, Stream, config_for, new_sid, running, sign, told_to_repeat
+from callgate.peers.linecheck.realtime.response import Speech
+from support.fake_openai import Script, say, tone, tool
+from support.outbound_service import THEIRS
+from support.relayed import until
+from support.service import ACCOUNT, BASE_URL, Service, Stream, config_for, new_sid, running, sign, told_to_repeat
 
 HELLO, BACK = tone(0.4, 440), tone(0.4, 660)
 AGENTS = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from xml.etree import ElementTree
 
-from callgate.linecheck.response import Speech
-from fake_openai import FakeOpenAI, Script, say, tone, tool
-from service import BASE_URL, Service, Stream, config_for, running
+from callgate.peers.linecheck.realtime.response import Speech
+from support.fake_openai import FakeOpenAI, Script, say, tone, tool
+from support.service import BASE_URL, Service, Stream, config_for, running
 
 GREETING = tone(0.4, 440)
 BACK = tone(0.4, 660)

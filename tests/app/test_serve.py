@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
-from fake_openai import Script, say, tone
-from serve_process import Backend, backend
-from service import AUTH_TOKEN, BASE_URL, Service
+from support.fake_openai import Script, say, tone
+from support.serve_process import Backend, backend
+from support.service import AUTH_TOKEN, BASE_URL, Service
 
 pytestmark = pytest.mark.whole
 
@@ -148,8 +148,8 @@ async def test_what_python_itself_would_write_is_logged_as_all_else(tmp_path):
     """Warnings, errors of threads and of what is thrown away: each is a line, and none holds a text whole."""
     script = """
 import threading, warnings
-from callgate.config import Config
-from callgate.logs import set_up_logging
+from callgate.config.settings import Config
+from callgate.logs.setup import set_up_logging
 
 class Gone:
     def __del__(self): raise ValueError("'my foot hurts'")

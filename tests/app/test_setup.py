@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from callgate.setup.cli import main
-from callgate.setup.outside import Answer, Outside, Unreachable
-from callgate.setup.terminal import Terminal
-from callgate.setup.webhooks import wanted
-from callgate.signature import edge_proof
+from callgate.core.gate.signature import edge_proof
+from callgate.operator.setup.cli import main
+from callgate.operator.setup.outside import Answer, Outside, Unreachable
+from callgate.operator.setup.terminal import Terminal
+from callgate.operator.setup.webhooks import wanted
 from dotenv import dotenv_values
-from twilio_rest import FakeTwilioRest
+from support.project import ROOT
+from support.twilio_rest import FakeTwilioRest
 
 ACCOUNT, TOKEN, KEY = "AC" + 32 * "1", "0123456789abcdef" * 2, "sk-the-key-of-openai"
 NUMBER, SECOND, MINE = "+15551230009", "+15551230010", "+15557654321"
@@ -131,7 +132,7 @@ def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    (tmp_path / ".env.example").write_text((Path(__file__).parents[2] / ".env.example").read_text())
+    (tmp_path / ".env.example").write_text((ROOT / ".env.example").read_text())
     program(tmp_path / "bin" / "docker", DOCKER)
     program(tmp_path / "scripts" / "issue-cert.sh", ISSUE)
     async with FakeTwilioRest(ACCOUNT, TOKEN, NUMBER).serving() as twilio:
@@ -404,7 +405,7 @@ async def test_a_test_call_that_nobody_answers_is_not_a_success(host, options, c
 
 
 async def test_a_test_call_whose_answer_is_lost_is_asked_for_again_as_the_same_call(host, options, monkeypatch):
-    monkeypatch.setattr("callgate.setup.call_step.TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("callgate.operator.setup.call_step.TRY_AGAIN_AFTER", 0.0)
     await host.run("env", *options)
     host.lost = [None, Answer(504, b"<html>504 Gateway Time-out</html>")]
     assert await host.run("call", "--yes") == 0
@@ -414,7 +415,7 @@ async def test_a_test_call_whose_answer_is_lost_is_asked_for_again_as_the_same_c
 
 
 async def test_a_test_call_of_which_nothing_is_known_may_ring_and_that_is_said(host, options, capsys, monkeypatch):
-    monkeypatch.setattr("callgate.setup.call_step.TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr("callgate.operator.setup.call_step.TRY_AGAIN_AFTER", 0.0)
     await host.run("env", *options)
     host.lost = [None] * 9
     assert await host.run("call", "--yes") == 1

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from callgate.setup.outside import MOST_BODY, Answer, Unreachable, addresses, fetch, is_here, leads_here
-from phone_peer import Certificates
+from callgate.operator.setup.outside import MOST_BODY, Answer, Unreachable, addresses, fetch, is_here, leads_here
+from support.phone_peer import Certificates
 
 pytestmark = pytest.mark.whole
 
@@ -81,7 +81,7 @@ async def test_an_answer_has_a_bound():
 
 
 async def test_an_answer_has_a_deadline(monkeypatch):
-    monkeypatch.setattr("callgate.setup.outside.HTTP_DEADLINE", 0.1)
+    monkeypatch.setattr("callgate.operator.setup.outside.HTTP_DEADLINE", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="no answer within"):
         await get(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
@@ -123,7 +123,7 @@ async def test_another_machine_that_answers_is_told_from_a_proxy_whose_server_is
     async def other(*args: object, **options: object) -> Answer:
         return Answer(status, b"hello")
 
-    monkeypatch.setattr("callgate.setup.outside._fetch", other)
+    monkeypatch.setattr("callgate.operator.setup.outside._fetch", other)
     assert await asyncio.to_thread(leads_here, "127.0.0.1", free_port) is known
 
 
@@ -169,7 +169,7 @@ class Typist:
 
 
 DIALOGUE = """
-from callgate.setup.terminal import Terminal
+from callgate.operator.setup.terminal import Terminal
 terminal = Terminal()
 name = terminal.ask("Name")
 secret = terminal.ask("Secret", secret=True)
@@ -191,7 +191,7 @@ def test_a_secret_is_not_shown_while_it_is_typed(tmp_path):
 
 
 def test_an_interrupted_run_says_how_it_goes_on_and_leaves_no_file(tmp_path):
-    with Typist(sys.executable, "-m", "callgate.setup", "env", cwd=tmp_path) as typist:
+    with Typist(sys.executable, "-m", "callgate.operator.setup", "env", cwd=tmp_path) as typist:
         typist.wait_for("domain.*: ")
         typist.type("\x03")
         typist.wait_for("run it again.*\n")
@@ -201,7 +201,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_leaves_no_file(tmp_path):
 
 
 def test_the_end_of_the_input_is_no_answer(tmp_path):
-    with Typist(sys.executable, "-m", "callgate.setup", "env", cwd=tmp_path) as typist:
+    with Typist(sys.executable, "-m", "callgate.operator.setup", "env", cwd=tmp_path) as typist:
         typist.wait_for("domain.*: ")
         typist.type("\x04")
         typist.wait_for("do .*\n")

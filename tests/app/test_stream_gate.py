@@ -6,8 +6,8 @@ import asyncio
 import time
 
 import pytest
-from callgate.token import LIFETIME, StreamTokens
-from service import BASE_URL, WSS_URL, Service, new_sid, sign, start_frame
+from callgate.core.gate.stream_token import LIFETIME, StreamTokens
+from support.service import BASE_URL, WSS_URL, Service, new_sid, sign, start_frame
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 pytestmark = pytest.mark.usefixtures("both_paths")

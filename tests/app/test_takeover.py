@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import uvloop
-from callgate import takeover
-from callgate.websocket_server import WebSocketServer
-from fake_openai import FakeOpenAI, Script, say, tone
+from callgate.websocket.on_hypercorn import takeover
+from callgate.websocket.server import WebSocketServer
 from hypercorn.protocol.ws_stream import WSStream
-from service import config_for, running
-from websocket_probe import TEXT, frame
+from support.fake_openai import FakeOpenAI, Script, say, tone
+from support.service import config_for, running
+from support.websocket_probe import TEXT, frame
 
 GREETING = tone(0.4, 440)
 DEADLINE = 10  # seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from service import ACCOUNT, AUTH_TOKEN, PROOF, config_for, running
-from twilio_rest import FakeTwilioRest
+from support.service import ACCOUNT, AUTH_TOKEN, PROOF, config_for, running
+from support.twilio_rest import FakeTwilioRest
 
 ADMIN = {"Authorization": "Bearer the-admin-token"}
 SETTINGS = {

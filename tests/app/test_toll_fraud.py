@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from outbound_service import ADMIN, LISTED, THEIRS
+from support.outbound_service import ADMIN, LISTED, THEIRS
 
 pytestmark = pytest.mark.whole
 

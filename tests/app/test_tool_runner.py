@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from callgate import tool_runner
-from callgate.commands import CallTool, TakeMessage
+from callgate.core.tools.toolbox import HttpTool, Message
+from callgate.core.turns.commands import CallTool, TakeMessage
 from callgate.errors import StoreError, ToolError
-from callgate.tool_runner import MOST_OUTPUT, ToolRunner
-from callgate.tools import HttpTool, Message
+from callgate.tools import runner as tool_runner
+from callgate.tools.runner import MOST_OUTPUT, ToolRunner
 
 TOOL = HttpTool("get_weather", "The weather.", {"type": "object"}, "https://api.example.com/weather")
 MESSAGE = Message("Call me back.", "Ada", "+15551230001")

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import web
-from callgate.clips import one_moment
+from callgate.agents.clips import one_moment
 from callgate.errors import StoreError
-from callgate.linecheck.response import Answer, Speech
-from callgate.phone.call import place_call
-from callgate.phone.options import Address, PhoneOptions
-from callgate.phone.report import CallReport
-from callgate.phone.script import Digits, Hold, Say, Wait
-from callgate.phone.wav import encode
-from fake_openai import Connection, FakeOpenAI, Script, asking, say, tone, tool, tools
-from fixtures import AUTH_TOKEN
-from phone_peer import App, Certificates, Leg, serving
-from service import ACCOUNT, BASE_URL, Service, config_for, running
-from tls_front import tls_front
+from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.phone.call import place_call
+from callgate.peers.phone.options import Address, PhoneOptions
+from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.script import Digits, Hold, Say, Wait
+from callgate.peers.phone.wav import encode
+from support.fake_openai import Connection, FakeOpenAI, Script, asking, say, tone, tool, tools
+from support.fixtures import AUTH_TOKEN
+from support.phone_peer import App, Certificates, Leg, serving
+from support.service import ACCOUNT, BASE_URL, Service, config_for, running
+from support.tls_front import tls_front
 
 pytestmark = pytest.mark.whole
 

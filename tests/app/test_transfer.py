@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 from callgate.agents.assigned import now
-from callgate.commands import Outcome
-from callgate.config import Config
-from callgate.limits import Step
-from callgate.linecheck.response import Answer, Speech
-from fake_openai import FakeOpenAI, Script, say, tone, tool
-from service import BASE_URL, PROOF, Service, Stream, config_for, running
+from callgate.config.settings import Config
+from callgate.core.turns.commands import Outcome
+from callgate.core.turns.limits import Step
+from callgate.peers.linecheck.realtime.response import Answer, Speech
+from support.fake_openai import FakeOpenAI, Script, say, tone, tool
+from support.service import BASE_URL, PROOF, Service, Stream, config_for, running
 
 HELLO, BACK = tone(0.4, 440), tone(0.4, 660)
 AGENTS = """

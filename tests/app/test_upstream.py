@@ -8,11 +8,12 @@ import socket
 import threading
 
 import pytest
-from callgate.agent import Agent, opening
+from callgate.core.agent import Agent
+from callgate.core.turns.briefing import opening
 from callgate.errors import UpstreamError, UpstreamRefused
-from callgate.providers import Endpoint
-from callgate.upstream import Upstream
-from fake_openai import FakeOpenAI, Faults
+from callgate.models.endpoints import Endpoint
+from callgate.models.upstream import Upstream
+from support.fake_openai import FakeOpenAI, Faults
 
 OPENING = (opening(Agent("Be brief.", "marin", "Hello!")),)
 NAMES = ("the first", "the second")
@@ -66,7 +67,7 @@ async def test_a_session_is_opened_while_its_name_can_not_be_looked_up(fake, mon
 async def test_a_name_that_never_was_found_is_given_up_in_time(monkeypatch):
     let_go = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: let_go.wait())
-    monkeypatch.setattr("callgate.upstream.OPEN_DEADLINE", 0.1)
+    monkeypatch.setattr("callgate.models.upstream.OPEN_DEADLINE", 0.1)
     upstream = Upstream([Endpoint("the model", "ws://model.example.test/", {})])
     try:
         with pytest.raises(UpstreamError, match="the model did not answer within 0 s"):

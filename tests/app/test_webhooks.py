@@ -5,9 +5,9 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from callgate.pulse import LATE, MOST_LATE
-from callgate.switchboard import MOST_RESUMES
-from service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign
+from callgate.switchboard.pulse import LATE, MOST_LATE
+from callgate.switchboard.switchboard import MOST_RESUMES
+from support.service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status"]
 
@@ -101,7 +101,7 @@ async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(servic
 
 
 async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log, monkeypatch):
-    monkeypatch.setattr("callgate.pulse.LATE", LATE)
+    monkeypatch.setattr("callgate.switchboard.pulse.LATE", LATE)
     async with running(config_for(fake.url, tmp_path)) as service:
         for _ in range(MOST_LATE):
             service.services.switchboard.pulse._lateness.append(2 * LATE)
@@ -129,7 +129,7 @@ async def test_a_call_that_ended_before_its_stream_frees_its_line(fake, tmp_path
 
 
 async def test_a_fault_of_ours_is_an_apology_to_the_caller_and_a_traceback_to_the_operator(service, log, monkeypatch):
-    monkeypatch.setattr("callgate.twiml.connect_stream", None)
+    monkeypatch.setattr("callgate.core.wire.twiml.connect_stream", None)
     status, document = await service.webhook("/incoming-call")
     assert status == 200
     assert ElementTree.fromstring(document).find("./Say") is not None
@@ -170,7 +170,7 @@ async def test_a_refusal_names_the_request_as_nginx_does(service, log, given, sh
 
 
 async def test_readyz_warns_while_lines_of_the_log_are_dropped(service, monkeypatch):
-    monkeypatch.setattr("callgate.services.dropped_lines", lambda: 3)
+    monkeypatch.setattr("callgate.web.services.dropped_lines", lambda: 3)
     status, body = await service.ask("GET", "/readyz")
     assert status == 200
     assert "3 lines of the log were dropped" in body

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from edge.backends import Backend
-from edge.probes import FirstStart, ask, handshake, workers
 from local_edge import LOOPBACK, LocalEdge, free_ports
+from support.edge.backends import Backend
+from support.edge.probes import FirstStart, ask, handshake, workers
 
 CHALLENGE = "/.well-known/acme-challenge/a-challenge"
 

@@ -11,10 +11,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from callgate.__main__ import main
-from callgate.doctor.finding import Status
-from callgate.doctor.report import Examination
-from edge.doctor_faults import BROKEN, Break
-from edge.doctor_world import (
+from callgate.operator.doctor.finding import Status
+from callgate.operator.doctor.report import Examination
+from local_edge import LOOPBACK, free_ports
+from support.edge.doctor_faults import BROKEN, Break
+from support.edge.doctor_world import (
     API_KEY,
     AUTH_TOKEN,
     MODEL,
@@ -28,7 +29,6 @@ from edge.doctor_world import (
     serving,
     webhooks,
 )
-from local_edge import LOOPBACK, free_ports
 
 Command = Callable[..., tuple[int, str]]
 
@@ -279,7 +279,7 @@ def command(good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     """Run ``callgate doctor`` with these changes of the good settings; gives its exit code and what it printed."""
     good.reset()
     world = SetUp(good, good.values, good.routes, tmp_path).world
-    monkeypatch.setattr("callgate.doctor.cli.world_of", lambda args, values: world)
+    monkeypatch.setattr("callgate.operator.doctor.cli.world_of", lambda args, values: world)
 
     def run(*words: str, **changes: str) -> tuple[int, str]:
         env_file = tmp_path / ".env"

@@ -10,27 +10,34 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
-from callgate.linecheck.response import Speech
-from callgate.phone.call import place_call, place_calls
-from callgate.phone.faults import Faults
-from callgate.phone.options import Address, PhoneOptions
-from callgate.phone.script import Digits, Hold, Interrupt, Say, Wait
-from callgate.phone.signing import sign_as_https, sign_nothing, sign_wrongly
-from callgate.phone.timeline import Event
-from callgate.phone.voices import each_its_own
-from callgate.phone.wav import read_ulaw
-from fake_openai import FakeOpenAI, Script, say, tone, tool
+from callgate.peers.linecheck.realtime.response import Speech
+from callgate.peers.phone.call import place_call, place_calls
+from callgate.peers.phone.faults import Faults
+from callgate.peers.phone.options import Address, PhoneOptions
+from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.signing import sign_as_https, sign_nothing, sign_wrongly
+from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.voices import each_its_own
+from callgate.peers.phone.wav import read_ulaw
 from local_edge import LOOPBACK, LocalEdge, free_ports
-from serve_process import Backend, backend
+from support.fake_openai import FakeOpenAI, Script, say, tone, tool
+from support.project import ROOT
+from support.serve_process import Backend, backend
 
 from bench.faulty.hearing import find
 
-ROOT = Path(__file__).parents[2]
-WORDS = read_ulaw(Path("/usr/share/sounds/alsa/Front_Center.wav"))
-OTHER_WORDS = read_ulaw(Path("/usr/share/sounds/alsa/Rear_Left.wav"))
+SOUNDS = Path("/usr/share/sounds/alsa")  # of the package alsa-utils
+
+
+@cache
+def words(name: str = "Front_Center") -> bytes:
+    return read_ulaw(SOUNDS / f"{name}.wav")
+
+
 AUTH_TOKEN = "the-auth-token-of-this-account"
 
 Beside = Callable[..., AbstractContextManager[LocalEdge]]
@@ -69,14 +76,14 @@ async def place(beside: Beside, edge: LocalEdge, tmp_path: Path) -> AsyncIterato
 
 
 async def test_twenty_callers_at_once_each_hear_their_own_words_and_no_others(place):
-    calls = await place_calls(each_its_own(place.call(Say(WORDS, "words"), echo=True), 20))
+    calls = await place_calls(each_its_own(place.call(Say(words(), "words"), echo=True), 20))
     assert [promise.as_line() for report in calls.reports for promise in report.promises if not promise.kept] == []
     assert calls.echo.own >= 0.95
     assert calls.echo.anothers < 0.5
 
 
 async def test_a_caller_who_speaks_over_the_agent_silences_it(place):
-    report = await place_call(place.call(Say(WORDS, "words"), Interrupt(OTHER_WORDS, "over", 0.4), echo=True))
+    report = await place_call(place.call(Say(words(), "words"), Interrupt(words("Rear_Left"), "over", 0.4), echo=True))
     assert report.kept, report.promises
     assert report.clears == 1
 
@@ -94,7 +101,9 @@ async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
         if event.kind == "says":
             place.edge.nginx.send(signal.SIGHUP)
 
-    report = await place_call(place.call(Say(WORDS, "words"), Say(OTHER_WORDS, "more"), echo=True, on_event=reload))
+    report = await place_call(
+        place.call(Say(words(), "words"), Say(words("Rear_Left"), "more"), echo=True, on_event=reload)
+    )
     assert report.kept, report.promises
 
 
@@ -171,7 +180,7 @@ async def test_a_caller_who_is_put_through_in_vain_is_back_with_the_agent_and_th
             await process.reads("listening on")
             with beside(int(settings["PORT"])) as other:
                 place = Place(other, process)
-                report = await place_call(place.call(Say(WORDS, "words"), Digits("0"), Hold(), dials=("busy",)))
+                report = await place_call(place.call(Say(words(), "words"), Digits("0"), Hold(), dials=("busy",)))
         await model.all_closed()
     connect = ("Connect", "Redirect")
     assert report.verbs == (*connect, "Dial", *connect, "Say", "Dial", "Hangup")

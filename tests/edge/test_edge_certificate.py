@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from edge.backends import Backend
-from edge.probes import FirstStart, assert_echoes, handshake, open_stream, wait_for, workers
 from local_edge import LocalEdge
+from support.edge.backends import Backend
+from support.edge.probes import FirstStart, assert_echoes, handshake, open_stream, wait_for, workers
 
 
 def test_edge_without_a_certificate_answers_the_challenge(first_start: FirstStart) -> None:

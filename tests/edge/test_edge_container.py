@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from edge.backends import Backend
-from edge.pairs import Authority, Pair
-from edge.probes import ask, handshake, wait_for
 from local_edge import DEPLOY, LOOPBACK, LocalEdge, Program, find_program, free_ports
+from support.edge.backends import Backend
+from support.edge.pairs import Authority, Pair
+from support.edge.probes import ask, handshake, wait_for
 
 ENTRYPOINT = str(DEPLOY / "nginx" / "entrypoint")
 NGINX_UID = 101  # as in the official image

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import aiohttp
 import pytest
-from callgate.signature import edge_proof
-from edge.backends import Backend
-from edge.probes import SIGNED, TIMEOUT, open_stream
+from callgate.core.gate.signature import edge_proof
 from local_edge import DEPLOY, LOOPBACK, LocalEdge
+from support.edge.backends import Backend
+from support.edge.probes import SIGNED, TIMEOUT, open_stream
 
 CALLS = ["/incoming-call", "/call-interrupted", "/call-transferred"]
 EVENTS = ["/call-status", "/stream-status", "/amd-status"]

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import local_edge
 import pytest
-from edge.probes import plain, wait_for
 from local_edge import DEPLOY, LOOPBACK, EdgeError, LocalEdge, find_program, free_ports
 from local_program import port_answers
+from support.edge.probes import plain, wait_for
 
 PROGRAM = DEPLOY.parent / "scripts" / "local_edge.py"
 

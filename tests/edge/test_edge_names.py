@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from edge.backends import Backend
-from edge.probes import ask, handshake, open_stream, plain
 from local_edge import LOOPBACK, LocalEdge, find_program
+from support.edge.backends import Backend
+from support.edge.probes import ask, handshake, open_stream, plain
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status", "/amd-status"]
 WEBHOOKS += ["/test-call-realtime", "/calls", "/calls/CA1"]

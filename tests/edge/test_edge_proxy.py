@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from callgate import twiml
-from callgate.signature import edge_proof
-from edge.backends import BROKEN, Backend, failing
-from edge.probes import SIGNED, TIMEOUT, Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
+from callgate.core.gate.signature import edge_proof
+from callgate.core.wire import twiml
 from local_edge import LOOPBACK, LocalEdge
+from support.edge.backends import BROKEN, Backend, failing
+from support.edge.probes import SIGNED, TIMEOUT, Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
 from websockets.exceptions import InvalidStatus
 
 TOKEN = "Q0FURV9TRUNSRVRfVE9LRU4"

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge.keepers import files_below
-from edge.pairs import Authority, Pair
 from local_edge import DEPLOY, LocalEdge
+from support.edge.keepers import files_below
+from support.edge.pairs import Authority, Pair
 
 DOMAIN = "callgate.example"
 DAY = datetime.timedelta(days=1)

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from edge.backends import Backend
-from edge.probes import wait_for, workers
-from edge.sockets import HeldSockets
 from local_edge import LOOPBACK, LocalEdge
+from support.edge.backends import Backend
+from support.edge.probes import wait_for, workers
+from support.edge.sockets import HeldSockets
 
 SOCKETS = 100
 ROTATIONS = 20

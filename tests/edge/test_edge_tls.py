@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from edge.backends import Backend
-from edge.pairs import Authority
-from edge.probes import ask
 from local_edge import LOOPBACK, LocalEdge, find_program, free_ports
+from support.edge.backends import Backend
+from support.edge.pairs import Authority
+from support.edge.probes import ask
 
 GOOD = {
     "ECDSA": {

@@ -16,11 +16,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from edge.pairs import Authority
 from local_edge import LOOPBACK
-from serve_process import Backend, backend
+from support.edge.pairs import Authority
+from support.project import ROOT
+from support.serve_process import Backend, backend
 
-ROOT = Path(__file__).parents[2]
 NAME = "callgate-rehearsal.ngrok-free.app"
 AUTH_TOKEN = "the-auth-token-of-this-account"
 RECORDING = Path("/usr/share/sounds/alsa/Front_Center.wav")

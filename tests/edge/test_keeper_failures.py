@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from disks import fill, small_disk
-from edge.keepers import environ, files_below, keeper, read_state, running
-from edge.pairs import Authority
-from edge.probes import wait_for
-from limited_ca import limited_ca
 from local_edge import DEPLOY, LOOPBACK, LocalEdge
+from support.disks import fill, small_disk
+from support.edge.keepers import environ, files_below, keeper, read_state, running
+from support.edge.pairs import Authority
+from support.edge.probes import wait_for
+from support.limited_ca import limited_ca
 
 FAILED = 1
 UNUSABLE = 2

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from edge.keepers import files_below, keeper, read_state
 from local_edge import LOOPBACK, LocalEdge
+from support.edge.keepers import files_below, keeper, read_state
 
 NOWHERE = f"https://{LOOPBACK}:1/dir"
 

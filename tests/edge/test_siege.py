@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.project import ROOT
 
 from bench.sieges import attacks
 from bench.sieges.attack import ATTACKS
@@ -18,7 +18,6 @@ from bench.sieges.place import Place, place
 from bench.sieges.row import Row
 from bench.sieges.siege import besiege
 
-ROOT = Path(__file__).parents[2]
 LIVE = 5
 SOME_TIME = 1.0  # seconds of each
 CHOSEN = ("forms-wrongly-signed", "upgrades-kept", "waited-failing", "flood-marks", "replay-dead-call")
@@ -66,7 +65,7 @@ def test_an_attack_that_there_is_not_is_refused_with_the_names_of_those_that_the
     done = subprocess.run(
         [sys.executable, "-m", "bench.sieges", "--only", "nonsense"],
         cwd=ROOT,
-        env={"PATH": "/usr/bin", "PYTHONPATH": "scripts:tests/edge"},
+        env={"PATH": "/usr/bin", "PYTHONPATH": "scripts:tests"},
         capture_output=True,
         text=True,
         timeout=60,

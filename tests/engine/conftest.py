@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 
 import pytest
-from engine import acme
-from engine.bundle import HERE, Bundle, copy_project, notes
+from support.engine import acme
+from support.engine.bundle import HERE, Bundle, copy_project, notes
 
 NewBundle = Callable[..., AbstractContextManager[Bundle]]
 

@@ -6,9 +6,9 @@ import asyncio
 import concurrent.futures
 
 import pytest
-from callgate.phone.script import Say
-from engine.bundle import Bundle, Done, note
-from engine.line import WORDS, Line
+from callgate.peers.phone.script import Say
+from support.engine.bundle import Bundle, Done, note
+from support.engine.line import WORDS, Line
 
 DOMAIN = "voice.callgate.test"
 AUTH_TOKEN = "the-auth-token-of-this-account"

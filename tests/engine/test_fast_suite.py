@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from engine.bundle import HERE, ROOT, copy_project, note
+from support.engine.bundle import HERE, ROOT, copy_project, note
 
 IMAGE = "callgate-test-fast"
 BUILD_TIMEOUT = 900.0

@@ -6,9 +6,9 @@ import dataclasses
 import ssl
 
 import pytest
-from engine import acme
-from engine.bundle import Bundle, Done
-from engine.line import Line
+from support.engine import acme
+from support.engine.bundle import Bundle, Done
+from support.engine.line import Line
 
 DOMAIN = "hard.callgate.test"
 ISSUE = "scripts/issue-cert.sh"

@@ -8,9 +8,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from callgate.phone.script import Say
-from engine.bundle import HERE, ROOT, run
-from engine.line import WORDS, Line
+from callgate.peers.phone.script import Say
+from support.engine.bundle import HERE, ROOT, run
+from support.engine.line import WORDS, Line
 
 DOMAIN = "voice.readme.test"
 AUTH_TOKEN = "the-auth-token-of-the-readme"

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from callgate.phone.script import Hold, Say, Wait
-from callgate.phone.timeline import Event
+from callgate.peers.phone.script import Hold, Say, Wait
+from callgate.peers.phone.timeline import Event
 from cryptography.x509.oid import NameOID
-from engine.bundle import ROOT, Bundle, note
-from engine.line import WORDS, Line
+from support.engine.bundle import ROOT, Bundle, note
+from support.engine.line import WORDS, Line
 
 SERVICES = ("nginx", "certbot", "backend")
 WAIT = ("Say", "Pause", "Redirect")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from edge.sockets import HeldSockets
-from engine.bundle import HERE, Bundle, note
-from engine.line import LOOPBACK, Line
+from support.edge.sockets import HeldSockets
+from support.engine.bundle import HERE, Bundle, note
+from support.engine.line import LOOPBACK, Line
 
 DOMAIN = "voice.rotation.test"
 SOCKETS = 100

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from callgate.setup.webhooks import Webhooks, wanted
-from callgate.signature import edge_proof
+from callgate.core.gate.signature import edge_proof
+from callgate.operator.setup.webhooks import Webhooks, wanted
 from dotenv import dotenv_values
-from engine import acme
-from engine.bundle import ROOT, Bundle, Done, note, run
-from engine.line import Line
+from support.engine import acme
+from support.engine.bundle import ROOT, Bundle, Done, note, run
+from support.engine.line import Line
+from support.twilio_rest import Redirected
 from twilio.rest import Client
-from twilio_rest import Redirected
 
 DOMAIN = "voice.setup.test"
 ACCOUNT, TOKEN = "AC" + 32 * "5", "the-auth-token-of-the-set-up"

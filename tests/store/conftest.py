@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from callgate.config import Config
-from fixtures import log, no_task_is_left  # noqa: F401
-from postgres import Postgres, postgres
+from callgate.config.settings import Config
+from support.fixtures import log, no_task_is_left  # noqa: F401
+from support.postgres import Postgres, postgres
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from callgate.config import Config
+from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.store import Archive, JournalLimits
 from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted
 from callgate.store.queries import write_batch
 from sqlalchemy import text
-from stores import CALLED, CALLER, START, TIMEOUT, at, flushed, record, store_of, turn, until
+from support.stores import CALLED, CALLER, START, TIMEOUT, at, flushed, record, store_of, turn, until
 
 RECEIPT = {"seconds": 12.5, "tokens": {"audio_in": 3, "cached": 1}, "cost_usd": 0.0123, "model": "gpt-realtime-2.1"}
 
@@ -206,8 +206,8 @@ async def test_word_of_an_end_from_who_did_not_hold_the_call_is_taken_only_where
 async def test_what_was_written_outlives_a_process_that_is_killed_and_its_calls_are_found_at_once(config, environ):
     script = (
         "import asyncio, sys; sys.path.insert(0, 'tests')\n"
-        "from callgate.config import Config\n"
-        "from stores import flushed, record, store_of, turn\n"
+        "from callgate.config.settings import Config\n"
+        "from support.stores import flushed, record, store_of, turn\n"
         "async def main():\n"
         "    async with store_of(Config.load(env_file=None), 'same') as store:\n"
         "        store.journal.call_started(record())\n"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from callgate.__main__ import main
-from stores import CALLED, CALLER, at, flushed, message, record, store_of, turn
+from support.stores import CALLED, CALLER, at, flushed, message, record, store_of, turn
 
 RECEIPT = {"duration_s": 12.5, "tokens": {"audio_in": 310, "audio_out": 420}, "cost_usd": 0.0123}
 

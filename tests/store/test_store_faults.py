@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from callgate.config import Config
+from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.store import Archive, JournalLimits
-from disks import fill, small_disk
-from stores import TIMEOUT, at, flushed, record, store_of, turn, until
+from support.disks import fill, small_disk
+from support.stores import TIMEOUT, at, flushed, record, store_of, turn, until
 
 
 async def failing(store, said=""):
@@ -276,8 +276,8 @@ async def locked(store):
 async def test_processes_that_start_at_once_on_an_empty_database_all_find_it_ready(config, environ):
     script = (
         "import asyncio, sys; sys.path.insert(0, 'tests')\n"
-        "from callgate.config import Config\n"
-        "from stores import flushed, record, store_of, turn\n"
+        "from callgate.config.settings import Config\n"
+        "from support.stores import flushed, record, store_of, turn\n"
         "async def main(name):\n"
         "    async with store_of(Config.load(env_file=None), name) as store:\n"
         "        store.journal.call_started(record(name))\n"

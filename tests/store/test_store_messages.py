@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from callgate.config import Config
+from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.store import Store
-from stores import at, flushed, message, record, store_of, turn
+from support.stores import at, flushed, message, record, store_of, turn
 
 RECEIPT = {"duration_s": 1.0}
 TRANSFER = {"transfer": "Front desk", "number": "+15551230009", "ring_for": 20.0, "announced": True}

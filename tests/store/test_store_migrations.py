@@ -15,7 +15,7 @@ from callgate.store import Archive, migrate
 from callgate.store.places import place_of
 from callgate.store.schema import REVISION, metadata
 from sqlalchemy import text
-from stores import START, TIMEOUT, flushed, record, store_of, turn, until
+from support.stores import START, TIMEOUT, flushed, record, store_of, turn, until
 
 
 def revisions() -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from callgate.config import Config
+from callgate.config.settings import Config
 from callgate.store.placements import Caps, Exhausted, Placement, Placements, RememberedPlacements
-from stores import store_of
+from support.stores import store_of
 
 CAPS = Caps(per_minute=3, per_day=5)
 

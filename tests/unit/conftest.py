@@ -1,5 +1,5 @@
 import pytest
-from conversation_driver import Call, greeted
+from support.conversation_driver import Call, greeted
 
 
 @pytest.fixture

@@ -1,63 +1,71 @@
-"""The pure modules stay pure: no I/O, no event loop, no clock, and nothing of ours that has any."""
+"""The rooms keep their rules: `core` is pure, imports run one way, and the service knows nothing of what stands beside.
 
-import ast
-from pathlib import Path
+`python tests/support/rooms.py` draws what is checked here.
+"""
+
+from graphlib import CycleError
 
 import pytest
+from support.rooms import arrows, folders, modules, order, within
 
-PACKAGE = Path(__file__).parents[2] / "backend/callgate"
-PURE = [
-    "egress", "foreign", "schema_work", "tool_arguments", "tool_desk",
-    "media_stream", "realtime", "heard_clock", "transcript", "loudness", "patience", "limits", "tenure", "keypad",
-    "comfort", "responses", "unanswered",
-    "tools", "declarations", "agent", "commands", "conversation", "twiml", "signature", "token", "prices", "receipt",
-    "outbound_numbers", "outbound_request", "once",
-]  # fmt: skip
-ALLOWED = {
-    "__future__", "base64", "binascii", "collections", "dataclasses", "decimal", "enum", "hashlib", "ipaddress", "json",
-    "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
+ALL = modules()
+PURE = [(room, module) for room in ("core", "peers.linecheck.realtime") for module in within(room, ALL).values()]
+SERVICE = {
+    name: each for name, each in ALL.items() if name and name.partition(".")[0] not in ("__main__", "operator", "peers")
+}
+HARMLESS = {  # libraries that neither act nor wait
+    "__future__", "base64", "binascii", "collections", "copy", "dataclasses", "decimal", "enum", "hashlib",
+    "ipaddress", "itertools", "json", "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
 }  # fmt: skip
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names]
-            found |= {f".{node.module or name}" for name in names} if node.level else {node.module or ""}
-    return found
+@pytest.mark.parametrize(("room", "module"), PURE, ids=[module.name for _, module in PURE])
+def test_a_pure_room_imports_nothing_that_acts(room, module):
+    of_ours = {
+        name for name in module.imports if name != "errors" and name not in within(room, ALL) | within("core", ALL)
+    }
+    assert not of_ours, f"{module.name} imports {of_ours}"
+    acting = {name for name in module.libraries if not {name, name.partition(".")[0]} & HARMLESS}
+    assert not acting, f"{module.name} imports {acting}"
+    assert "getLogger" not in module.text
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_imports_nothing_that_acts(module):
-    own = {f".{name}" for name in (*PURE, "errors")}
-    for name in imports(PACKAGE / f"{module}.py"):
-        assert name in own or name in ALLOWED or name.split(".")[0] in ALLOWED, f"{module} imports {name}"
+@pytest.mark.parametrize("room", folders(ALL))
+def test_imports_run_one_way_in_every_room(room):
+    try:
+        order(arrows(room, ALL))
+    except CycleError as exc:
+        pytest.fail(f"a circle in callgate.{room}: {' → '.join(exc.args[1][::-1])}")
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_logs_nothing_itself(module):
-    assert "getLogger" not in (PACKAGE / f"{module}.py").read_text()
+@pytest.mark.parametrize("module", SERVICE.values(), ids=SERVICE)
+def test_the_service_knows_neither_what_an_operator_runs_nor_who_stands_in_for_twilio_and_the_model(module):
+    beside = {name for name in module.imports if name.partition(".")[0] in ("__main__", "operator", "peers")}
+    assert not beside, f"{module.name} imports {beside}"
 
 
-def test_the_relay_knows_nothing_of_the_peers_that_stand_in_for_the_companies():
-    for path in PACKAGE.glob("*.py"):
-        if path.stem not in ("app", "__main__"):
-            assert not imports(path) & {".phone", ".linecheck"}, path
+def test_the_peers_know_nothing_of_the_service():
+    """They speak the protocols, and read the settings."""
+    for name, module in within("peers", ALL).items():
+        assert {each.partition(".")[0] for each in module.imports} <= {"", "peers", "core", "config", "errors"}, name
+
+
+def test_only_the_web_knows_the_web_framework():
+    for name, module in SERVICE.items():
+        frameworks = {each for each in module.libraries if each.partition(".")[0] in ("quart", "hypercorn")}
+        assert not frameworks or name.startswith(("web.", "websocket.on_hypercorn.")), f"{name} imports {frameworks}"
 
 
 def test_of_the_agents_only_the_book_reads_a_file_and_only_it_and_its_users_know_the_time():
-    for path in (PACKAGE / "agents").glob("*.py"):
-        acts = {"asyncio", "pathlib", "logging", "os", "time", ".book"} & imports(path)
-        assert not acts or path.stem in ("__init__", "book", "cli", "assigned"), path
+    for name, module in within("agents", ALL).items():
+        acts = {"asyncio", "pathlib", "logging", "os", "time"} & module.libraries or {"agents.book"} & module.imports
+        assert not acts or name in ("agents", "agents.book", "agents.assigned"), name
 
 
-def test_the_switchboard_knows_nothing_of_the_web_framework():
-    assert not {name for name in imports(PACKAGE / "switchboard.py") if name.startswith(("quart", "hypercorn"))}
-
-
-def test_what_a_provider_is_needs_nothing_that_acts():
-    assert imports(PACKAGE / "providers.py") - ALLOWED - {".config", "urllib.parse", "collections.abc"} == set()
+def test_the_package_holds_rooms_and_not_files():
+    assert [name for name, each in ALL.items() if "." not in name and each.path.name != "__init__.py"] == [
+        "__main__",
+        "errors",
+    ]
+    assert len({name.partition(".")[0] for name in ALL if name} - {"__main__", "errors"}) <= 20

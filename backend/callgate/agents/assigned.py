@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from ..agent import Agent
+from callgate.core.agent import Agent
+
 from .book import AgentBook
 from .parties import Parties
 from .plan import Closed

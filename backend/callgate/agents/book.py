@@ -7,11 +7,12 @@ import logging
 from datetime import datetime
 from pathlib import Path
 
-from ..agent import Agent
-from ..clips import one_moment
-from ..config import Config
-from ..errors import ConfigError
-from ..logs import mask_also
+from callgate.config.settings import Config
+from callgate.core.agent import Agent
+from callgate.errors import ConfigError
+from callgate.logs.setup import mask_also
+
+from .clips import one_moment
 from .parties import Parties
 from .plan import AgentPlan, Agents, Closed
 from .problems import AgentsError, Problem

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..declarations import declared
-from ..realtime import Tool
-from ..schemas import misfit
-from ..tools import BUILT_IN, TRANSFER_CALL
+from callgate.core.tools.declarations import declared
+from callgate.core.tools.toolbox import BUILT_IN, TRANSFER_CALL, Tool
+from callgate.tools.schemas import misfit
+
 from .convert import toolbox_of
 from .lines import Path
 from .schema import HoursTable, KeyTable

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ..agent import Agent
-from ..realtime import RemoteTools, SemanticVad, ServerVad
-from ..tools import HANG_UP, Bound, Toolbox, Transfer
+from callgate.core.agent import Agent
+from callgate.core.protocols.realtime import SemanticVad, ServerVad
+from callgate.core.tools.toolbox import HANG_UP, Bound, RemoteTools, Toolbox, Transfer
+
 from .hours import WEEKDAYS, Hours, Span
 from .plan import UTC, AgentPlan, AnswerWith, SayClosed
 from .schema import HoursTable, SemanticVadTable, ServerVadTable, WhenClosedTable

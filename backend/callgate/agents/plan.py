@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from ..agent import Agent
+from callgate.core.agent import Agent
+
 from .hours import Hours
 from .parties import Parties
 from .variables import fill, values

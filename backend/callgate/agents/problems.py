@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from ..errors import ConfigError
+from callgate.errors import ConfigError
+
 from .lines import Path
 from .schema import ALL_KEYS
 

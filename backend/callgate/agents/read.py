@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..agent import Agent
+from callgate.core.agent import Agent
+
 from .checks import faults
 from .convert import plan_of
 from .lines import Path, key_lines

@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, ValidationInfo, model_validator
 
-from ..http_tools import check_http_tool
-from ..outbound_numbers import E164
-from ..tools import BUILT_IN, KEYS, HttpTool
+from callgate.core.gate.numbers import E164
+from callgate.core.tools.toolbox import BUILT_IN, KEYS, HttpTool
+from callgate.tools.http_tools import check_http_tool
+
 from .hours import Span
 from .variables import check_text
 

@@ -7,8 +7,9 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from ..config import Config
-from ..errors import StoreError
+from callgate.config.settings import Config
+from callgate.errors import StoreError
+
 from . import queries
 from .database import Database, T, Work
 from .places import place_of

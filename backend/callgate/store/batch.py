@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from ..receipt import added
+from callgate.core.receipt import added
+
 from .records import CallRecord, Transcript, Turn
 
 ENTRY_BYTES: Final = 400  # what an entry takes beside its text, roughly

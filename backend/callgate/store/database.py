@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..errors import StoreError, StoreRefused
+from callgate.errors import StoreError, StoreRefused
+
 from . import migrate
 from .places import CONNECTIONS, FAULTS, Place, is_refusal
 from .schema import REVISION

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..errors import StoreError, StoreRefused
+from callgate.errors import StoreError, StoreRefused
+
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
 from .database import Database, Work
 from .queries import write_batch

@@ -8,7 +8,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from ..errors import StoreError
+from callgate.errors import StoreError
+
 from .places import Place
 
 SECONDS = 1.0

@@ -19,8 +19,8 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy import exc as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ..config import Config
-from ..foreign import foreign
+from callgate.config.settings import Config
+from callgate.core.foreign import foreign
 
 SECONDS = 1.0
 

@@ -11,7 +11,8 @@ from sqlalchemy import Row, Select, Table, bindparam, delete, exists, func, or_,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..receipt import added
+from callgate.core.receipt import added
+
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
 from .records import CallRecord, Message, Transcript, Turn
 from .schema import UtcDateTime, calls, messages, processes, turns

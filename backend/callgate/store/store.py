@@ -21,8 +21,9 @@ from typing import Final, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..config import Config
-from ..errors import StoreError
+from callgate.config.settings import Config
+from callgate.errors import StoreError
+
 from . import queries
 from .archive import Archive
 from .batch import merged

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from echo_service import Service, running
+from support.conformance.echo_service import Service, running
 
 # How a Media Stream may be served. What the product runs on is uvloop; asyncio's own loop has other transports.
 PATHS = ("fast", "fast-asyncio", "ordinary")

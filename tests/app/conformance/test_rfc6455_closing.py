@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from differences import INVALID_TEXT, LOST, NO_CODE, PROTOCOL_ERROR, closes, differs, fails
-from echo_service import Observed, Service, running
-from websocket_probe import BINARY, CLOSE, CONTINUATION, PING, TEXT, Ending, Frame, Probe, close_payload, frame
+from support.conformance.differences import INVALID_TEXT, LOST, NO_CODE, PROTOCOL_ERROR, closes, differs, fails
+from support.conformance.echo_service import Observed, Service, running
+from support.websocket_probe import BINARY, CLOSE, CONTINUATION, PING, TEXT, Ending, Frame, Probe, close_payload, frame
 
 ALLOWED = (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999)
 FORBIDDEN = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from differences import NO_CODE, PROTOCOL_ERROR, closes, fails
-from echo_service import Service
-from websocket_probe import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload, frame
+from support.conformance.differences import NO_CODE, PROTOCOL_ERROR, closes, fails
+from support.conformance.echo_service import Service
+from support.websocket_probe import CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload, frame
 
 CONTROL = (CLOSE, PING, PONG)
 

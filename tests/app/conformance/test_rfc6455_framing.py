@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from differences import PROTOCOL_ERROR, differs, fails
-from echo_service import Service
-from websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, fragments, frame
+from support.conformance.differences import PROTOCOL_ERROR, differs, fails
+from support.conformance.echo_service import Service
+from support.websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, fragments, frame
 
 LENGTHS = (0, 1, 125, 126, 127, 65535, 65536, 200_000)  # at the edges of the three encodings, and beyond
 RESERVED_OPCODES = (*range(0x3, 0x8), *range(0xB, 0x10))

@@ -6,8 +6,8 @@ import base64
 import hashlib
 
 import pytest
-from echo_service import Observed, Service
-from websocket_probe import TEXT, Frame, Probe, frame, upgrade_request
+from support.conformance.echo_service import Observed, Service
+from support.websocket_probe import TEXT, Frame, Probe, frame, upgrade_request
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the RFC's example (§1.3)
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

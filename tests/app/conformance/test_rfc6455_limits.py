@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from differences import TOO_BIG, differs, fails
-from echo_service import Observed, Service, running
-from websocket_probe import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, Probe, fragments, frame
+from support.conformance.differences import TOO_BIG, differs, fails
+from support.conformance.echo_service import Observed, Service, running
+from support.websocket_probe import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, Probe, fragments, frame
 
 LIMIT = 1000  # bytes of a message
 

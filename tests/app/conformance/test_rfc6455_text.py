@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from differences import INVALID_TEXT, fails
-from echo_service import Service
-from websocket_probe import BINARY, CONTINUATION, PING, TEXT, Frame, fragments, frame
+from support.conformance.differences import INVALID_TEXT, fails
+from support.conformance.echo_service import Service
+from support.websocket_probe import BINARY, CONTINUATION, PING, TEXT, Frame, fragments, frame
 
 VALID = {
     "the last code point of each length": "\x7f\u07ff\uffff\U0010ffff".encode(),

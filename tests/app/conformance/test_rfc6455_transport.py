@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from callgate.websocket_server import WRITE_HIGH
-from differences import LOST, differs
-from echo_service import Flood, Service, running
-from websocket_probe import (
+from callgate.websocket.server import WRITE_HIGH
+from support.conformance.differences import LOST, differs
+from support.conformance.echo_service import Flood, Service, running
+from support.websocket_probe import (
     BINARY,
     CONTINUATION,
     DEADLINE,

@@ -8,13 +8,13 @@ from importlib.metadata import version
 
 import hypercorn.protocol
 import pytest
-from callgate import takeover
-from callgate.asgi_stream import AsgiStream
-from callgate.websocket_server import WebSocketServer
-from echo_service import Observed, Service, running
+from callgate.websocket.on_hypercorn import takeover
+from callgate.websocket.on_hypercorn.asgi_stream import AsgiStream
+from callgate.websocket.server import WebSocketServer
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
-from websocket_probe import CLOSE, TEXT, Frame, close_payload
+from support.conformance.echo_service import Observed, Service, running
+from support.websocket_probe import CLOSE, TEXT, Frame, close_payload
 
 
 def echoes(service: Service, text: bytes) -> Observed:
@@ -43,8 +43,8 @@ def test_the_installed_hypercorn_hands_its_connections_over(kind: str, caplog: p
         receiver = echoes(service, b"taken")
     found = type(receiver.socket)
     assert found is WebSocketServer, (
-        f"Hypercorn {version('hypercorn')} is no longer as callgate.takeover knows it ({'; '.join(warnings(caplog))}): "
-        "media streams would run on the ordinary path. Adapt callgate.takeover to it, or pin an older Hypercorn."
+        f"Hypercorn {version('hypercorn')} is no longer as takeover knows it ({'; '.join(warnings(caplog))}): "
+        "media streams would run on the ordinary path. Adapt takeover to it, or pin an older Hypercorn."
     )
     assert warnings(caplog) == []
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from websocket_probe import BINARY, CLOSE, DEADLINE, TEXT, Frame, Probe
+from support.project import ROOT
+from support.websocket_probe import BINARY, CLOSE, DEADLINE, TEXT, Frame, Probe
 
 pytestmark = pytest.mark.whole
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
+SCRIPTS = ROOT / "scripts"
 PROGRAM = SCRIPTS / "websocket_echo.py"
 MIB = 1024 * 1024
 

@@ -1,0 +1,101 @@
+"""The beginning of a Media Stream: what comes up to ``start``, with which it tells whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from callgate.core.foreign import foreign
+from callgate.core.wire import media_stream
+from callgate.core.wire.media_stream import Connected, Start, Unknown
+from callgate.errors import MediaStreamError
+from callgate.websocket.sockets import Receiver
+
+SECONDS = 1.0
+START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
+BEFORE_LIMIT = 10  # messages that may come before ``start``; Twilio sends one, `connected`
+# Messages, and their bytes, that are kept of what came behind ``start``, for the moment until a session receives them:
+# five seconds of audio, and more than twice its size.
+BEHIND_LIMIT = 250
+BEHIND_BYTES_LIMIT = 256 * 1024
+
+
+class StreamClosed(Exception):
+    """The stream was closed by Twilio, or lost, before it started."""
+
+
+class Reception:
+    """Who receives a stream until it is known whose it is (`callgate.websocket.sockets.Receiver`)."""
+
+    def __init__(self) -> None:
+        self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._before = 0  # messages
+        self._behind: list[Callable[[Receiver], None]] = []
+        self._behind_bytes = 0
+
+    async def start(self) -> Start:
+        """Wait for ``start``. Raises `MediaStreamError`, `StreamClosed`."""
+        try:
+            async with asyncio.timeout(START_DEADLINE):
+                return await asyncio.shield(self._start)
+        except TimeoutError:
+            raise MediaStreamError(
+                media_stream.INVALID_MESSAGE, f"no start came within {START_DEADLINE:.0f} s of the upgrade"
+            ) from None
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """Give what came behind ``start`` to ``receiver``."""
+        for message in self._behind:
+            message(receiver)
+        receiver.batch_received()
+
+    def text_received(self, message: bytes) -> None:
+        if self._start.done():
+            self._keep(lambda receiver: receiver.text_received(message), len(message))
+        else:
+            self._read(message.decode())
+
+    def binary_received(self, message: bytes) -> None:
+        if self._start.done():
+            self._keep(lambda receiver: receiver.binary_received(message), len(message))
+        else:
+            self._read(message)
+
+    def batch_received(self) -> None: ...
+
+    def pause_writing(self) -> None:
+        self._keep(lambda receiver: receiver.pause_writing())
+
+    def resume_writing(self) -> None:
+        self._keep(lambda receiver: receiver.resume_writing())
+
+    def connection_closed(self, code: int, reason: str) -> None:
+        if self._start.done():
+            self._behind.append(lambda receiver: receiver.connection_closed(code, reason))
+        else:
+            self._fail(StreamClosed(f"{code} {foreign(reason)}".rstrip()))
+
+    def _keep(self, message: Callable[[Receiver], None], size: int = 0) -> None:
+        self._behind_bytes += size
+        if len(self._behind) < BEHIND_LIMIT and self._behind_bytes <= BEHIND_BYTES_LIMIT:
+            self._behind.append(message)
+
+    def _read(self, message: str | bytes) -> None:
+        try:
+            parsed = media_stream.parse_from_twilio(message)
+        except MediaStreamError as exc:
+            self._fail(exc)
+            return
+        if isinstance(parsed, Start):
+            self._start.set_result(parsed)
+        elif not isinstance(parsed, Connected | Unknown):
+            kind = type(parsed).__name__.lower()
+            self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, f"{kind} came before start"))
+        self._before += 1
+        if self._before > BEFORE_LIMIT and not self._start.done():
+            why = f"{self._before} messages came, and no start"
+            self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, why))
+
+    def _fail(self, exc: Exception) -> None:
+        self._start.set_exception(exc)
+        self._start.exception()  # whoever waits will meet it; nobody may

@@ -1,0 +1,102 @@
+"""What is asked for when a call is, and how it is refused. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from callgate.errors import CallgateError
+
+from .numbers import read_number
+
+SECONDS = 1
+
+HANG_UP: Final = "hang-up"
+TALK: Final = "talk"
+LONGEST_MESSAGE: Final = 500  # characters: the message travels in the address of a webhook
+VOICEMAIL_HELP: Final = f"{HANG_UP}, {TALK}, or a text on one line, of at most {LONGEST_MESSAGE} characters"
+SHORTEST_LIMIT: Final = 10 * SECONDS
+FIELDS: Final = ("to", "from", "voicemail", "limit")
+
+
+class OutboundRefused(CallgateError):
+    """A call is not placed, or not touched. ``status``: the HTTP status to answer with; ``fix``: what to do about it;
+    ``retry_after``: in seconds, where waiting helps."""
+
+    def __init__(self, status: int, error: str, fix: str, retry_after: int | None = None) -> None:
+        self.status, self.error, self.fix, self.retry_after = status, error, fix, retry_after
+        super().__init__(f"{error} {fix}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRequest:
+    """A call that is asked for. ``to``: E.164; ``from_number``: E.164, or None for the service's own number.
+
+    ``voicemail``: what is done when a machine answers: `HANG_UP`, `TALK` (nobody looks), or a text that is left.
+    ``limit``: how long it may last, in seconds.
+    """
+
+    to: str = field(repr=False)
+    from_number: str | None = field(default=None, repr=False)
+    voicemail: str = HANG_UP
+    limit: int = 600 * SECONDS
+
+    @property
+    def message(self) -> str | None:
+        """What is left on a machine, if anything is."""
+        return None if self.voicemail in (HANG_UP, TALK) else self.voicemail
+
+    def fingerprint(self, key: str) -> str:
+        """What two requests under one idempotency key have in common only when they ask for the same."""
+        asked = json.dumps([key, self.to, self.from_number, self.voicemail, self.limit])
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+
+def read_request(values: Mapping[str, Any], voicemail: str, longest: int) -> CallRequest:
+    """A request's fields. ``voicemail``, ``longest``: the settings. Raises `OutboundRefused` (400)."""
+    for name in values:
+        if name not in FIELDS:
+            raise _bad(f"There is no field {name!r}.", f"Send {', '.join(FIELDS)}.")
+    return CallRequest(
+        to=_number("to", values.get("to")),
+        from_number=None if values.get("from") is None else _number("from", values["from"]),
+        voicemail=_voicemail(values.get("voicemail") or voicemail),
+        limit=_limit(values.get("limit"), longest),
+    )
+
+
+def is_voicemail(text: str) -> bool:
+    """Whether this says what is done about machines."""
+    return text.isprintable() and 0 < len(text.strip()) <= LONGEST_MESSAGE
+
+
+def _voicemail(value: object) -> str:
+    if not isinstance(value, str) or not is_voicemail(value):
+        raise _bad("voicemail is not usable.", f"Send {VOICEMAIL_HELP}.")
+    return value.strip()
+
+
+def _number(name: str, value: object) -> str:
+    number = read_number(value) if isinstance(value, str) else None
+    if number is None:
+        raise _bad(f"{name} is not a telephone number.", "Write it with + and country code, as in +15551230000.")
+    return number
+
+
+def _limit(value: object, longest: int) -> int:
+    if value is None:
+        return longest
+    if not re.fullmatch(r"[0-9]{1,6}", str(value)) or not SHORTEST_LIMIT <= int(str(value)) <= longest:
+        raise _bad(
+            "limit is not usable.",
+            f"Send a whole number of seconds, from {SHORTEST_LIMIT} to {longest} (OUTBOUND_SECONDS).",
+        )
+    return int(str(value))
+
+
+def _bad(error: str, fix: str) -> OutboundRefused:
+    return OutboundRefused(400, error, fix)

@@ -1,0 +1,55 @@
+"""What happened already, so that it counts once. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from callgate.errors import RequestRefused
+
+
+class Once:
+    """The last ``most`` things that were met."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._met: OrderedDict[str, None] = OrderedDict()
+
+    def is_new(self, thing: str) -> bool:
+        """Whether this is met for the first time, as far as is known; from now on it is known."""
+        if thing in self._met:
+            self._met.move_to_end(thing)
+            return False
+        self._met[thing] = None
+        if len(self._met) > self._most:
+            self._met.popitem(last=False)
+        return True
+
+    def __contains__(self, thing: str) -> bool:
+        return thing in self._met
+
+
+class Signatures:
+    """The last ``most`` signatures, each with what it was for.
+
+    Twilio signs a URL and its parameters as one text without separators, so that another request can be cut from the
+    same text: other names and values, under the same signature. A signature is for the request that it came with first.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._met: OrderedDict[str, bytes] = OrderedDict()
+
+    def is_new(self, signature: str, target: str, params: Iterable[tuple[str, str]]) -> bool:
+        """Whether this request comes for the first time, as far as is known. Raises `RequestRefused` where the
+        signature came with another."""
+        what = hashlib.sha256(repr((target, sorted(params))).encode(errors="surrogatepass")).digest()
+        known = self._met.setdefault(signature, what)
+        self._met.move_to_end(signature)
+        if known != what:
+            raise RequestRefused("its signature came with another request before")
+        is_new = known is what
+        if len(self._met) > self._most:
+            self._met.popitem(last=False)
+        return is_new

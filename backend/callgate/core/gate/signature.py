@@ -1,0 +1,70 @@
+"""Is this request Twilio's, for this account? Pure.
+
+Twilio signs the URL it was given, exactly as it stands in the console or in our TwiML, with the form's parameters
+(https://www.twilio.com/docs/usage/security). Behind nginx or a tunnel the request that arrives here has another
+scheme, host and port, so the URL is always made from the configured public one, never from the request's headers.
+A WebSocket upgrade is signed over its ``wss://`` URL and no parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from twilio.request_validator import (
+    SIGNATURE_HEADER,
+    SIGNATURE_SETTINGS_HEADER,
+    RequestValidator,
+    get_signature_algorithm,
+)
+from werkzeug.datastructures import Headers, MultiDict
+
+from callgate.core.foreign import foreign, name_or_length
+from callgate.errors import RequestRefused
+
+
+def edge_proof(key: str) -> str:
+    """What the edge knows an address by that we gave to Twilio, and to nobody else: 32 hexadecimal digits.
+
+    nginx can't check a signature. It makes the same of the same ``key`` (deploy/nginx/entrypoint), and has limits of
+    their own for those who show it, and tells FALLBACK_DIAL to nobody else.
+    """
+    return hashlib.sha256(f"callgate edge proof:{key}".encode()).hexdigest()[:32]
+
+
+class SignatureCheck:
+    """The gate for everything Twilio asks. ``tokens``: any of them may have signed (one is being rotated)."""
+
+    def __init__(self, tokens: Iterable[str], base_url: str, *, account_sid: str | None = None) -> None:
+        self._validators = [RequestValidator(token) for token in tokens]
+        self._account_sid = account_sid
+        self.https_url = base_url
+        self.wss_url = "wss" + base_url.removeprefix("https")
+
+    def check_webhook(self, target: str, form: MultiDict[str, str], headers: Headers) -> None:
+        """Refuse a webhook that isn't Twilio's. ``target``: path and raw query; ``form``: empty for GET.
+
+        Raises `RequestRefused`.
+        """
+        self._check(self.https_url + target, form, headers)
+
+    def check_account(self, account_sid: str) -> None:
+        """Refuse another account's call. Raises `RequestRefused`."""
+        if self._account_sid is not None and account_sid != self._account_sid:
+            whose = name_or_length(account_sid) if account_sid else "(none)"
+            raise RequestRefused(f"the call is of account {whose}, not of TWILIO_ACCOUNT_SID")
+
+    def check_upgrade(self, target: str, headers: Headers) -> None:
+        """Refuse a WebSocket upgrade that isn't Twilio's. Raises `RequestRefused`."""
+        self._check(self.wss_url + target, MultiDict(), headers)
+
+    def _check(self, url: str, form: MultiDict[str, str], headers: Headers) -> None:
+        signature = headers.get(SIGNATURE_HEADER)
+        if not signature:
+            raise RequestRefused("there is no X-Twilio-Signature: whoever asked is not Twilio")
+        algorithm = get_signature_algorithm(headers.get(SIGNATURE_SETTINGS_HEADER, ""))
+        if not any(v.validate(url, form, signature, algorithm) for v in self._validators):
+            raise RequestRefused(
+                f"X-Twilio-Signature is not what TWILIO_AUTH_TOKEN gives for {foreign(url.partition('?')[0])}: either "
+                "the token is another account's, or Twilio was given another URL than BASE_URL's"
+            )

@@ -1,0 +1,1 @@
+"""What models' servers and this service write to each other, as text and as values."""

@@ -1,0 +1,264 @@
+"""What the agent of one call has asked its tools for, and what follows from it. Pure: no I/O, no clock.
+
+A tool of our own is done when it is asked for, or decides how the agent leaves: `farewell`. One that is asked elsewhere
+(the owner's server, the store) is open until `done`. A key of the caller's telephone may ask for a tool, too.
+
+A session of the model's knows only what it has asked for itself. What an earlier one asked for, or a key, is told to it
+as text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from callgate.core.foreign import name_or_length
+from callgate.core.protocols.realtime import RemoteCallBegan, RemoteCallEnded, RemoteToolsMissing
+from callgate.core.tools import arguments as tool_arguments
+from callgate.core.tools.toolbox import (
+    HANG_UP,
+    NEVER_AWAY,
+    SEND_DIGITS,
+    TAKE_MESSAGE,
+    TRANSFER_CALL,
+    Absences,
+    Message,
+    Toolbox,
+    Transfer,
+)
+from callgate.errors import ToolError
+
+from .commands import CallTool, Command, End, NextStep, Note, Outcome, PutThrough, SendDigits, TakeMessage
+
+SECONDS = 1.0
+REMOTE_DEADLINE = 30 * SECONDS  # for a tool of a remote MCP server, which the API itself calls
+MOST_AT_ONCE = 8  # tools that are open
+MOST_TRANSFERS = 3  # in a call, that nobody answers
+MOST_SENDINGS = 20  # of keys, in a call
+MOST_DIGITS = 32  # in one of them
+DIGITS = frozenset("0123456789*#wW")
+OVERDUE = f"[A tool has not answered within {REMOTE_DEADLINE:.0f} s. Go on without it.]"
+LOST = "[A tool was at work when the line to you was interrupted, and what it gave is lost. Ask it again, if need be.]"
+LONGEST_MESSAGE = 2_000  # characters
+LONGEST_NAME = 200
+LONGEST_NOTED = 1_000  # characters of what a tool gave that stay in the transcript
+OK = '{"ok":true}'
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How the agent leaves when it has been heard to the end."""
+
+    outcome: Outcome
+    reason: str
+    then: NextStep | None = None
+
+
+GOODBYE = Farewell(Outcome.GOODBYE, "the agent hung up")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tool gave. ``knows``: the session of the model's has asked for it, and waits for a function's output;
+    another is told ``text``. ``noted``: what the transcript says of it."""
+
+    output: str
+    knows: bool
+    text: str
+    noted: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    name: str
+    key: str = ""  # that asked for it
+    knows: bool = True
+
+
+class ToolDesk:
+    """One call's."""
+
+    def __init__(self, toolbox: Toolbox, absences: Absences = NEVER_AWAY) -> None:
+        self.farewell: Farewell | None = None
+        self.announced = False  # the agent has spoken in the turn in which it leaves
+        self.owes_answer = False  # a tool gave something that the model has not been asked to answer
+        self._toolbox = toolbox
+        self._absences = absences
+        self._http = {tool.name: tool for tool in toolbox.http}
+        self._open: dict[str, _Open] = {}
+        self._remote: dict[str, float] = {}  # calls that the API itself makes, and until when they are waited for
+        self._keys = 0  # that asked for tools; names what they asked for
+
+    @property
+    def waits(self) -> bool:
+        """Whether a tool is open."""
+        return bool(self._open or self._remote)
+
+    @property
+    def answers_are_due(self) -> bool:
+        """Whether all that was asked for is there, and the model has not been asked to answer it."""
+        return self.owes_answer and not self.waits
+
+    def asked(self, call_id: str, name: str, arguments: str) -> tuple[list[Command], str | None]:
+        """The model asks for a tool. What to do, and what the model is told at once, if anything."""
+        try:
+            commands = self._carry_out(call_id, name, tool_arguments.read(arguments))
+        except ToolError as exc:
+            self.owes_answer = True
+            why = f"The model asked for the tool {name_or_length(name)}: {exc}"
+            return [Note(logging.WARNING, why)], failure(str(exc))
+        if self._is_open(call_id, _Open(name), commands):
+            return commands, None
+        return commands, OK
+
+    def binds(self, key: str) -> bool:
+        """Whether a key asks for a tool now."""
+        return key in self._toolbox.keys and self.farewell is None
+
+    def pressed(self, key: str) -> tuple[list[Command], str, bool]:
+        """A key that asks for a tool was pressed. What to do, what the transcript says of it, and whether it can't be
+        done: then the model is to be told that too, and has to answer it."""
+        bound = self._toolbox.keys[key]
+        self._keys += 1
+        self.announced = False
+        call_id = f"key_{self._keys}"
+        note = f"[The caller pressed {key} on the telephone, which asks for the tool {bound.tool}"
+        try:
+            commands = self._carry_out(call_id, bound.tool, dict(bound.arguments))
+        except ToolError as exc:
+            self.owes_answer = True
+            why = Note(logging.WARNING, f"The key {key} asks for the tool {bound.tool!r}: {exc}")
+            return [why], f"{note}; that can't be done: {exc}]", True
+        self._is_open(call_id, _Open(bound.tool, key, knows=False), commands)
+        return commands, f"{note}]", False
+
+    def done(self, call_id: str, output: str) -> Answer | None:
+        """A tool gave ``output`` (JSON, or other text). None: it is not open."""
+        asked = self._open.pop(call_id, None)
+        if asked is None:
+            return None
+        self.owes_answer = True
+        who = f"The caller pressed {asked.key}, and the tool" if asked.key else "The tool"
+        gave = output if len(output) <= LONGEST_NOTED else f"{output[:LONGEST_NOTED]} …"
+        told = f"[{who} {asked.name} gave: "
+        return Answer(output, asked.knows, f"{told}{output}]", f"{told}{gave}]")
+
+    def remote(self, event: RemoteToolsMissing | RemoteCallBegan | RemoteCallEnded, now: float) -> list[Command]:
+        """The API itself asks a remote MCP server, and tells the model what that gave; the model is not asked to
+        answer by that."""
+        match event:
+            case RemoteToolsMissing():
+                item = name_or_length(event.item_id)
+                why = f"A remote MCP server did not say which tools it has ({item}): the model goes on without"
+                return [Note(logging.WARNING, why)]
+            case RemoteCallBegan():
+                self._remote[event.item_id] = now + REMOTE_DEADLINE
+                return []
+        self._remote.pop(event.item_id, None)
+        self.owes_answer = True
+        why = f"A tool of a remote MCP server failed ({name_or_length(event.item_id)}): the model knows"
+        return [Note(logging.WARNING, why)] if event.failed else []
+
+    def overdue(self, now: float) -> Note | None:
+        """Wait no longer for remote MCP servers that have had their time. The model is to be told `OVERDUE` then; None:
+        there is none."""
+        waiting = {item_id: until for item_id, until in self._remote.items() if now < until}
+        if len(waiting) == len(self._remote):
+            return None
+        self._remote = waiting
+        self.owes_answer = True
+        return Note(logging.WARNING, "A tool of a remote MCP server has not answered: the model goes on without")
+
+    def answered(self) -> None:
+        """The model answers what the tools gave, or is about to."""
+        self.owes_answer = False
+
+    def session_replaced(self) -> bool:
+        """Another session of the model's goes on, which has asked for nothing yet. Returns whether it is to be told
+        `LOST`: calls that the API itself made for the one before are lost with it."""
+        are_lost = bool(self._remote)
+        self.owes_answer = self.owes_answer or are_lost
+        self._remote.clear()
+        self._open = {call_id: _Open(asked.name, asked.key, knows=False) for call_id, asked in self._open.items()}
+        return are_lost
+
+    def say_goodbye(self) -> None:
+        """What the agent says now is its last word."""
+        self.farewell = self.farewell or GOODBYE
+
+    def ending(self, how: str) -> End:
+        """The agent leaves now. ``how``: it was heard, for the log."""
+        farewell = self.farewell or GOODBYE
+        then = farewell.then
+        if isinstance(then, PutThrough):
+            then = replace(then, announced=self.announced)
+        return End(farewell.outcome, f"{farewell.reason}{how}", then)
+
+    # The tools.
+
+    def _carry_out(self, call_id: str, name: str, arguments: dict[str, Any]) -> list[Command]:
+        if (http := self._http.get(name)) is not None:
+            self._check_room()
+            return [CallTool(call_id, http, arguments)]
+        if name not in self._toolbox.built_in:
+            raise ToolError("there is no such tool")
+        if name == TAKE_MESSAGE:
+            self._check_room()
+            return [TakeMessage(call_id, _message(arguments))]
+        if self.farewell is not None:
+            raise ToolError("the call is being left already")
+        if name == HANG_UP:
+            self.farewell = GOODBYE
+        elif name == TRANSFER_CALL:
+            self.farewell = self._transfer(arguments)
+        elif name == SEND_DIGITS:
+            self.farewell = self._send_digits(arguments)
+        return []
+
+    def _is_open(self, call_id: str, asked: _Open, commands: list[Command]) -> bool:
+        if not any(isinstance(command, CallTool | TakeMessage) for command in commands):
+            return False
+        self._open[call_id] = asked
+        return True
+
+    def _check_room(self) -> None:
+        if len(self._open) >= MOST_AT_ONCE:
+            raise ToolError(f"{MOST_AT_ONCE} tools are at work already: wait for what they give")
+
+    def _transfer(self, arguments: Mapping[str, Any]) -> Farewell:
+        if self._absences.transfers >= MOST_TRANSFERS:
+            raise ToolError(f"nobody answered {MOST_TRANSFERS} times in this call: there is no further transfer")
+        transfer = self._find(tool_arguments.text_of(arguments, "to", LONGEST_NAME, required=True))
+        reason = f"the agent puts the caller through to {transfer.name!r}"
+        return Farewell(Outcome.TRANSFERRED, reason, PutThrough(transfer))
+
+    def _find(self, name: str) -> Transfer:
+        for transfer in self._toolbox.transfers:
+            if transfer.name.casefold() == name.casefold():
+                return transfer
+        names = ", ".join(transfer.name for transfer in self._toolbox.transfers) or "nobody"
+        raise ToolError(f"there is nobody of that name to transfer to; there is: {names}")
+
+    def _send_digits(self, arguments: Mapping[str, Any]) -> Farewell:
+        if self._absences.sendings >= MOST_SENDINGS:
+            raise ToolError(f"keys were sent {MOST_SENDINGS} times in this call: no more are")
+        digits = tool_arguments.text_of(arguments, "digits", MOST_DIGITS, required=True)
+        if not DIGITS.issuperset(digits):
+            raise ToolError("digits holds other signs than 0-9, *, #, w and W")
+        return Farewell(Outcome.SENDING_DIGITS, "the agent sends keys into the line", SendDigits(digits))
+
+
+def failure(why: str) -> str:
+    """What the model is told of a tool that could not do what it was asked for."""
+    return json.dumps({"error": why}, ensure_ascii=False)
+
+
+def _message(arguments: Mapping[str, Any]) -> Message:
+    return Message(
+        tool_arguments.text_of(arguments, "text", LONGEST_MESSAGE, required=True),
+        tool_arguments.text_of(arguments, "name", LONGEST_NAME),
+        tool_arguments.text_of(arguments, "callback", LONGEST_NAME),
+    )

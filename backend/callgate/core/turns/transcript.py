@@ -1,0 +1,108 @@
+"""What was said in a call, and of what the agent said, what the caller heard. Pure.
+
+The model's text comes ahead of its speech, and its speech ahead of the caller's ear. So a turn of the agent's holds its
+text, how long its audio is, and how much of that was played; the text up to there is what was said to the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from callgate.core.wire.media_stream import BYTES_PER_MS
+
+MOST_TURNS = 200  # that are remembered; the oldest are forgotten first
+MOST_TEXT = 16_000  # characters handed to a new session of the model's
+
+
+class Role(Enum):
+    CALLER = "caller"
+    AGENT = "agent"
+    NOTE = "note"  # what was told to the model beside the conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn. ``audio_ms``: how long the agent's audio is as far as it came. ``heard_ms``: how much of it the caller
+    heard so far; None: all of it, as far as is known. ``cut``: the caller spoke over it, and heard no more."""
+
+    item_id: str
+    role: Role
+    text: str = ""
+    audio_ms: int = 0
+    heard_ms: int | None = None
+    cut: bool = False
+
+    @property
+    def heard_text(self) -> str:
+        """The text as the caller heard it: cut at a word, in proportion to the audio."""
+        if self.heard_ms is None or self.heard_ms >= self.audio_ms:
+            return self.text
+        cut = len(self.text) * self.heard_ms // self.audio_ms
+        if cut and not self.text[cut : cut + 1].isspace():
+            cut = max(self.text.rfind(" ", 0, cut), 0)
+        return self.text[:cut].rstrip()
+
+
+class Transcript:
+    """The turns of one call, in the order of the conversation. Each change returns the turn as it is now."""
+
+    def __init__(self, turns: tuple[Turn, ...] = ()) -> None:
+        self._turns: dict[str, Turn] = {turn.item_id: turn for turn in turns}
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All turns that are remembered."""
+        return tuple(self._turns.values())
+
+    def caller_spoke(self, item_id: str) -> Turn:
+        """The caller's words are in the model's hands; their text comes later, if at all."""
+        return self._put(self._turn(item_id, Role.CALLER))
+
+    def caller_said(self, item_id: str, text: str) -> Turn:
+        """The text of the caller's words."""
+        return self._put(replace(self._turn(item_id, Role.CALLER), text=text.strip()))
+
+    def noted(self, item_id: str, text: str) -> Turn:
+        """Something that the model was told: keys, limits."""
+        return self._put(Turn(item_id, Role.NOTE, text))
+
+    def agent_writes(self, item_id: str, piece: str) -> Turn:
+        """A piece of the agent's text came."""
+        turn = self._turn(item_id, Role.AGENT)
+        return self._put(replace(turn, text=turn.text + piece))
+
+    def agent_wrote(self, item_id: str, text: str) -> Turn:
+        """The agent's text is complete."""
+        return self._put(replace(self._turn(item_id, Role.AGENT), text=text))
+
+    def agent_spoke(self, item_id: str, size: int) -> Turn:
+        """The agent's audio is ``size`` bytes long so far."""
+        return self._put(replace(self._turn(item_id, Role.AGENT), audio_ms=size // BYTES_PER_MS))
+
+    def cut(self, item_id: str, heard_ms: int) -> Turn:
+        """The caller heard so much of an item, and will hear no more of it."""
+        return self._put(replace(self._turn(item_id, Role.AGENT), heard_ms=heard_ms, cut=True))
+
+    def history(self) -> tuple[Turn, ...]:
+        """What a new session of the model's has to know: the latest turns that have words, as they were heard."""
+        found: list[Turn] = []
+        room = MOST_TEXT
+        for turn in reversed(self._turns.values()):
+            text = turn.heard_text if turn.role is Role.AGENT else turn.text
+            if not text:
+                continue
+            room -= len(text)
+            if room < 0:
+                break
+            found.append(replace(turn, text=text, heard_ms=None))
+        return tuple(reversed(found))
+
+    def _turn(self, item_id: str, role: Role) -> Turn:
+        return self._turns.get(item_id) or Turn(item_id, role)
+
+    def _put(self, turn: Turn) -> Turn:
+        self._turns[turn.item_id] = turn
+        if len(self._turns) > MOST_TURNS:
+            del self._turns[next(iter(self._turns))]
+        return turn

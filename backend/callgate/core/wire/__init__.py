@@ -1,0 +1,1 @@
+"""What Twilio and this service write to each other, as text and as values."""

@@ -1,0 +1,115 @@
+"""The socket of one session of the model's: frames out, whole events in, and a sign of life asked for in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from picows import WSCloseCode, WSListener, WSTransport
+
+from callgate.websocket.model_frames import TEXT, ModelFrames, ModelReceiver
+
+from .endpoints import Endpoint
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+CLOSE_DEADLINE = 2 * SECONDS
+PING_AFTER = 20 * SECONDS  # of silence
+PING_DEADLINE = 20 * SECONDS
+LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
+
+
+class ModelSocket(WSListener):
+    """One open session's socket.
+
+    Silence is asked about with a ping. An answer counts when it was there to be read, however late the loop comes to
+    it: a relay that is busy must not take that for a server that is gone.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._name = endpoint.name
+        self._loop = asyncio.get_running_loop()
+        self._transport: WSTransport
+        self.send: Callable[[bytes], None]  # sends an event; to a closed session it does nothing
+        self._frames = ModelFrames(endpoint.name)
+        # Looked up by picows for each frame: this way it finds what is compiled.
+        self.on_ws_frame = self._frames.came  # type: ignore[method-assign, assignment]
+        self._timer: asyncio.TimerHandle | None = None
+
+    # What its user calls.
+
+    def adopt(self, receiver: ModelReceiver) -> None:
+        """Give events to ``receiver``, those first that came before."""
+        self._frames.adopt(receiver)
+
+    def release(self) -> None:
+        """Give events to nobody for now: they are kept for the next who adopts it."""
+        self._frames.release()
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing more will come of it, if so."""
+        return self._frames.lost
+
+    @property
+    def last_words(self) -> str:
+        """The reason that the server closed it with, in its words, which may quote what it was told."""
+        return self._frames.last_words
+
+    async def close(self) -> None:
+        """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
+        self.release()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.send_close(WSCloseCode.OK)
+        gone = asyncio.ensure_future(self._transport.wait_disconnected())
+        await asyncio.wait((gone,), timeout=CLOSE_DEADLINE)
+        if not gone.done():
+            self._transport.disconnect(False)
+            await asyncio.wait((gone,))
+        if gone.exception() is not None:
+            log.debug("The session of %s had ended with %s", self._name, type(gone.exception()).__name__)
+
+    # What picows calls.
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self.send = partial(transport.send, TEXT)
+        self._timer = self._loop.call_later(PING_AFTER, self._listen)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._frames.lose(f"{self._name} closed the session: the connection was lost without a close frame")
+
+    def pause_writing(self) -> None:
+        if self._frames.receiver is not None:
+            self._frames.receiver.model_is_full()
+
+    def resume_writing(self) -> None:
+        if self._frames.receiver is not None:
+            self._frames.receiver.model_takes_more()
+
+    def _listen(self) -> None:
+        if self.lost is not None:
+            return
+        if self._frames.heard:
+            self._frames.heard = False
+            self._timer = self._loop.call_later(PING_AFTER, self._listen)
+        else:
+            self._transport.send_ping()
+            self._timer = self._loop.call_later(PING_DEADLINE, self._read_once_more)
+
+    def _read_once_more(self) -> None:
+        self._timer = self._loop.call_later(LATE_READ, self._judge_silence)
+
+    def _judge_silence(self) -> None:
+        if self._frames.heard:
+            self._listen()
+        else:
+            self._frames.lose(f"{self._name} answered no ping for {PING_DEADLINE:.0f} s")
+            self._transport.disconnect(False)

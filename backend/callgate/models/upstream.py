@@ -1,0 +1,270 @@
+"""Where model sessions come from: a WebSocket to OpenAI, to another GA Realtime server, or to the line check."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import aiohappyeyeballs
+from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
+
+from callgate.core.foreign import described, foreign, name_or_length
+from callgate.core.protocols import realtime
+from callgate.core.protocols.realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
+from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
+from callgate.network.lookups import HOURS, Lookups
+from callgate.websocket.model_frames import MESSAGE_LIMIT
+
+from .endpoints import Endpoint
+from .socket import ModelSocket
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
+# Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed
+# twice: by its number, which may be another's by then.
+TURNS_TO_ATTACH = 5
+GIVE_UP_DEADLINE = 2 * SECONDS  # for an opening to end once its connection is ended
+CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
+KEEP_ADDRESSES_FOR = 24 * HOURS  # while the name can't be looked up; who answers there has to show its certificate
+FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
+
+PCMU_BOTH_WAYS = ("audio/pcmu", "audio/pcmu")
+
+_picows_log = logging.getLogger("picows.upstream")
+_picows_log.setLevel(logging.ERROR)  # the rest of what it has to say, we say
+
+
+class Upstream:
+    """Opens model sessions at the first of several servers that gives one, and remembers which did not.
+
+    ``endpoints``: in the order in which they are tried; one that failed within the last minute is tried last.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints = tuple(endpoints)
+        # Made once: reading the certificates takes long.
+        self._ssl = ssl.create_default_context() if any(each.url.startswith("wss:") for each in endpoints) else None
+        self._lookups = Lookups(keep_for=KEEP_ADDRESSES_FOR, believes_missing=False)
+        self._failures: dict[str, tuple[float, str]] = {}  # by the endpoint's name: when, and why
+
+    @property
+    def failure(self) -> str | None:
+        """Why no session could be opened of late; None where at least one server gives them, as far as is known."""
+        failures = [self._failure_of(endpoint) for endpoint in self.endpoints]
+        return None if None in failures else failures[0]
+
+    def failed(self, model: ModelSocket, reason: str) -> None:
+        """A session was lost in mid-call: its server is tried last for a while."""
+        self._failures[model.endpoint.name] = (time.monotonic(), reason)
+
+    async def open(self, opening: Sequence[ClientEvent], model_name: str | None = None) -> ModelSocket:
+        """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
+        ``session.update``, which it has confirmed when this returns. ``model_name``: another model than the settings
+        name first. Raises `UpstreamError` when no server gives one; each may take `OPEN_DEADLINE` and
+        `CONFIRM_DEADLINE`. Its text quotes a server only where that was told nothing of what was said."""
+        quotes = len(opening) <= 1
+        errors: list[UpstreamError] = []
+        endpoints = [each.asked_for(model_name) for each in self.endpoints]
+        in_order = sorted(endpoints, key=lambda each: self._failure_of(each) is not None)
+        for endpoint in in_order:
+            log.info("Attempting to connect to %s...", endpoint.name)
+            try:
+                model = await _connect(endpoint, self._ssl, self._lookups, quotes)
+                await _configure(model, opening, quotes)
+            except UpstreamError as exc:
+                self._failures[endpoint.name] = (time.monotonic(), str(exc))
+                errors.append(exc)
+                if endpoint is not in_order[-1]:  # whose failure is the caller's to tell
+                    log.warning("%s", exc)
+            else:
+                self._failures.pop(endpoint.name, None)
+                log.info("Connected to %s", endpoint.name)
+                return model
+        if all(isinstance(exc, UpstreamRefused) for exc in errors):
+            raise errors[-1]
+        raise UpstreamError(str(errors[-1])) from errors[-1]  # another try may help, if not at that server
+
+    def _failure_of(self, endpoint: Endpoint) -> str | None:
+        at, why = self._failures.get(endpoint.name, (float("-inf"), ""))
+        return why if time.monotonic() - at <= FAILURE_COUNTS_FOR else None
+
+
+class _Confirmation:
+    """Waits for a session to confirm what it was told to be (`ModelReceiver`). ``quotes``: its errors may be quoted."""
+
+    def __init__(self, model: ModelSocket, quotes: bool) -> None:
+        self._model, self._quotes = model, quotes
+        self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def model_sent(self, frame: bytes) -> None:
+        try:
+            match realtime.parse(frame.decode(errors="replace")):
+                case SessionUpdated() as event if (event.input_format, event.output_format) == PCMU_BOTH_WAYS:
+                    self._done(None)
+                case SessionUpdated() as event:
+                    self._done(
+                        UpstreamRefused(
+                            "the model confirmed the session with other audio than audio/pcmu, which callers hear "
+                            f"as noise: input {_format(event.input_format)}, output {_format(event.output_format)}"
+                        )
+                    )
+                case ErrorEvent() as event:
+                    kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
+                    told = _quoted(event.code, event.message) if self._quotes else event.why
+                    self._done(kind(f"the model reported {told}"))
+        except RealtimeError as exc:
+            self._done(UpstreamError(str(exc)))
+
+    def model_lost(self, reason: str) -> None:
+        words = foreign(self._model.last_words) if self._quotes else ""
+        self._done(UpstreamError(f"{reason}: {words}" if words else reason))
+
+    def model_is_full(self) -> None: ...
+
+    def model_takes_more(self) -> None: ...
+
+    def _done(self, failure: UpstreamError | None) -> None:
+        if self.confirmed.done():
+            return
+        if failure is None:
+            self.confirmed.set_result(None)
+        else:
+            self.confirmed.set_exception(failure)
+
+
+async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes: bool) -> None:
+    confirmation = _Confirmation(model, quotes)
+    for event in opening:
+        model.send(realtime.encode(event).encode())
+    model.adopt(confirmation)
+    try:
+        async with asyncio.timeout(CONFIRM_DEADLINE):
+            await confirmation.confirmed
+    except TimeoutError:
+        await model.close()
+        raise UpstreamError(f"the model did not confirm the session within {CONFIRM_DEADLINE:.0f} s") from None
+    except BaseException:
+        await model.close()
+        raise
+    model.release()
+
+
+async def _connect(
+    endpoint: Endpoint, ssl_context: ssl.SSLContext | None, lookups: Lookups, quotes: bool
+) -> ModelSocket:
+    sockets: list[socket.socket] = []
+
+    async def connected(url: WSParsedURL) -> socket.socket:
+        sockets.append(await _connected_socket(lookups, url.host, url.port))
+        return sockets[0]
+
+    opening = asyncio.ensure_future(
+        ws_connect(
+            lambda: ModelSocket(endpoint),
+            endpoint.url,
+            ssl_context=ssl_context,
+            websocket_handshake_timeout=None,  # ours counts
+            extra_headers=dict(endpoint.headers),
+            max_frame_size=MESSAGE_LIMIT,
+            max_redirects=0,
+            proxy=_proxy(endpoint.url),
+            socket_factory=connected,
+            use_aiofastnet=False,  # on uvloop it can miss that a connection was reset
+            logger_name=_picows_log,
+        )
+    )
+    try:
+        async with asyncio.timeout(OPEN_DEADLINE):
+            _, listener = await asyncio.shield(opening)
+    except WSInvalidStatusError as exc:
+        raise _refusal(endpoint, exc, quotes) from exc
+    except TimeoutError as exc:
+        await _give_up(opening, sockets)
+        raise UpstreamError(f"{endpoint.name} did not answer within {OPEN_DEADLINE:.0f} s") from exc
+    except (OSError, WSError) as exc:
+        raise UpstreamError(f"{endpoint.name} can't be reached: {foreign(str(exc))}") from exc
+    except asyncio.CancelledError:
+        await _give_up(opening, sockets)
+        raise
+    if listener is None:  # as picows says it
+        raise UpstreamError(f"{endpoint.name} can't be reached: it closed the connection during the upgrade")
+    return cast(ModelSocket, listener)
+
+
+async def _connected_socket(lookups: Lookups, host: str, port: int) -> socket.socket:
+    """A TCP connection, IPv6 and IPv4 tried side by side (RFC 8305)."""
+    addresses = await lookups.find(host, port)
+    return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
+
+
+async def _give_up(opening: asyncio.Future[Any], sockets: Sequence[socket.socket]) -> None:
+    """Open a session no further. picows is not cancelled once it has a connection, of which it would leave timers and
+    futures behind: the connection is ended under it, of which it takes notice."""
+    opening.add_done_callback(_forget)
+    if not sockets:
+        opening.cancel()
+    for _ in range(TURNS_TO_ATTACH if sockets else 0):
+        await asyncio.sleep(0)
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+    await asyncio.wait((opening,), timeout=GIVE_UP_DEADLINE)
+    opening.cancel()
+    if opening.done() and not opening.cancelled() and opening.exception() is None:
+        _, listener = opening.result()
+        if listener is not None:  # it was opened in the moment in which it was given up
+            await cast(ModelSocket, listener).close()
+
+
+def _forget(opening: asyncio.Future[Any]) -> None:
+    """Whoever waited for it is gone."""
+    if not opening.cancelled():
+        opening.exception()
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY)."""
+    parts = urlsplit(url)
+    if parts.scheme == "ws" or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get("https")
+
+
+def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError, quotes: bool) -> UpstreamError:
+    status = int(exc.response.status) if exc.response else 0
+    code, message = _error_body(exc.raw_body or b"")
+    told = _quoted(code, message) if quotes else described(code, None, None, message)
+    why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {told}" if code else "")
+    if status in (401, 403):
+        return UpstreamRefused(f"{why}. {endpoint.if_refused}")
+    if code == "insufficient_quota":
+        return UpstreamRefused(f"{why}. Add credit to the account or raise its limit")
+    return UpstreamRefused(why) if code in FATAL_ERRORS else UpstreamError(why)
+
+
+def _quoted(code: str, message: str) -> str:
+    """What a server says that knows nothing of what was said: an operator needs its words."""
+    return f"{name_or_length(code)}: {foreign(message)}"
+
+
+def _format(name: str | None) -> str:
+    return name_or_length(name, "/") if name else "none"
+
+
+def _error_body(body: bytes) -> tuple[str, str]:
+    try:
+        error = json.loads(body)["error"]
+        return str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "", ""

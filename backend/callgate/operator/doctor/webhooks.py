@@ -1,0 +1,198 @@
+"""The webhook and the stream, asked as Twilio asks: signed rightly, signed wrongly, not signed at all.
+
+A call is made up for it, under a CallSid of its own, and taken back at the end: nobody is rung, and the model is not
+spoken to. (The backend opens a model's session ahead of each call; it is closed again unused.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+from callgate.core.wire import twiml
+from callgate.errors import PhoneError
+from callgate.peers.phone.call import new_sid
+from callgate.peers.phone.codes import advice
+from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
+from callgate.peers.phone.signing import sign_upgrade, sign_webhook, sign_wrongly
+from callgate.peers.phone.stream import open_stream
+
+from .finding import Finding, ok, skipped, warning, wrong
+from .reach import Answer, Unreachable, ask
+from .world import Case
+
+SECONDS: Final = 1.0
+SLOW: Final = 5 * SECONDS  # Twilio gives up after 15
+RESTART: Final = (
+    "The backend runs with other settings than these: docker compose -f docker-compose.prod.yml up -d backend"
+)
+READ_LOG: Final = "Read its log: docker compose -f docker-compose.prod.yml logs backend"
+
+
+async def stranger(case: Case) -> Sequence[Finding]:
+    """A request with a stranger's signature: it must be refused, and neither be redirected nor lead to somebody else.
+    nginx hands it on; what has no signature at all it refuses itself."""
+    url, form = f"{case.config.base_url}/incoming-call", {"CallSid": new_sid("CA")}
+    headers = {"X-Twilio-Signature": sign_webhook("not-the-auth-token", url, form)}
+    try:
+        answer = await ask(case.world, "POST", url, at=case.edge, headers=headers, form=form)
+    except Unreachable as exc:
+        return [wrong(f"{url} gives no answer: {exc}", "an answer", READ_LOG)]
+    if 300 <= answer.status < 400:
+        where = answer.headers.get("location", "")
+        return [
+            wrong(
+                f"{url} is redirected with status {answer.status} to {where.partition('?')[0]}",
+                "an answer without a redirect, which breaks Twilio's signature",
+                "Make BASE_URL the address at the end of it, and give Twilio that one",
+            )
+        ]
+    if answer.status == 403:
+        return [ok("a request that is not Twilio's is refused with 403, and not redirected")]
+    if answer.status == 200 and not _is_of_nginx(answer):
+        found = f"{url} answers a request that is not Twilio's with status 200"
+        return [wrong(found, "403: whoever asks could spend your money", "What answers there? It is not Callgate")]
+    if answer.status == 200:
+        return [_answered_by_nginx()]
+    what = "What answers there? Does BASE_URL lead to nginx of the bundle, or to the tunnel?"
+    return [
+        wrong(f"{url} answers a request that is not Twilio's with status {answer.status}", "403 of the backend", what)
+    ]
+
+
+async def webhook(case: Case) -> Sequence[Finding]:
+    """The voice webhook, signed as Twilio signs it: it must answer with TwiML that connects a stream."""
+    if not case.config.twilio_auth_tokens:
+        return [skipped("there is no auth token to sign with")]
+    url = f"{case.config.base_url}/incoming-call"
+    case.call_sid = new_sid("CA")
+    try:
+        answer = await _signed(case, url, {**_params(case), "CallStatus": "ringing"})
+    except Unreachable as exc:
+        return [wrong(f"{url} gives no answer: {exc}", "TwiML", READ_LOG)]
+    if answer.status == 403:
+        found = f"the backend refuses (403) what these settings sign for {url}"
+        return [wrong(found, "that it knows the signature of TWILIO_AUTH_TOKEN for BASE_URL", RESTART)]
+    if answer.status != 200:
+        return [wrong(f"{url} answers with status {answer.status} (Twilio: 11200)", "status 200, with TwiML", READ_LOG)]
+    if _is_of_nginx(answer):
+        return [_answered_by_nginx()]
+    return [_read(case, answer), *_in_time(answer)]
+
+
+def _read(case: Case, answer: Answer) -> Finding:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("text/xml", "application/xml"):
+        what = "What answers there? It is not Callgate"
+        return wrong(f"the answer is of type {kind or '(none)'} (Twilio: 12300)", "text/xml", what)
+    try:
+        stream = ElementTree.fromstring(answer.body).find("./Connect/Stream")
+    except ElementTree.ParseError as exc:
+        return wrong(f"the TwiML is not well-formed: {exc} (Twilio: 12100)", "TwiML", READ_LOG)
+    if stream is None:
+        if twiml.BUSY.encode() in answer.body:
+            more = "Raise MAX_CALLS, or add a backend: docs/operations.md, More calls"
+            return wrong("callers are told that all lines are busy", "room for one more call", more)
+        return wrong("the TwiML connects no stream", "<Connect><Stream>", READ_LOG)
+    case.stream_url = stream.get("url", "")
+    wanted = f"wss://{case.host}"
+    if not case.stream_url.startswith(f"{wanted}/"):
+        parts = urlsplit(case.stream_url)
+        found = f"the stream leads to {parts.scheme}://{parts.netloc} (Twilio: 31922, 31923)"
+        return wrong(found, f"{wanted}, as BASE_URL says", RESTART)
+    return ok(f"answers in {answer.seconds * 1000:.0f} ms with TwiML that connects a stream at {wanted}")
+
+
+def _in_time(answer: Answer) -> list[Finding]:
+    if answer.seconds < SLOW:
+        return []
+    found = f"the webhook took {answer.seconds:.0f} s"
+    return [warning(found, "far less: Twilio gives up after 15 s", "Is this machine overloaded?")]
+
+
+async def forged(case: Case) -> Sequence[Finding]:
+    """An upgrade with the signature of somebody else: it must be refused."""
+    if not case.stream_url:
+        return [skipped("there is no stream to ask for")]
+    try:
+        await _upgrade(case, sign_wrongly("not-the-auth-token", case.stream_url))
+    except PhoneError as exc:
+        if re.search(r"\bstatus 403\b", exc.reason):
+            return [ok("an upgrade with a wrong signature is refused with 403")]
+        return [skipped(f"an upgrade with a wrong signature got no further: {_hidden(case, exc.reason)}")]
+    found = "an upgrade with a wrong signature is accepted"
+    return [wrong(found, "status 403: whoever asks could talk to your model", "What answers there? It is not Callgate")]
+
+
+async def upgrade(case: Case) -> Sequence[Finding]:
+    """The stream's upgrade, signed as Twilio signs it, must be answered with 101. Then the call is taken back."""
+    if not case.stream_url:
+        return [skipped("there is no stream to ask for")]
+    try:
+        took = await _upgrade(case, sign_upgrade(case.config.twilio_auth_tokens[0], case.stream_url))
+    except PhoneError as exc:
+        found = f"the stream can't be opened: {_hidden(case, exc.reason)} (Twilio: {exc.code})"
+        return [wrong(found, "101 Switching Protocols", _how_to_upgrade(exc.code))]
+    finally:
+        await _take_back(case)
+    return [ok(f"the stream's upgrade is answered with 101 after {took * 1000:.0f} ms")]
+
+
+async def _upgrade(case: Case, signature: str | None) -> float:
+    """Open the stream, and close it. How long TCP, TLS and the upgrade took, in seconds. Raises `PhoneError`."""
+    opened = await open_stream(case.stream_url, signature, case.world.trust(), Limits(), case.edge)
+    await opened.connection.close()
+    return opened.tcp_seconds + opened.tls_seconds + opened.upgrade_seconds
+
+
+async def _take_back(case: Case) -> None:
+    """Tell the backend that the call is over, so that the session which waits for it is closed now."""
+    over = {**_params(case), "CallStatus": "canceled", "CallDuration": "0"}
+    try:
+        await _signed(case, f"{case.config.base_url}/call-status", over)
+    except Unreachable:
+        await asyncio.sleep(0)  # it is closed by itself within a minute
+
+
+async def _signed(case: Case, url: str, form: dict[str, str]) -> Answer:
+    signature = sign_webhook(case.config.twilio_auth_tokens[0], url, form)
+    return await ask(case.world, "POST", url, at=case.edge, headers={"X-Twilio-Signature": signature}, form=form)
+
+
+def _params(case: Case) -> dict[str, str]:
+    return {
+        "AccountSid": case.config.twilio_account_sid or NO_ACCOUNT,
+        "CallSid": case.call_sid,
+        "From": FROM_NUMBER,
+        "To": case.config.twilio_phone_number or TO_NUMBER,
+        "Direction": "inbound",
+    }
+
+
+def _is_of_nginx(answer: Answer) -> bool:
+    """Whether nginx answered in the backend's place: it counts how often the caller has waited."""
+    return b"<Redirect" in answer.body and b"waited=" in answer.body
+
+
+def _answered_by_nginx() -> Finding:
+    return wrong(
+        "nginx answers in the backend's place: it asks callers for patience",
+        "TwiML of the backend's",
+        "The backend is down, too slow, or nginx looks for it elsewhere: docker compose -f docker-compose.prod.yml ps",
+    )
+
+
+def _how_to_upgrade(code: int) -> str:
+    if code == 31920:
+        return (
+            "See that the proxy hands on Upgrade and Connection (deploy/nginx/snippets/proxy-headers.conf). " + READ_LOG
+        )
+    return f"{advice(code)[:1].upper()}{advice(code)[1:]}"
+
+
+def _hidden(case: Case, text: str) -> str:
+    return text.replace(case.stream_url, f"wss://{case.host}{twiml.STREAM}/***")

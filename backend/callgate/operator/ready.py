@@ -1,0 +1,53 @@
+"""``callgate ready``: what the backend on this machine says of itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from callgate.config.settings import Config
+
+DEADLINE = 4.0  # seconds
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``ready`` to the subparsers of the ``callgate`` command."""
+    parser = commands.add_parser("ready", help="ask the backend here whether it would answer a call (a healthcheck)")
+    parser.add_argument("--env-file", default=".env", help=argparse.SUPPRESS)
+    parser.set_defaults(run=_ready)
+
+
+def _ready(args: argparse.Namespace) -> int:
+    problems = readiness_problems(Config.load(env_file=args.env_file))
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def backend_url(config: Config) -> str:
+    """Where the backend on this machine answers."""
+    host = ANY_ADDRESS.get(config.host, config.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+
+
+def readiness_problems(config: Config) -> list[str]:
+    """Why the backend would not answer a call now, one sentence each; none when it would."""
+    url = f"{backend_url(config)}/readyz"
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=DEADLINE):
+            return []
+    except urllib.error.HTTPError as exc:
+        return _problems(exc.read())
+    except OSError as exc:
+        return [f"The backend does not answer at {url}: {exc}"]
+
+
+def _problems(body: bytes) -> list[str]:
+    try:
+        return [str(problem) for problem in json.loads(body)["problems"]]
+    except (ValueError, KeyError, TypeError):
+        return ["Something else than the backend answers at its port."]

@@ -1,0 +1,111 @@
+"""The step ``call``: the test call, placed by the service, through the front door."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from typing import Any, Final
+
+from callgate.logs.setup import mask_number
+
+from .account import Account
+from .outside import Answer, Unreachable
+from .refusal import SetupRefused
+from .setup import Setup
+
+SECONDS: Final = 1.0
+ANSWER_WITHIN: Final = 90 * SECONDS  # a service that rings for 30 s, and a queue before it
+ASK_EVERY: Final = 1 * SECONDS
+TRIES: Final = 3
+TRY_AGAIN_AFTER: Final = 1 * SECONDS
+NO_ANSWER_OF_ITS_OWN: Final = (502, 503, 504)  # a proxy's, in the service's place
+ANSWERED: Final = ("in-progress", "completed")
+UNANSWERED: Final = ("busy", "no-answer", "canceled", "failed")
+
+
+def place_test_call(setup: Setup) -> bool:
+    """The step. Whether a call was placed; one that is answered. Raises `SetupRefused` when it is not."""
+    setup.terminal.step("the test call")
+    config = setup.settings.config()
+    if not config.test_call_to:
+        if setup.wanted_call:
+            raise SetupRefused(
+                "TEST_CALL_TO", found="it is not set", wanted="the number to ring", do="scripts/setup.sh env start"
+            )
+        setup.terminal.say("TEST_CALL_TO is not set: there is no test call. Call the number yourself.")
+        return False
+    if config.admin_token is None:
+        raise SetupRefused("ADMIN_TOKEN", found="it is not set", wanted="one", do="scripts/setup.sh env start")
+    to = mask_number(config.test_call_to[0])
+    if not setup.terminal.confirm(f"Ring {to} now? Twilio and OpenAI charge for the call"):
+        setup.terminal.say("No call was placed. scripts/setup.sh call places it.")
+        return False
+    call_sid = _place(setup, config.base_url, config.admin_token)
+    setup.terminal.say(f"{to} is being rung: {call_sid}")
+    _wait_until_answered(setup, setup.account(config), call_sid)
+    return True
+
+
+def _place(setup: Setup, base_url: str, admin_token: str) -> str:
+    answer = _ask_until_answered(setup, f"{base_url}/test-call-realtime", admin_token)
+    said = _document(answer.body)
+    if answer.status >= 300 or not isinstance(call_sid := said.get("call_sid"), str):
+        raise SetupRefused(
+            "The test call",
+            found=f"{said.get('error') or 'an answer that is not the service'} ({answer.status})",
+            wanted="a call that is placed",
+            do=str(said.get("fix") or "scripts/setup.sh start, then look at the backend's log"),
+        )
+    return call_sid
+
+
+def _ask_until_answered(setup: Setup, url: str, admin_token: str) -> Answer:
+    """Ask for a call. A lost answer is asked for again under the same key: it is the same call, and rings once."""
+    headers = {"Authorization": f"Bearer {admin_token}", "Idempotency-Key": secrets.token_hex(16)}
+    found = ""
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(TRY_AGAIN_AFTER)
+        try:
+            answer = setup.outside.fetch("POST", url, headers)
+        except Unreachable as exc:
+            found = str(exc)
+            continue
+        if answer.status not in NO_ANSWER_OF_ITS_OWN or "error" in _document(answer.body):
+            return answer
+        found = f"an answer that is not the service's ({answer.status})"
+    raise SetupRefused(
+        url,
+        found=f"{found}, {TRIES} times; it may ring all the same",
+        wanted="an answer",
+        do="wait a minute; where nothing rings, scripts/setup.sh cert start, and again",
+    )
+
+
+def _wait_until_answered(setup: Setup, account: Account, call_sid: str) -> None:
+    until, shown = time.monotonic() + ANSWER_WITHIN, ""
+    while True:
+        status = account.call_status(call_sid)
+        if status != shown:
+            setup.terminal.say(f"  {status}")
+            shown = status
+        if status in ANSWERED:
+            setup.terminal.say("The call was answered: talk to the agent.")
+            return
+        if status in UNANSWERED or time.monotonic() > until:
+            raise SetupRefused(
+                "The test call",
+                found=f"it ended unanswered: {status}" if status in UNANSWERED else f"still {status}",
+                wanted="somebody who answers",
+                do="scripts/setup.sh call rings again; the call's page in the Twilio console says why it failed",
+            )
+        time.sleep(ASK_EVERY)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,151 @@
+"""The command line of ``scripts/setup.sh``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from callgate.config.settings import read_settings
+from callgate.logs.setup import Masking
+
+from .bundle import Bundle, get_certificate, start_bundle
+from .call_step import place_test_call
+from .env_file import EnvFile
+from .env_step import option_of, write_env
+from .number_step import point_number, undo
+from .outside import Outside
+from .refusal import SetupRefused
+from .settings import FIELDS, SECRETS, Settings, read_secret
+from .setup import Setup
+from .terminal import Terminal
+
+DONE, NOT_DONE, INTERRUPTED = 0, 1, 130
+
+STEPS: Final = ("env", "cert", "start", "number", "call")
+ASKED_FOR: Final = (
+    "DOMAIN", "ACME_EMAIL", "BASE_URL", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_PHONE_NUMBER",
+    "OPENAI_API_KEY", "ADMIN_TOKEN", "TEST_CALL_TO",
+)  # fmt: skip
+OVERRIDE: Final = "CALLGATE_COMPOSE_OVERRIDE"
+
+DESCRIPTION: Final = """\
+From nothing to a number that is answered. Steps, all of them where none is named:
+
+  env      asks for what is missing in .env, checks each answer at once, and writes it
+  cert     gets the certificate (scripts/issue-cert.sh)
+  start    starts nginx, certbot and the backend, and waits until they are healthy
+  number   points the Twilio number here; shows old and new, and asks first
+  call     places the test call
+
+  undo     (alone) gives the number back to what it pointed to before
+
+Each looks first, and changes only what differs: it can be run again. Secrets are typed, or come from a file or from the
+environment (TWILIO_AUTH_TOKEN, OPENAI_API_KEY, ADMIN_TOKEN)."""
+EPILOG: Final = (
+    "Exit status: 0 done, 1 a step did not go on (what was found, what was wanted, what to do), 2 wrong usage."
+)
+
+
+def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None, outside: Outside | None = None) -> int:
+    """Run the steps. Returns the exit code."""
+    options = _parse(argv)
+    terminal = terminal or Terminal(assume_yes=options.yes)
+    try:
+        setup = _setup(options, terminal, outside or Outside())
+        _run(setup, options.steps, Bundle(options.folder, read_settings(env_file=None).get(OVERRIDE, "")))
+    except SetupRefused as refusal:
+        print(f"setup.sh: {Masking().mask(refusal.report())}", file=sys.stderr)
+        return NOT_DONE
+    except KeyboardInterrupt:
+        print("setup.sh: interrupted; run it again: it goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _run(setup: Setup, steps: Sequence[str], bundle: Bundle) -> None:
+    if steps == ["undo"]:
+        undo(setup)
+        return
+    if not {"cert", "start"}.isdisjoint(steps):
+        bundle.check_docker()  # before anybody is asked anything
+    actions: dict[str, Callable[[], bool]] = {
+        "env": lambda: write_env(setup),
+        "cert": lambda: get_certificate(setup, bundle),
+        "start": lambda: start_bundle(setup, bundle),
+        "number": lambda: point_number(setup),
+    }
+    changed = [actions[step]() for step in STEPS if step in steps and step in actions]
+    if "call" in steps and (setup.wanted_call or any(changed) or setup.terminal.can_ask):
+        changed.append(place_test_call(setup))
+    elif "call" in steps:
+        setup.terminal.say("No test call, as nothing has changed: scripts/setup.sh call places one.")
+    if not any(changed):
+        setup.terminal.say(
+            "Nothing was changed."
+            if "cert" not in steps
+            else "But for what the certificate's step says, nothing was changed."
+        )
+
+
+def _setup(options: argparse.Namespace, terminal: Terminal, outside: Outside) -> Setup:
+    folder: Path = options.folder
+    given = {}
+    for name in ASKED_FOR:
+        if (text := getattr(options, name)) is not None:
+            given[name] = read_secret(option_of(name), options.invoked_from / text) if name in SECRETS else text
+    environ = read_settings(env_file=None)
+    known = {name: text for name, text in environ.items() if name.removesuffix("_FILE") in ASKED_FOR}
+    settings = Settings(EnvFile(folder / ".env", folder / ".env.example"), given, known)
+    return Setup(
+        folder=folder,
+        settings=settings,
+        terminal=terminal,
+        outside=outside,
+        fallback_url=options.fallback_url,
+        wanted_call="call" in options.named,
+    )
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="setup.sh",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("named", nargs="*", metavar="STEP", help="env, cert, start, number, call; or undo")
+    parser.add_argument("--yes", action="store_true", help="ask nothing: what would be confirmed is done")
+    for name in ASKED_FOR:
+        parser.add_argument(
+            option_of(name),
+            dest=name,
+            metavar="FILE" if name in SECRETS else name,
+            help=f"{FIELDS[name].metadata['help']}"
+            + (" (the name of a file that holds it)" if name in SECRETS else ""),
+        )
+    parser.add_argument(
+        "--fallback-url", metavar="URL", type=_https, help="what Twilio asks when this service fails "
+        "(default: /call-interrupted, here)",
+    )  # fmt: skip
+    parser.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
+    parser.add_argument("--invoked-from", type=Path, default=Path(), help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    unknown = [step for step in options.named if step not in (*STEPS, "undo")]
+    if unknown:
+        parser.error(f"there is no step {unknown[0]!r}: {', '.join(STEPS)}, or undo")
+    if "undo" in options.named and options.named != ["undo"]:
+        parser.error("undo is not run together with other steps")
+    options.steps = options.named or list(STEPS)
+    return options
+
+
+def _https(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an https:// address")
+    return text

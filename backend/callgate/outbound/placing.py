@@ -1,0 +1,143 @@
+"""Placing a call once: under its idempotency key, within the counts of the minute and the day, and on a free line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from callgate.core.gate.call_request import CallRequest, OutboundRefused
+from callgate.errors import StoreError
+from callgate.logs.setup import mask_number
+from callgate.store.placements import Caps, Exhausted, Placement, Placements
+from callgate.switchboard.switchboard import Switchboard
+
+from .rest import CallInDoubt, TwilioCalls
+
+log = logging.getLogger(__name__)
+
+KEY: Final = re.compile(r"[!-~]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A call that is placed. ``again``: it had been before."""
+
+    call_sid: str
+    again: bool = False
+
+
+class Placing:
+    """The calls that are being placed. ``account_sid``: whose they are. ``ended``: tells the status that a call has
+    ended with, if it has."""
+
+    def __init__(
+        self,
+        placements: Placements,
+        caps: Caps,
+        switchboard: Switchboard,
+        account_sid: str,
+        ended: Callable[[str], str | None],
+    ) -> None:
+        self._placements, self._caps, self._switchboard = placements, caps, switchboard
+        self._account_sid, self._ended = account_sid, ended
+        self._under_way: dict[str, tuple[str, asyncio.Task[Placed]]] = {}  # by key: what for, and how it goes
+
+    async def close(self, seconds: float) -> None:
+        """Wait for what Twilio was asked and has not answered, so long."""
+        if self._under_way:
+            await asyncio.wait([task for _, task in self._under_way.values()], timeout=seconds)
+
+    async def once(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str | None) -> Placed:
+        """The call that is placed under this key: by now, already, or now. Raises `OutboundRefused`."""
+        if key is not None and not KEY.fullmatch(key):
+            raise OutboundRefused(400, "The Idempotency-Key is not usable.", "Send 1 to 200 visible ASCII characters.")
+        key = key or secrets.token_hex(16)
+        fingerprint = request.fingerprint(key)
+        if key not in self._under_way:
+            # A task of its own: a call that was begun is accounted for, whether or not who asked still listens.
+            task = asyncio.create_task(self._reserve_and_place(twilio, request, from_number, key))
+            self._under_way[key] = fingerprint, task
+            task.add_done_callback(lambda _: self._done(key))
+        of_what, task = self._under_way[key]
+        _check_same(of_what, fingerprint)
+        return await asyncio.shield(task)
+
+    def _done(self, key: str) -> None:
+        _, task = self._under_way.pop(key)
+        if not task.cancelled():
+            task.exception()  # it was told to who asked, and may have been to nobody
+
+    async def _reserve_and_place(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> Placed:
+        found = await self._reserve(key, request.fingerprint(key))
+        if found is not None:
+            return Placed(str(found.call_sid), again=True)
+        call_sid = await self._place(twilio, request, from_number, key)
+        log.info("Outbound call %s to %s is placed", call_sid, mask_number(request.to))
+        return Placed(call_sid)
+
+    async def _reserve(self, key: str, fingerprint: str) -> Placement | None:
+        """What was placed under the key before, if anything was."""
+        try:
+            found = await self._placements.reserve(key, fingerprint, self._caps)
+        except StoreError as exc:
+            raise OutboundRefused(
+                503, f"Calls can't be counted, so none is placed: {exc}", "See to the store.", retry_after=30
+            ) from exc
+        match found:
+            case Exhausted(per=per, retry_after=seconds):
+                name = {"minute": "OUTBOUND_RATE", "day": "OUTBOUND_DAILY_CAP"}[per]
+                raise OutboundRefused(
+                    429, f"No more calls this {per} ({name}).", f"Ask again in {seconds} s.", retry_after=seconds
+                )
+            case Placement(fingerprint=known, call_sid=call_sid):
+                _check_same(known, fingerprint)
+                if call_sid is None:
+                    raise OutboundRefused(
+                        409,
+                        "It is not known whether this Idempotency-Key's call was placed.",
+                        "Look into the Twilio console's call log; for another call, take another key.",
+                    )
+                return found
+        return None
+
+    async def _place(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> str:
+        try:
+            call_sid = await self._place_on_a_line(twilio, request, from_number, key)
+        except CallInDoubt:
+            raise  # it counts as placed
+        except OutboundRefused:
+            with contextlib.suppress(StoreError):  # then it counts as placed
+                await self._placements.settle(key, "refused")
+            raise
+        try:
+            await self._placements.settle(key, "placed", call_sid)
+        except StoreError as exc:
+            log.warning("It is not kept that %s was placed under its Idempotency-Key: %s", call_sid, exc)
+        return call_sid
+
+    async def _place_on_a_line(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> str:
+        registry, line = self._switchboard.registry, f"to be placed: {key}"
+        if self._switchboard.pulse.is_late or not registry.admit(line, time.time()):
+            raise OutboundRefused(503, "All lines are busy (MAX_CALLS).", "Ask again later.", retry_after=30)
+        call = {"AccountSid": self._account_sid, "Direction": "outbound-api", "From": from_number, "To": request.to}
+        try:
+            call_sid = await twilio.create(request, from_number, self._switchboard.assigned.language(call))
+        finally:
+            registry.give_up(line)
+        # Nothing is awaited since: nobody else is given the line.
+        self._switchboard.expect({**call, "CallSid": call_sid}, self._ended(call_sid))
+        return call_sid
+
+
+def _check_same(fingerprint: str, other: str) -> None:
+    if fingerprint != other:
+        raise OutboundRefused(
+            422, "This Idempotency-Key was used for another request.", "Take another key for another call."
+        )

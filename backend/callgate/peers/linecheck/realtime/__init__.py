@@ -1,0 +1,1 @@
+"""The realtime server itself: frames and times in, frames out. Pure."""

@@ -1,0 +1,173 @@
+"""The conversation's items: what was said on both sides, in order. Pure.
+
+Audio itself is not kept, only its length: the conversation of a long call stays small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from callgate.core.wire.media_stream import BYTES_PER_MS
+
+from .schema import Refused, base64_audio, by, fields, list_of, nullable, one_of, string
+
+MAX_ITEMS = 2_000  # beyond that the oldest is forgotten; about two hours of quick talk
+
+_STATUS = one_of("completed", "incomplete", "in_progress")
+_OBJECT = one_of("realtime.item")
+
+
+def _message(**content: Any) -> Any:
+    parts = list_of(by("type", content))
+    return fields({"content": parts}, type=string, role=string, id=string, object=_OBJECT, status=_STATUS)
+
+
+_ITEM = by(
+    "type",
+    {
+        "message": by(
+            "role",
+            {
+                "system": _message(input_text=fields({"text": string}, type=string)),
+                "user": _message(
+                    input_text=fields({"text": string}, type=string),
+                    input_audio=fields({"audio": base64_audio}, type=string, transcript=nullable(string)),
+                    input_image=fields({"image_url": string}, type=string, detail=one_of("auto", "low", "high")),
+                ),
+                "assistant": _message(output_text=fields({"text": string}, type=string)),
+            },
+        ),
+        "function_call": fields(
+            {"name": string, "arguments": string},
+            type=string,
+            call_id=string,
+            id=string,
+            object=_OBJECT,
+            status=_STATUS,
+        ),
+        "function_call_output": fields(
+            {"call_id": string, "output": string}, type=string, id=string, object=_OBJECT, status=_STATUS
+        ),
+    },
+)
+
+ITEM_CREATE = fields({"item": _ITEM}, type=string, event_id=string, previous_item_id=nullable(string))
+
+
+@dataclass(slots=True)
+class Item:
+    """One item. ``audio_bytes`` is how much model audio the item holds; `None` for an item that has none."""
+
+    resource: dict[str, Any]
+    audio_bytes: int | None = None
+
+    @property
+    def item_id(self) -> str:
+        """The item's ``id``."""
+        return str(self.resource["id"])
+
+
+class Items:
+    """The items of the default conversation."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+
+    @property
+    def last_id(self) -> str | None:
+        """The id of the last item; `None` before there is any."""
+        return self._items[-1].item_id if self._items else None
+
+    def add(self, item: Item) -> str | None:
+        """Append an item the server made; returns the id of the one before it."""
+        previous = self.last_id
+        self._insert(len(self._items), item)
+        return previous
+
+    def create(self, resource: dict[str, Any], new_id: str, previous_item_id: str | None) -> tuple[Item, str | None]:
+        """Add an item of the client's (checked by `ITEM_CREATE`); returns it and the id before it. Raises `Refused`."""
+        item_id = resource.get("id", new_id)
+        if self._find(item_id) is not None:
+            message = f"Error adding item: an item with id '{item_id}' already exists."
+            raise Refused("item_create_duplicate_item_id", message, param="item.id")
+        self._check_call_id(resource)
+        index = self._index_after(previous_item_id)
+        # The real service echoes an item without its audio.
+        content = [
+            {name: value for name, value in part.items() if name != "audio"} for part in resource.get("content", ())
+        ]
+        echoed = {**resource, "id": item_id, "object": "realtime.item", "status": "completed"}
+        if "content" in resource:
+            echoed["content"] = content
+        item = Item(echoed)
+        before = self._items[index - 1].item_id if index else None
+        self._insert(index, item)
+        return item, before
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """Keep only the audio that was heard. Raises `Refused` as the real service does.
+
+        Its messages: https://github.com/twilio-samples/speech-assistant-openai-realtime-api-python/issues/45 (longer
+        than the audio), https://github.com/livekit/agents/issues/6157 (before there is any).
+        """
+        item = self._find(item_id)
+        if item is None:
+            message = f"Error truncating item: the item with id '{item_id}' does not exist."
+            raise Refused("item_truncate_invalid_item_id", message, param="item_id")
+        if not item.audio_bytes:
+            message = "Only model output audio messages can be truncated"
+            raise Refused("unsupported_content_type", message)
+        if content_index != 0:
+            message = f"Invalid 'content_index': item '{item_id}' has no content part {content_index}."
+            raise Refused("invalid_value", message, param="content_index")
+        audio_ms = item.audio_bytes // BYTES_PER_MS
+        if audio_end_ms > audio_ms:
+            message = f"Audio content of {audio_ms}ms is already shorter than {audio_end_ms}ms"
+            raise Refused("invalid_value", message, param="audio_end_ms")
+        item.audio_bytes = audio_end_ms * BYTES_PER_MS
+
+    def delete(self, item_id: str) -> None:
+        """Forget an item. Raises `Refused`."""
+        item = self._find(item_id)
+        if item is None:
+            message = f"Error deleting item: the item with id '{item_id}' does not exist."
+            raise Refused("item_delete_invalid_item_id", message, param="item_id")
+        self._items.remove(item)
+
+    def get(self, item_id: str) -> Item:
+        """The item of that id. Raises `Refused`."""
+        item = self._find(item_id)
+        if item is None:
+            message = f"Error retrieving item: the item with id '{item_id}' does not exist."
+            raise Refused("item_retrieve_invalid_item_id", message, param="item_id")
+        return item
+
+    def _find(self, item_id: str) -> Item | None:
+        return next((item for item in reversed(self._items) if item.item_id == item_id), None)
+
+    def _insert(self, index: int, item: Item) -> None:
+        self._items.insert(index, item)
+        if len(self._items) > MAX_ITEMS:
+            del self._items[0]
+
+    def _index_after(self, previous_item_id: str | None) -> int:
+        if previous_item_id is None:
+            return len(self._items)
+        if previous_item_id == "root":
+            return 0
+        for index, item in enumerate(self._items):
+            if item.item_id == previous_item_id:
+                return index + 1
+        message = f"Error adding item: the previous item with id '{previous_item_id}' does not exist."
+        raise Refused("item_create_invalid_previous_item_id", message, param="previous_item_id")
+
+    def _check_call_id(self, resource: dict[str, Any]) -> None:
+        if resource["type"] != "function_call_output":
+            return
+        call_id = resource["call_id"]
+        if not any(
+            item.resource["type"] == "function_call" and item.resource.get("call_id") == call_id for item in self._items
+        ):
+            message = f"Tool call ID '{call_id}' not found in conversation."
+            raise Refused("invalid_tool_call_id", message, param="item.call_id")

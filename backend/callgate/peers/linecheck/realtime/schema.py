@@ -1,0 +1,168 @@
+"""Checks of what a client sends, with the refusals the GA Realtime API answers. Pure.
+
+A `Check` takes the parameter's path (``session.audio.input.format.type``) and its value, and returns the value to use
+or raises `Refused`. The names of the codes, and the wording of the first sentence of each message, follow the real
+service's error events, so that a client's handling of them is exercised as it would be there.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from callgate.errors import RealtimeError
+
+Check: TypeAlias = Callable[[str, Any], Any]
+
+_JSON_TYPE_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+
+
+class Refused(RealtimeError):
+    """A client event that is not carried out; the client is told so in an ``error`` event, and the session goes on."""
+
+    def __init__(self, code: str | None, message: str, *, param: str | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.param = param
+        super().__init__(message)
+
+
+def anything(param: str, value: Any) -> Any:
+    """Any JSON value."""
+    return value
+
+
+def of_type(kind: type, expected: str) -> Check:
+    """A value of one JSON type."""
+
+    def check(param: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _wrong_type(param, expected, value)
+        return value
+
+    return check
+
+
+string = of_type(str, "a string")
+boolean = of_type(bool, "a boolean")
+object_ = of_type(dict, "an object")
+
+
+def number(least: float, most: float, *, whole: bool = True) -> Check:
+    """A number in ``[least, most]``; a whole one unless ``whole=False``."""
+    expected = "an integer" if whole else "a number"
+
+    def check(param: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise _wrong_type(param, expected, value)
+        if not least <= value <= most:
+            bound = f">= {least}" if value < least else f"<= {most}"
+            raise Refused(
+                "invalid_value", f"Invalid '{param}': expected a value {bound}, but got {value}.", param=param
+            )
+        return value
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    """One of a few strings."""
+
+    def check(param: str, value: Any) -> Any:
+        string(param, value)
+        if value not in choices:
+            raise _unsupported(param, value, choices)
+        return value
+
+    return check
+
+
+def either(*checks: Check) -> Check:
+    """What the first check that accepts it makes of the value; when none does, the last one's refusal."""
+
+    def check(param: str, value: Any) -> Any:
+        for attempt in checks[:-1]:
+            try:
+                return attempt(param, value)
+            except Refused:
+                continue
+        return checks[-1](param, value)
+
+    return check
+
+
+def nullable(check: Check) -> Check:
+    """``null``, or what the check accepts."""
+    return lambda param, value: None if value is None else check(param, value)
+
+
+def list_of(item: Check, *, most: int = 128) -> Check:
+    """An array of at most ``most`` items."""
+
+    def check(param: str, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wrong_type(param, "an array", value)
+        if len(value) > most:
+            message = f"Invalid '{param}': array too long. Expected at most {most} items, but got {len(value)}."
+            raise Refused("invalid_value", message, param=param)
+        return [item(f"{param}[{index}]", entry) for index, entry in enumerate(value)]
+
+    return check
+
+
+def fields(required: Mapping[str, Check] | None = None, /, **optional: Check) -> Check:
+    """An object of exactly these fields."""
+    needed = dict(required or {})
+    known = needed | optional
+
+    def check(param: str, value: Any) -> Any:
+        object_(param, value)
+        prefix = f"{param}." if param else ""
+        for name in needed:
+            if name not in value:
+                path = prefix + name
+                raise Refused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
+        for name in value:
+            if name not in known:
+                path = prefix + name
+                raise Refused("unknown_parameter", f"Unknown parameter: '{path}'.", param=path)
+        return {name: known[name](prefix + name, entry) for name, entry in value.items()}
+
+    return check
+
+
+def by(key: str, shapes: Mapping[str, Check]) -> Check:
+    """An object whose field ``key`` says which shape the object has."""
+
+    def check(param: str, value: Any) -> Any:
+        object_(param, value)
+        path = f"{param}.{key}" if param else key
+        if key not in value:
+            raise Refused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
+        kind = string(path, value[key])
+        if kind not in shapes:
+            raise _unsupported(path, kind, tuple(shapes))
+        return shapes[kind](param, value)
+
+    return check
+
+
+def base64_audio(param: str, value: Any) -> bytes:
+    """Base64 text, decoded."""
+    try:
+        return binascii.a2b_base64(string(param, value), strict_mode=True)
+    except ValueError as exc:
+        message = f"Invalid '{param}'. Expected base64-encoded audio bytes: {exc}."
+        raise Refused("invalid_value", message, param=param) from exc
+
+
+def _wrong_type(param: str, expected: str, value: Any) -> Refused:
+    got = _JSON_TYPE_NAMES.get(type(value), "number")
+    return Refused("invalid_type", f"Invalid type for '{param}': expected {expected}, but got {got}.", param=param)
+
+
+def _unsupported(param: str, value: str, choices: tuple[str, ...]) -> Refused:
+    supported = ", ".join(f"'{choice}'" for choice in choices)
+    message = f"Invalid value: '{value[:80]}'. Supported values are: {supported}."
+    return Refused("invalid_value", message, param=param)

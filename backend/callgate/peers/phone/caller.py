@@ -1,0 +1,253 @@
+"""The caller: goes through a script, hearing the agent, a tick at a time. Pure; time is passed in.
+
+Theory of operation. Every 20 ms `Caller.tick` is told the time, after its `Ear` has taken in what was played, and says
+what the caller does: the frame it sends, a key it presses, whether it hangs up. One step of the script is current.
+An utterance, once spoken, is *pending* until its reply is heard: audio that was queued after the utterance ended (or
+after the app's ``clear``, if that came first) and has reached the ear. Nothing is said while one is pending, except
+over the agent's reply. Each wait ends after ``reply_within``: what did not come is noted, and the script goes on.
+
+A caller outlives a stream: when the app's socket is lost and TwiML opens another, `resume` carries on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from callgate.core.wire.media_stream import BYTES_PER_MS, FRAME_BYTES, SILENCE
+
+from .hearing import Ear, speech_bytes
+from .playback import Frame, Playback
+from .script import Digits, Hold, Interrupt, Say, Step, Wait
+from .timeline import Timeline
+
+SILENT_FRAME: Final = bytes([SILENCE]) * FRAME_BYTES
+KEY_SECONDS: Final = 0.1  # from one key to the next
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the caller does in one tick. ``frame`` is 160 µ-law bytes."""
+
+    frame: bytes = SILENT_FRAME
+    digit: str | None = None
+    hangs_up: bool = False
+
+
+@dataclass(slots=True)
+class Utterance:
+    """Something the caller said, and what became of it. Times are seconds since the call began."""
+
+    words: Say | Interrupt
+    began: float
+    began_at_byte: int  # in the recording's left side
+    behind: int  # Ear.queued when it began: what of the agent's audio came before it
+    speech_ended: float | None = None
+    reply_from: int | None = None  # the Ear.position from which audio is the reply
+    replied: float | None = None
+    missed: bool = False  # no reply came in time
+    cleared: float | None = None  # the app's clear, after an interruption began
+    talked_over: bool = False  # the agent spoke on to its end
+    spoken_over: bool = False  # the caller interrupted the reply
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is awaited."""
+        return self.replied is not None or self.missed
+
+    @property
+    def latency(self) -> float | None:
+        """From the end of the caller's speech to the first sound of the reply, in seconds."""
+        if self.replied is None or self.speech_ended is None:
+            return None
+        return max(0.0, self.replied - self.speech_ended)
+
+
+class Caller:
+    """One caller and its script. ``greeted``: whether the agent is expected to speak first."""
+
+    def __init__(
+        self, script: Sequence[Step], timeline: Timeline, *, greeted: bool, quiet_seconds: float, reply_within: float
+    ) -> None:
+        self.ear = Ear(quiet_seconds)
+        self.utterances: list[Utterance] = []
+        self.unmet: list[str] = []  # what the script waited for in vain, one sentence each
+        self.done = False
+        self._script = tuple(script)
+        self._timeline = timeline
+        self._greeted = greeted
+        self._reply_within = reply_within
+        self._step = 0
+        self._step_began: float | None = None
+        self._listening_since: float | None = None
+        self._spoken = 0  # bytes of the current utterance that were sent
+        self._speech_bytes = 0  # how many of them are not the silence at the end
+        self._keys_sent = 0
+        self._next_key = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """How many steps of the script were not finished."""
+        open_ended = [step for step in self._script[self._step :] if not isinstance(step, Hold)]
+        return 0 if self.done else len(open_ended)
+
+    @property
+    def greeting_heard(self) -> bool:
+        """Whether the agent spoke before the caller did."""
+        first = self.ear.first_heard
+        return first is not None and (not self.utterances or first <= self.utterances[0].began)
+
+    def tick(self, now: float, heard: Frame, playback: Playback, said_bytes: int) -> Turn:
+        """Decide on the next 20 ms. ``said_bytes``: how long the recording is so far."""
+        self.ear.listen(now, heard, playback)
+        if self._listening_since is None:
+            self._listening_since = now
+        self._watch_for_reply(now)
+        while self._step < len(self._script):
+            if self._step_began is None:
+                self._step_began = now
+            turn = self._take(self._script[self._step], now, said_bytes)
+            if turn is not None:
+                return turn
+            self._next_step()
+        if self._may_speak(now):
+            self.done = True
+            return Turn(hangs_up=True)
+        return Turn()
+
+    def cleared(self, now: float, playback: Playback) -> None:
+        """The app has emptied the buffer: what comes from now on is new."""
+        utterance = self._pending()
+        if utterance is None:
+            return
+        utterance.reply_from = playback.queued
+        if isinstance(utterance.words, Interrupt) and utterance.cleared is None:
+            utterance.cleared = now
+            self._timeline.add(
+                now, "interrupted", f"the agent stopped {_ms(now - utterance.began)} after the caller began"
+            )
+
+    def resume(self, now: float) -> None:
+        """A new stream has begun. Words it cut off are said again, an unanswered utterance stays pending."""
+        if self._spoken and self.utterances[-1].speech_ended is None:
+            self.utterances.pop()
+            self._step_began = now
+        elif self._spoken:  # only the silence after the words was cut off
+            self._next_step()
+        self._spoken = 0
+        self._listening_since = now
+        if utterance := self._pending():
+            utterance.reply_from = 0
+
+    def _next_step(self) -> None:
+        self._step += 1
+        self._step_began = None
+
+    # One step of the script: the turn it takes, or None when it is finished.
+
+    def _take(self, step: Step, now: float, said_bytes: int) -> Turn | None:
+        match step:
+            case Say() | Interrupt():
+                return self._speak(step, now, said_bytes)
+            case Digits():
+                return self._press(step, now)
+            case Wait():
+                assert self._step_began is not None
+                return Turn() if now - self._step_began < step.seconds else None
+            case Hold():
+                return Turn()
+
+    def _speak(self, words: Say | Interrupt, now: float, said_bytes: int) -> Turn | None:
+        if self._spoken == 0:
+            if isinstance(words, Interrupt) and self._given_up(
+                now, f"no speech lasted {words.after} s to interrupt it"
+            ):
+                return None
+            if not self._may_begin(words, now):
+                return Turn()
+            self._begin(words, now, said_bytes)
+        frame = words.audio[self._spoken : self._spoken + FRAME_BYTES]
+        if not frame:
+            self._spoken = 0
+            return None
+        self._spoken += len(frame)
+        utterance = self.utterances[-1]
+        if utterance.speech_ended is None and self._spoken >= self._speech_bytes:
+            utterance.speech_ended = now
+            if utterance.reply_from is None:
+                utterance.reply_from = self.ear.queued
+        return Turn(frame.ljust(FRAME_BYTES, bytes([SILENCE])))
+
+    def _may_begin(self, words: Say | Interrupt, now: float) -> bool:
+        if isinstance(words, Say):
+            return self._may_speak(now)
+        return self._heard_out(now) and self.ear.spoken_for(now) >= words.after
+
+    def _begin(self, words: Say | Interrupt, now: float, said_bytes: int) -> None:
+        interrupts = isinstance(words, Interrupt)
+        if interrupts and self.utterances:
+            self.utterances[-1].spoken_over = True
+        self._speech_bytes = speech_bytes(words.audio)
+        self.utterances.append(Utterance(words, now, said_bytes, self.ear.queued))
+        self._timeline.add(
+            now,
+            "interrupts" if interrupts else "says",
+            f"{words.name}, {len(words.audio) / BYTES_PER_MS / 1000:.2f} s"
+            + (", over the agent" if interrupts else ""),
+        )
+
+    def _press(self, step: Digits, now: float) -> Turn | None:
+        if self._keys_sent == 0 and not self._may_speak(now):
+            return Turn()
+        if now < self._next_key:
+            return Turn()
+        if self._keys_sent == len(step.digits):
+            self._keys_sent = 0
+            return None
+        digit = step.digits[self._keys_sent]
+        self._keys_sent += 1
+        self._next_key = now + KEY_SECONDS
+        self._timeline.add(now, "dtmf", f"presses {digit}")
+        return Turn(digit=digit)
+
+    # What the caller waits for.
+
+    def _may_speak(self, now: float) -> bool:
+        return self._heard_out(now) and self.ear.is_quiet(now)
+
+    def _heard_out(self, now: float) -> bool:
+        return self._greeting_over(now) and (not self.utterances or self.utterances[-1].settled)
+
+    def _greeting_over(self, now: float) -> bool:
+        if not self._greeted or self.ear.first_heard is not None or self.utterances:
+            return True
+        assert self._listening_since is not None
+        return now - self._listening_since > self._reply_within
+
+    def _given_up(self, now: float, sentence: str) -> bool:
+        assert self._step_began is not None
+        if now - self._step_began <= self._reply_within or self.ear.playing or not self._heard_out(now):
+            return False
+        self.unmet.append(sentence)
+        return True
+
+    def _pending(self) -> Utterance | None:
+        return self.utterances[-1] if self.utterances and not self.utterances[-1].settled else None
+
+    def _watch_for_reply(self, now: float) -> None:
+        utterance = self._pending()
+        if utterance is None or utterance.speech_ended is None or utterance.reply_from is None:
+            return
+        if isinstance(utterance.words, Interrupt) and utterance.cleared is None and self.ear.playing:
+            utterance.talked_over = utterance.talked_over or self.ear.position <= utterance.behind
+        if self.ear.audible and self.ear.position > utterance.reply_from:
+            utterance.replied = now
+            self._timeline.add(now, "reply", f"heard {_ms(utterance.latency or 0)} after the caller's speech")
+        elif now - utterance.speech_ended > self._reply_within:
+            utterance.missed = True
+            self._timeline.add(now, "error", f"no reply within {self._reply_within:g} s")
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

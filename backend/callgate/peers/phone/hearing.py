@@ -1,0 +1,64 @@
+"""What the caller hears of the agent: is it speaking, since when, has it finished. Pure; time is passed in.
+
+The agent speaks while audio from its stream is being played. What can be *heard* is less: a model's reply begins and
+ends with a little silence, and only audible sound counts as a greeting or a reply.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callgate.core.wire.media_stream import FRAME_BYTES
+
+from .playback import Frame, Playback
+
+# The µ-law bytes of the lowest of eight loudness steps: below -48 dB of full scale.
+_SILENT: Final = bytes(byte for byte in range(256) if byte & 0x70 == 0x70)
+
+
+def is_audible(audio: bytes) -> bool:
+    """Whether any sample is louder than -48 dB of full scale."""
+    return bool(audio.translate(None, _SILENT))
+
+
+def speech_bytes(audio: bytes) -> int:
+    """How much of a recording there is before the silence at its end, in bytes (whole frames)."""
+    for start in range(len(audio) // FRAME_BYTES * FRAME_BYTES, -1, -FRAME_BYTES):
+        if is_audible(audio[start : start + FRAME_BYTES]):
+            return min(start + FRAME_BYTES, len(audio))
+    return len(audio)
+
+
+class Ear:
+    """The caller's ear on the agent's side of the line. Times are in seconds, on one clock."""
+
+    def __init__(self, quiet_seconds: float) -> None:
+        self.quiet_seconds = quiet_seconds
+        self.playing = False  # in this very frame
+        self.audible = False  # in this very frame
+        self.position = 0  # see Playback.position
+        self.queued = 0  # see Playback.queued
+        self.turn_began: float | None = None  # when the agent last began to speak after having been quiet
+        self.last_played: float | None = None
+        self.first_heard: float | None = None
+
+    def listen(self, now: float, frame: Frame, playback: Playback) -> None:
+        """Take in what this tick played."""
+        self.playing = frame.played > 0
+        self.audible = self.playing and is_audible(frame.audio)
+        self.position = playback.position
+        self.queued = playback.queued
+        if self.playing:
+            if self.is_quiet(now):
+                self.turn_began = now
+            self.last_played = now
+        if self.audible and self.first_heard is None:
+            self.first_heard = now
+
+    def is_quiet(self, now: float) -> bool:
+        """Whether nothing has been played for ``quiet_seconds`` (a pause within speech is shorter)."""
+        return self.last_played is None or now - self.last_played >= self.quiet_seconds
+
+    def spoken_for(self, now: float) -> float:
+        """How long the agent has been speaking, in seconds; 0 where it isn't."""
+        return now - self.turn_began if self.playing and self.turn_began is not None else 0.0

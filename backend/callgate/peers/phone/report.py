@@ -1,0 +1,150 @@
+"""What a call came to. Values, and how they look as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from callgate.core.wire.media_stream import SAMPLE_RATE
+
+from .timeline import Event
+
+
+@dataclass(frozen=True, slots=True)
+class CallError:
+    """Something Twilio would have put in the account's log. ``code`` is 0 where Twilio has none."""
+
+    code: int
+    reason: str
+    at: float  # seconds since the call began
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One thing that was to hold. The sentences have no full stop at their end."""
+
+    what: str
+    kept: bool
+    happened: str = ""
+    advice: str = ""
+
+    def as_line(self) -> str:
+        """What was promised, what happened, what to do."""
+        return f"{self.what}: kept" if self.kept else f"{self.what}: NOT kept: {self.happened}. {self.advice}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClose:
+    """How a stream's socket ended. ``by``: ``caller``, ``app``, or ``nobody`` (it was lost)."""
+
+    by: str
+    code: int | None  # of the close frame (RFC 6455)
+    reason: str
+    at: float  # seconds since the call began
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """An utterance of the caller. Times are seconds since the call began."""
+
+    name: str
+    audio: bytes = field(repr=False)  # µ-law
+    began: float
+    speech_ended: float | None  # before the silence at the recording's end
+    at_byte: int  # where it is in ``said``
+    latency: float | None  # from the end of the speech to the first sound of the reply, seconds
+    interrupts: bool  # it was said over the agent
+    cleared_after: float | None  # the app's clear, seconds after the interruption began
+    spoken_over: bool  # the caller interrupted the reply to it
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """All there is to know about a call that is over."""
+
+    call_sid: str
+    ended: str  # why it ended, half a sentence
+    seconds: float
+    events: tuple[Event, ...] = field(repr=False)
+    promises: tuple[Promise, ...]
+    errors: tuple[CallError, ...]
+    twiml_documents: tuple[str, ...] = field(repr=False)  # as they came: they hold tokens
+    verbs: tuple[str, ...]  # executed, in order
+    stream_sids: tuple[str, ...]
+    closes: tuple[StreamClose, ...]
+    said: bytes = field(repr=False)  # the caller's side, µ-law
+    heard: bytes = field(repr=False)  # the agent's side, sample aligned with ``said``
+    audio_began: float  # where both begin, seconds since the call began
+    utterances: tuple[Spoken, ...]
+    first_audio: float | None  # seconds from the first start
+    marks: int
+    clears: int
+    dialled: tuple[str, ...] = field(default=(), repr=False)  # whom <Dial> rang, in order
+    digits: tuple[str, ...] = field(default=(), repr=False)  # the keys that <Play> sent into the line
+
+    @property
+    def kept(self) -> bool:
+        """Whether all promises were."""
+        return all(promise.kept for promise in self.promises)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Twilio's error codes, in order."""
+        return tuple(error.code for error in self.errors)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines. It holds no token, no number and no audio."""
+        return {
+            "call_sid": self.call_sid,
+            "kept": self.kept,
+            "ended": self.ended,
+            "seconds": round(self.seconds, 3),
+            "audio_began": round(self.audio_began, 4),
+            "first_audio": _rounded(self.first_audio),
+            "verbs": list(self.verbs),
+            "stream_sids": list(self.stream_sids),
+            "marks": self.marks,
+            "clears": self.clears,
+            "utterances": [_utterance_json(utterance) for utterance in self.utterances],
+            "closes": [
+                {"by": close.by, "code": close.code, "reason": close.reason, "at": round(close.at, 4)}
+                for close in self.closes
+            ],
+            "errors": [{"code": e.code, "reason": e.reason, "at": round(e.at, 4)} for e in self.errors],
+            "promises": [promise_json(promise) for promise in self.promises],
+            "events": [event.as_json() for event in self.events],
+        }
+
+
+def promise_json(promise: Promise) -> dict[str, Any]:
+    """A promise for machines."""
+    return {
+        "promise": promise.what,
+        "kept": promise.kept,
+        "happened": promise.happened,
+        "advice": promise.advice,
+    }
+
+
+def broken(promises: Sequence[Promise]) -> list[Promise]:
+    """Those that were not kept."""
+    return [promise for promise in promises if not promise.kept]
+
+
+def _utterance_json(utterance: Spoken) -> dict[str, Any]:
+    return {
+        "name": utterance.name,
+        "began": round(utterance.began, 4),
+        "speech_ended": _rounded(utterance.speech_ended),
+        "seconds": len(utterance.audio) / SAMPLE_RATE,
+        "latency": _rounded(utterance.latency),
+        "interrupts": utterance.interrupts,
+        "cleared_after": _rounded(utterance.cleared_after),
+        "spoken_over": utterance.spoken_over,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

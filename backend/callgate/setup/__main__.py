@@ -1,7 +1,0 @@
-"""``python -m callgate.setup``: what scripts/setup.sh runs."""
-
-import sys
-
-from .cli import main
-
-sys.exit(main())

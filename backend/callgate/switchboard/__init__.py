@@ -1,0 +1,1 @@
+"""Which calls there are, and what Twilio is answered about each."""

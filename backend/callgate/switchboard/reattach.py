@@ -1,0 +1,111 @@
+"""Calls whose process died, and which Twilio still has on the line: they are fetched back.
+
+Such a call comes back by itself when its TwiML goes on to ``/call-interrupted``; this is the second way, for those that
+did not. Twilio is asked over its REST API, and told to connect the call anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.rest import Client
+
+from callgate.core.foreign import foreign
+from callgate.errors import StoreError
+from callgate.network.threads import Threads
+from callgate.store import Store
+
+from .ledger import Ledger
+from .registry import Registry
+
+log = logging.getLogger(__name__)
+
+SECONDS = 1.0
+COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
+LOOK_EVERY = 60 * SECONDS
+
+NOT_FOUND = 404
+NOT_ANSWERED = ("queued", "initiated", "ringing")  # a call of our own, which may be answered yet
+UNKNOWN = "unknown"  # the status of a call that Twilio has nothing of
+
+
+class Reattach:
+    """Looks for abandoned calls while the service runs. ``client``: None where the settings allow no REST request.
+
+    ``registry``: the calls that are here. ``twiml``: what connects a call that is taken up again.
+    """
+
+    def __init__(
+        self, store: Store, ledger: Ledger, registry: Registry, client: Client | None, twiml: Callable[[str], str]
+    ) -> None:
+        self._store, self._ledger, self._registry, self._client, self._twiml = store, ledger, registry, client, twiml
+        self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
+        self._threads = Threads("reattach", 1)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Reattach:
+        if self._client is not None:
+            self._task = asyncio.create_task(self._run(self._client))
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def _run(self, client: Client) -> None:
+        await asyncio.sleep(COME_BACK_BY_THEMSELVES)
+        while True:
+            try:
+                for call in await self._store.abandoned():
+                    if await self._store.claim(call.call_sid, call.process):
+                        self._claimed.add(call.call_sid)
+                for call_sid in list(self._claimed):
+                    await self._fetch_back(client, call_sid)
+            except StoreError as exc:
+                log.debug("Abandoned calls can't be looked for: %s", exc)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _fetch_back(self, client: Client, call_sid: str) -> None:
+        """Have Twilio connect a claimed call anew, if it is on the line and nobody serves it. Raises `StoreError`."""
+        if not await self._is_still_ours(call_sid):
+            return
+        context = client.calls(call_sid)
+        try:
+            status = str((await self._threads.run(context.fetch)).status)
+            if status == "in-progress":
+                if not await self._is_still_ours(call_sid):  # the answer may have taken its time
+                    return
+                # The TwiML is made here, not in the thread: making it writes to the journal, which is the loop's.
+                twiml = self._twiml(call_sid)
+                await self._threads.run(lambda: context.update(twiml=twiml))
+        except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
+            if getattr(exc, "status", None) != NOT_FOUND:
+                log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, _why(exc))
+                return
+            status = UNKNOWN
+        if status in NOT_ANSWERED:
+            return
+        self._claimed.discard(call_sid)
+        if status == "in-progress":
+            log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)
+        else:
+            log.info("%s was abandoned, and is over: Twilio says it is %s", call_sid, foreign(status))
+            self._ledger.call_over(call_sid, status)
+
+    async def _is_still_ours(self, call_sid: str) -> bool:
+        """Whether a claimed call is still to be fetched back. One that came back by itself is left where it is."""
+        if await self._store.claim(call_sid, self._store.process) and not self._registry.holds(call_sid):
+            return True
+        log.info("%s was abandoned, and came back by itself or is over", call_sid)
+        self._claimed.discard(call_sid)
+        return False
+
+
+def _why(exc: Exception) -> str:
+    if isinstance(exc, TwilioRestException):  # whose own text is coloured on a terminal
+        return f"HTTP {exc.status}, error {exc.code}: {foreign(exc.msg)}"
+    return f"{type(exc).__name__}: {foreign(str(exc))}"

@@ -1,0 +1,1 @@
+"""Tools that do something: requests to the owner's server, messages that are kept."""

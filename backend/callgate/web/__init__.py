@@ -1,0 +1,1 @@
+"""The application: its routes, and the server that runs it."""

@@ -1,0 +1,121 @@
+"""What comes over a model's session: frames in, whole events out, to whoever receives them. No I/O, no clock.
+
+Events that come before somebody receives them are kept, up to `EARLY_LIMIT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from picows import WSCloseCode, WSMsgType
+
+from callgate.core.foreign import left_out
+
+# Events kept for whoever adopts a session. One that was configured sends two; one that was told what was said before
+# adds a few for each turn.
+EARLY_LIMIT = 64
+MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
+
+TEXT: Final = WSMsgType.TEXT  # looked up once: a call gets fifty events a second
+
+
+class ModelReceiver(Protocol):
+    """Who is served by a model's session."""
+
+    def model_sent(self, frame: bytes) -> None:
+        """A whole event; its UTF-8 has not been checked."""
+
+    def model_lost(self, reason: str) -> None:
+        """The session is over, by the server or by a fault. Called once."""
+
+    def model_is_full(self) -> None:
+        """The server takes less than it is sent."""
+
+    def model_takes_more(self) -> None:
+        """The server has taken what waited."""
+
+
+class Frame(Protocol):
+    """A frame as `picows.WSFrame` has it; whose ``fin`` is a number, whatever its stub says."""
+
+    @property
+    def msg_type(self) -> WSMsgType: ...
+
+    @property
+    def fin(self) -> int: ...
+
+    def get_payload_as_bytes(self) -> bytes: ...
+
+
+class Peer(Protocol):
+    """Who sends the frames, as `picows.WSTransport`."""
+
+    def send_close(self, close_code: WSCloseCode) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+
+class ModelFrames:
+    """One session's, of the server of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.receiver: ModelReceiver | None = None
+        self.lost: str | None = None  # why nothing more comes; without the server's own words, which may quote a call …
+        self.last_words = ""  # … and these, for whoever knows that they can't
+        self.heard = True  # something came since this was last set to False
+        self._name = name
+        self._give: Callable[[bytes], object] = self._keep
+        self._early: list[bytes] = []
+        self._fragments: list[bytes] = []
+
+    def adopt(self, receiver: ModelReceiver) -> None:
+        """Give events to ``receiver``, those first that came before."""
+        self.receiver, self._give = receiver, receiver.model_sent
+        for event in self._early:
+            receiver.model_sent(event)
+        self._early.clear()
+        if self.lost is not None:
+            receiver.model_lost(self.lost)
+
+    def release(self) -> None:
+        """Give events to nobody for now: they are kept for the next who adopts them."""
+        self.receiver, self._give = None, self._keep
+
+    def lose(self, reason: str) -> None:
+        """Nothing more comes."""
+        if self.lost is None:
+            self.lost = reason
+            if self.receiver is not None:
+                self.receiver.model_lost(reason)
+
+    def came(self, peer: Peer, frame: Frame) -> None:
+        """A frame came. One that closes the session is answered."""
+        self.heard = True
+        kind = frame.msg_type
+        if kind is TEXT and frame.fin and not self._fragments:
+            self._give(frame.get_payload_as_bytes())
+        elif kind is TEXT or kind is WSMsgType.CONTINUATION:
+            self._fragments.append(frame.get_payload_as_bytes())
+            if sum(map(len, self._fragments)) > MESSAGE_LIMIT:
+                self.lose(f"{self._name} sent an event of more than {MESSAGE_LIMIT} bytes")
+            elif frame.fin:
+                event = b"".join(self._fragments)
+                self._fragments.clear()
+                self._give(event)
+        elif kind is WSMsgType.BINARY:
+            size = len(frame.get_payload_as_bytes())
+            self.lose(f"{self._name} sent a binary frame of {size} bytes where text is expected")
+        elif kind is WSMsgType.CLOSE:
+            payload = frame.get_payload_as_bytes()
+            peer.send_close(WSCloseCode.OK)
+            peer.disconnect()
+            code = int.from_bytes(payload[:2], "big") or "no code"
+            if self.lost is None:
+                self.last_words = payload[2:].decode(errors="replace")
+            words = f" ({left_out(self.last_words)})" if self.last_words else ""
+            self.lose(f"{self._name} closed the session: {code}{words}")
+
+    def _keep(self, event: bytes) -> None:
+        if len(self._early) < EARLY_LIMIT:
+            self._early.append(event)

@@ -1,0 +1,131 @@
+"""The one seam into Hypercorn: an accepted WebSocket's connection is taken from it, for a `WebSocketServer`.
+
+Hypercorn reads and answers the upgrade as ever. `install` has it say, in the ASGI scope of each WebSocket over
+HTTP/1.1, how its connection can be taken; `take` then gives the transport another protocol. From then on Hypercorn
+hears of the connection once more: that it is lost. So its bookkeeping ends as it does for any closed connection.
+
+What is relied on in Hypercorn: that a `WSStream` spawns the application through its ``task_group``, and has a bound
+``send`` of its `H11Protocol`, whose own is bound to the `TCPServer` with ``reader`` and ``writer``. Where the installed
+one is otherwise, `take` warns once and leaves the connection where it is: `asgi_stream` then serves the same
+session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol.events import Data, Event, Request, StreamClosed
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.ws_stream import WSStream
+
+from callgate.websocket.server import WebSocketServer
+
+from . import port as hypercorn_port
+
+log = logging.getLogger(__name__)
+
+EXTENSION = "callgate.websocket.on_hypercorn.takeover"
+
+_warned: set[str] = set()
+
+
+class Takeover:
+    """How one WebSocket's connection can be taken. It stands between its stream and the application."""
+
+    def __init__(self, stream: WSStream, server: TCPServer) -> None:
+        self._stream, self._server = stream, server
+        self._task_group = stream.task_group
+        self._send: Callable[[Any], Awaitable[None]]
+        self._taken = False
+        self.passed_by = False  # Hypercorn has read some of the WebSocket's bytes itself
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the stream wants of its task group."""
+        return getattr(self._task_group, name)
+
+    async def spawn_app(self, app: Any, config: Any, scope: Any, send: Callable[[Any], Awaitable[None]]) -> Any:
+        """Start the application, with this in its scope."""
+        self._send = send
+        scope["extensions"][EXTENSION] = self
+        return await self._task_group.spawn_app(app, config, scope, self._app_send)
+
+    def take(self, protocol: WebSocketServer) -> None:
+        """Give the connection to ``protocol``, with what came right behind the upgrade's answer: bytes, or its end."""
+        transport, reader = cast(asyncio.Transport, self._server.writer.transport), self._server.reader
+        if transport.is_closing():  # it was lost meanwhile, and Hypercorn has been told
+            protocol.connection_made(transport)
+            return
+        buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
+        early = bytes(buffer)
+        buffer.clear()
+        protocol.on_lost = transport.get_protocol().connection_lost
+        transport.set_protocol(protocol)
+        self._taken = True
+        protocol.connection_made(transport)
+        transport.resume_reading()  # which the reader may have paused
+        if early:
+            protocol.data_received(early)
+        if reader.at_eof() and not protocol.eof_received():  # the transport says so only once
+            transport.close()
+
+    async def _app_send(self, message: Mapping[str, Any] | None) -> None:
+        """What the application sends, which after the takeover is nothing but its end."""
+        if not self._taken:
+            await self._send(message)
+        elif message is None:
+            await self._stream.send(StreamClosed(stream_id=self._stream.stream_id))
+
+
+def install() -> None:
+    """Have Hypercorn offer the takeover, in this process. Again changes nothing."""
+    WSStream.handle = _handle  # type: ignore[method-assign, assignment]
+
+
+def uninstall() -> None:
+    """Leave all connections with Hypercorn, in this process."""
+    WSStream.handle = hypercorn_port.handle  # type: ignore[method-assign, assignment]
+
+
+def take(scope: Mapping[str, Any], protocol: WebSocketServer) -> bool:
+    """Take the connection of a WebSocket that was just accepted; False where it stays with Hypercorn."""
+    takeover: Takeover | None = scope["extensions"].get(EXTENSION)
+    if takeover is None:
+        _warn_once("the installed Hypercorn is not as known")
+        return False
+    if takeover.passed_by:
+        _warn_once("Hypercorn had already read from it")
+        return False
+    takeover.take(protocol)
+    return True
+
+
+async def _handle(stream: WSStream, event: Event) -> None:
+    takeover = stream.task_group
+    if isinstance(event, Request):
+        server = _server_of(stream)
+        if server is not None:
+            stream.task_group = cast(Any, Takeover(stream, server))
+    elif isinstance(event, Data) and isinstance(takeover, Takeover):
+        takeover.passed_by = True
+    await hypercorn_port.handle(stream, event)
+
+
+def _server_of(stream: WSStream) -> TCPServer | None:
+    """The server whose connection carries this stream alone; None where that can't be seen."""
+    protocol = getattr(stream.send, "__self__", None)
+    server = getattr(protocol.send, "__self__", None) if type(protocol) is H11Protocol else None
+    if not isinstance(server, TCPServer):
+        return None
+    reader = getattr(server, "reader", None)
+    is_as_known = isinstance(getattr(reader, "_buffer", None), bytearray) and hasattr(server.writer, "transport")
+    return server if is_as_known else None
+
+
+def _warn_once(why: str) -> None:
+    if why not in _warned:
+        _warned.add(why)
+        log.warning("A media stream is served on the ordinary path, at several times the cost: %s", why)

@@ -1,0 +1,1 @@
+"""What the tests share: peers, services, and what looks at the project itself."""

@@ -1,0 +1,167 @@
+"""Many WebSockets held open through an edge, each of which counts what it sends and what comes back.
+
+For any edge in front of any backend that sends back each text frame as it was (after a first one of its own, where it
+greets): the edge on this machine, or one in a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from support.edge.probes import SIGNED
+
+SECONDS: Final = 1.0
+OPEN_TIMEOUT: Final = 20 * SECONDS
+ANSWER_TIMEOUT: Final = 20 * SECONDS
+AT_ONCE: Final = 20  # handshakes; a stampede would only measure this process
+
+PREFIX: Final = "frame-"  # a frame without it is the backend's own, and not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What has become of the sockets and the frames of all of them."""
+
+    sockets: int
+    dropped: int  # sockets that were closed by somebody else
+    sent: int
+    lost: int  # frames sent that never came back, or came back out of order
+
+    def __str__(self) -> str:
+        return f"{self.sockets} sockets, {self.dropped} dropped; {self.sent} frames sent, {self.lost} lost"
+
+
+@dataclass(slots=True)
+class _Held:
+    """One socket. The far end returns frames in the order they were sent, so one number says which have come."""
+
+    connection: ClientConnection
+    sent: int = 0
+    returned: int = 0
+    disorder: int = 0
+    dropped: bool = False
+    progress: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def receive(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for text in self.connection:
+                if isinstance(text, str) and text.startswith(PREFIX):
+                    self.disorder += text != f"{PREFIX}{self.returned}"
+                    self.returned += 1
+                    self.progress.set()
+        self.dropped = True
+        self.progress.set()
+
+    async def send(self, interval: float) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self.connection.send(f"{PREFIX}{self.sent}")
+                self.sent += 1
+                await asyncio.sleep(interval)
+
+    async def settle(self) -> None:
+        """Wait until all that was sent has come back, or the socket is gone."""
+        while self.returned < self.sent and not self.dropped:
+            self.progress.clear()
+            await self.progress.wait()
+
+
+class HeldSockets:
+    """``count`` sockets through ``host``:``port``, for as long as the context lasts.
+
+    ``name`` is the edge's own (in the handshake and the request), ``ca_file`` whom to trust. ``path`` gives each
+    socket's path by its number. Each sends a numbered frame every ``interval`` seconds. Raises what `connect` raises
+    when one can't be opened. None is ever opened again: a dropped one stays dropped.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        host: str,
+        port: int,
+        name: str,
+        ca_file: Path,
+        path: Callable[[int], str] = "/media-stream/socket-{}".format,
+        interval: float = 0.1 * SECONDS,
+    ) -> None:
+        self._count, self._host, self._port, self._name = count, host, port, name
+        self._trust = ssl.create_default_context(cafile=ca_file)
+        self._path, self._interval = path, interval
+        self._held: list[_Held] = []
+        self._senders: list[asyncio.Task[None]] = []
+        self._receivers: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        slots = asyncio.Semaphore(AT_ONCE)
+        try:
+            async with asyncio.TaskGroup() as opening:
+                for number in range(self._count):
+                    opening.create_task(self._open(number, slots))
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    @property
+    def dropped(self) -> int:
+        """How many are gone by now."""
+        return sum(held.dropped for held in self._held)
+
+    async def stop(self) -> Tally:
+        """Send no more, wait for what is under way, and count."""
+        await _end(self._senders)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await asyncio.gather(*(held.settle() for held in self._held))
+        return Tally(
+            sockets=len(self._held),
+            dropped=self.dropped,
+            sent=sum(held.sent for held in self._held),
+            lost=sum(held.sent - held.returned + held.disorder for held in self._held),
+        )
+
+    async def _open(self, number: int, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            connection = await connect(
+                f"wss://{self._name}{self._path(number)}",
+                host=self._host,
+                port=self._port,
+                ssl=self._trust,
+                server_hostname=self._name,
+                additional_headers=SIGNED,
+                open_timeout=OPEN_TIMEOUT,
+                ping_interval=None,  # nothing but the frames
+                compression=None,
+                proxy=None,
+            )
+        held = _Held(connection)
+        self._held.append(held)
+        self._receivers.append(asyncio.create_task(held.receive()))
+        self._senders.append(asyncio.create_task(held.send(self._interval)))
+
+    async def _close(self) -> None:
+        await _end(self._senders)
+        await _end(self._receivers)
+        await asyncio.gather(*(held.connection.close() for held in self._held))
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,239 @@
+"""A call in which all sorts of things are said, and errors say them back; and what was logged of it, at any level."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from callgate.config.settings import Config
+from callgate.errors import StoreError
+from callgate.logs.setup import set_up_logging
+from callgate.peers.linecheck.realtime.response import Speech
+from callgate.store import Transcript
+
+from support.fake_openai import (
+    At,
+    Close,
+    Connection,
+    FakeOpenAI,
+    Faults,
+    Script,
+    Send,
+    asking,
+    error_event,
+    failed,
+    say,
+    tone,
+    tool,
+    tools,
+)
+from support.relayed import until
+from support.service import AUTH_TOKEN, WSS_URL, Line, Service, Stream, config_for, running
+from support.tool_server import tool_server
+
+GREETING, LOOKING, ANSWER, BACK = tone(0.3, 440), tone(0.2, 550), tone(0.3, 660), tone(0.3, 880)
+LAST = tone(20, 770)  # of which not much is heard
+SPEECH = tone(0.5, 300) + b"\xff" * 8000  # the caller's, and a pause behind it
+
+CALLER, CALLED = "+15557654301", "+15557654302"
+SAID = "My zwieback is overdue, ring 0044 20 7946 0958 or +15557654303"
+QUOTES = f"He said: {SAID}; and 'marzipan or 5557654304', I can't"  # no more than a close frame takes
+KEY, ADMIN = "sk-the-key-of-the-model", "the-admin-token"
+
+#: Words of either side, of tools and messages, of errors that quote them; and secrets.
+PRIVATE = (
+    "zwieback", "overdue", "marzipan", "rhubarb", "wisteria", "quillfeather", "gooseberry", "parcels", "pineapple",
+    KEY, ADMIN, AUTH_TOKEN,
+)  # fmt: skip
+NUMBER = re.compile(r"5557654\d|7946|554\D?0958")
+
+AGENTS = """
+[default]
+instructions = "You are pineapple."
+tools = ["hang_up", "take_message"]
+
+[[default.http]]
+name = "find_parcel"
+description = "Where a parcel is."
+url = "https://localhost:PORT/echo"
+
+[[default.http]]
+name = "find_out"
+description = "Why it is late."
+url = "https://localhost:PORT/missing"
+method = "GET"
+"""
+
+
+@contextlib.contextmanager
+def logged(config: Config) -> Iterator[io.StringIO]:
+    """What an operator reads of a service with these settings."""
+    root, ours = logging.getLogger(), logging.getLogger("callgate")
+    before, levels = root.handlers[:], (root.level, ours.level)
+    stream = io.StringIO()
+    set_up_logging(config, stream)
+    try:
+        yield stream
+    finally:
+        root.handlers[:] = before
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+
+
+def private_in(text: str) -> list[str]:
+    """What of a text should be in no log: words, secrets, numbers."""
+    found = [word for word in PRIVATE if word.lower() in text.lower()]
+    return found + NUMBER.findall(text)
+
+
+def check_call(found: Transcript, log: str) -> None:
+    """Of a full call: all that was to happen has, and nothing that was said is told where it should not be."""
+    assert private_in(log) == []
+    assert private_in(f"{found.call.reason} {found.call.receipt}") == []
+    kept = " ".join(turn.text for turn in found.turns) + found.messages[0].text
+    assert {"zwieback", "overdue", "rhubarb", "parcels"} <= set(private_in(kept))  # it was said, and is on record
+    for happened in (
+        "the tool [", "HTTP tool find_parcel: status 200", "A message of", "Caller spoke over",
+        "reported invalid_value (", "response failed (server_error (", "closed the session: 4000 (",
+        "refused the session: HTTP 503, [", "closed the session: 4001 (", "is taken up again", "the agent hung up",
+    ):  # fmt: skip
+        assert happened in log, happened
+
+
+def first_session() -> Script:
+    return Script(
+        (
+            say(GREETING, "Rhubarb, hello."),
+            tools(
+                asking("find_parcel", number="wisteria"),
+                asking("find_out", since="gooseberry"),
+                asking("take_message", text=SAID, name="Quillfeather", callback="+15557654305"),
+                asking(QUOTES, what="marzipan"),
+                first=Speech(LOOKING, "Rhubarb, let me see."),
+            ),
+            failed("server_error", QUOTES),
+            say(ANSWER, "Rhubarb, that is it."),
+            say(LAST, "Rhubarb, never heard."),
+        ),
+        transcript=SAID,
+    )
+
+
+def second_session() -> Script:
+    return Script(after=lambda turn: say(BACK, "Rhubarb, I am back."), transcript=SAID)
+
+
+def last_session() -> Script:
+    goodbye = tool("hang_up", first=Speech(BACK, "Rhubarb, goodbye."))
+    return Script((say(BACK, "Rhubarb, I am back."),), after=lambda turn: goodbye, transcript=SAID)
+
+
+FAULTS = (
+    Faults(
+        at=(
+            At("response.output_audio.delta", Send(error_event("invalid_value", QUOTES))),
+            At("response.output_audio.delta", Send(error_event(QUOTES, QUOTES, type=QUOTES))),
+            At("response.done", Send({"type": QUOTES, "zwieback": SAID})),
+            At("input_audio_buffer.speech_stopped", Close(4000, QUOTES), nth=3),
+        )
+    ),
+    Faults(refuse=503, refuse_code=QUOTES),
+    Faults(at=(At("session.updated", Send(error_event("invalid_value", QUOTES))),)),
+    Faults(at=(At("session.updated", Close(4001, QUOTES)),)),
+)
+
+
+@contextlib.asynccontextmanager
+async def place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str
+) -> AsyncIterator[tuple[Service, FakeOpenAI, Config]]:
+    """A service whose model fails in all ways, and whose agent has tools."""
+    async with (
+        FakeOpenAI(api_key=KEY) as fake,
+        tool_server(folder, name="localhost") as server,
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.certificates.ca))
+        for wait in ("tool_runner.KEEP_DEADLINE", "patience.ANSWER_WITHIN", "patience.WORDS_WITHIN", "pulse.LATE"):
+            monkeypatch.setattr(f"callgate.{wait}", 30.0)  # the machine may be busy
+        file = folder / "agents.toml"
+        file.write_text(AGENTS.replace("PORT", str(server.port)))
+        config = config_for(
+            fake.url,
+            folder,
+            **{
+                "STORE": "on",
+                "LOG_LEVEL": "DEBUG",
+                "OPENAI_API_KEY": KEY,
+                "ADMIN_TOKEN": ADMIN,
+                "AGENTS_FILE": str(file),
+                "HTTP_TOOLS_ALLOW": f"localhost:{server.port}",
+                **settings,
+            },
+        )
+        async with running(config) as service:
+            yield service, fake, config
+        assert fake.violations == []
+
+
+async def call_of(service: Service, call_sid: str, path: str = "/incoming-call") -> Stream:
+    """The stream that Twilio is told to connect a call to."""
+    status, document = await service.webhook(path, CallSid=call_sid, From=CALLER, To=CALLED)
+    assert status == 200, document
+    stream = ElementTree.fromstring(document).find("./Connect/Stream")
+    assert stream is not None, document
+    return Stream(call_sid, stream.attrib["url"].removeprefix(WSS_URL), stream[0].attrib["value"])
+
+
+async def full_call(service: Service, fake: FakeOpenAI, call_sid: str) -> Transcript:
+    """Hold the call: words, tools, a message, an interruption; a model that is lost, and whose successors fail while
+    they are opened; a stream that is cut off, and taken up again; a goodbye. Returns what was kept of it."""
+
+    def script(connection: Connection) -> Script:
+        return first_session() if connection.number == 0 else second_session()
+
+    fake.script, fake._faults = script, FAULTS
+    async with asyncio.timeout(20):  # until the store is open
+        while service.services.store.journal.failure or not await _reads(service, call_sid):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    async with service.stream(await call_of(service, call_sid)) as line:
+        await line.hear(GREETING)
+        await line.say(SPEECH)
+        await line.listen(lambda line: ANSWER in line.heard)
+        await line.say(SPEECH)
+        await _interrupt(line)
+        await line.listen(lambda line: BACK in line.heard)
+        fake.script = lambda connection: last_session()
+        line.socket.transport.abort()
+    await until(lambda: fake.open_connections == 0)
+    again = await call_of(service, call_sid, "/call-interrupted?resumed=0")
+    async with service.stream(again) as line:
+        await line.listen(lambda line: BACK in line.heard)
+        await line.say(SPEECH)
+        assert await line.closed() == 1000
+    assert await service.services.store.journal.flush(10)
+    found = await service.services.store.call(call_sid)
+    assert found is not None
+    return found
+
+
+async def _reads(service: Service, call_sid: str) -> bool:
+    with contextlib.suppress(StoreError):
+        return await service.services.store.memory(call_sid) is None
+    return False
+
+
+async def _interrupt(line: Line) -> None:
+    line.hold_marks = True
+    await line.listen(lambda line: LAST[:1600] in line.heard)
+    clears = line.clears
+    await line.say(SPEECH)
+    await line.listen(lambda line: line.clears > clears)
+    line.hold_marks = False
+    await line.return_marks()

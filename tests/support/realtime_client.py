@@ -1,0 +1,46 @@
+"""A client of a Realtime server, as a test speaks to one: events over a WebSocket, each checked as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from support.fake_openai import PATIENCE
+from support.linecheck_driver import PCMU
+from support.realtime_types import validate_server_event
+
+SESSION = {"type": "realtime", "audio": {"input": {"format": PCMU}, "output": {"format": PCMU}}}
+
+
+async def send(websocket: ClientConnection, type: str, **fields: Any) -> None:
+    await websocket.send(json.dumps({"type": type, **fields}))
+
+
+async def read_until(websocket: ClientConnection, type: str) -> list[dict]:
+    """The events up to and with the next of this type, each checked against the SDK."""
+    events: list[dict] = []
+    async with asyncio.timeout(PATIENCE):
+        while not events or events[-1]["type"] != type:
+            events.append(json.loads(await websocket.recv()))
+            validate_server_event(events[-1])
+    return events
+
+
+async def closed_with(websocket: ClientConnection) -> int:
+    """Read to the end; the close code, 1006 where there was none."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await websocket.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd else 1006
+
+
+def audio_of(events: list[dict]) -> bytes:
+    """All audio of these events."""
+    return b"".join(base64.b64decode(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")

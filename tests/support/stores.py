@@ -1,0 +1,68 @@
+"""Calls for a store to keep, and a store that is quick to try again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from callgate.config.settings import Config
+from callgate.store import CallRecord, JournalLimits, Message, Store, StoreTimes, Turn
+
+T = TypeVar("T")
+
+TIMEOUT = 20.0  # seconds, for what comes at once
+START = datetime(2126, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)  # so late that the upkeep does not take it for old
+QUICK = JournalLimits(pause=0.001, first_retry=0.01, last_retry=0.05)
+CALLER, CALLED = "+15551230001", "+15551230002"
+
+
+def at(seconds: float) -> datetime:
+    """So many seconds after the start of a call."""
+    return START + timedelta(seconds=seconds)
+
+
+def record(call_sid: str = "CA1", **values: Any) -> CallRecord:
+    """A call that comes in."""
+    known = {"account_sid": "AC1", "direction": "inbound", "from_number": CALLER, "to_number": CALLED}
+    return CallRecord(**{"call_sid": call_sid, "started_at": START, **known, **values})
+
+
+def turn(number: int, text: str, **values: Any) -> Turn:
+    """What the caller says; the agent, for odd numbers."""
+    role = "agent" if number % 2 else "caller"
+    return Turn(
+        **{"number": number, "at": at(number), "role": role, "text": text, "item_id": f"item_{number}", **values}
+    )
+
+
+def message(key: str, **values: Any) -> Message:
+    """What a caller leaves, a minute into the call."""
+    left = {"text": "The parcel is broken.\nCall me back.", "name": "Ada", "callback": CALLER}
+    return Message(**{"key": key, "at": at(60), **left, **values})
+
+
+@contextlib.asynccontextmanager
+async def store_of(
+    config: Config, name: str = "one", limits: JournalLimits = QUICK, **times: float
+) -> AsyncIterator[Store]:
+    """The store of a service."""
+    async with Store(
+        config, name=name, limits=limits, times=StoreTimes(**{"close_deadline": 0.2, "read_deadline": TIMEOUT, **times})
+    ) as store:
+        yield store
+
+
+async def flushed(store: Store) -> None:
+    """Return when all is written."""
+    assert await store.journal.flush(TIMEOUT), store.journal.failure
+
+
+async def until(condition: Callable[[], Awaitable[T]]) -> T:
+    """Return when the condition holds, with what it gave."""
+    async with asyncio.timeout(TIMEOUT):
+        while not (found := await condition()):  # noqa: ASYNC110 (a database tells nobody)
+            await asyncio.sleep(0.005)
+        return found

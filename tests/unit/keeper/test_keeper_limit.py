@@ -1,0 +1,89 @@
+"""The weekly limit of Let's Encrypt is never spent by a loop: certbot is not even started."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from keeper.errors import IssueError, LimitError
+from keeper.issue import Request, issue
+from keeper.keeper import Keeper
+from keeper.loop import Service
+from keeper.settings import Settings
+from support.edge.pairs import Authority
+
+DOMAIN = "voice.example.com"
+
+MakeKeeper = Callable[[int], Keeper]
+
+
+@pytest.fixture
+def with_issued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeKeeper:
+    """A keeper whose archive holds some certificates of this week, whose certbot tells when it is started."""
+
+    async def good(*args: object, **kwargs: object) -> None:
+        pass
+
+    monkeypatch.setattr(Keeper, "look", good)
+    monkeypatch.setattr(Keeper, "rehearse", good)
+    certbot = tmp_path / "certbot-program"
+    certbot.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\nexit 1\n")
+    certbot.chmod(0o755)
+
+    def make(count: int) -> Keeper:
+        settings = dataclasses.replace(
+            Settings.parse({"DOMAIN": DOMAIN, "CERTBOT": str(certbot), "PATH": "/usr/bin:/bin"}),
+            state=tmp_path / "state",
+            published=tmp_path / "published",
+            webroot=tmp_path / "webroot",
+            rehearsal=tmp_path / "rehearsal",
+        )
+        archive = settings.state / "config" / "archive" / DOMAIN
+        archive.mkdir(parents=True)
+        authority = Authority()
+        for number in range(count):
+            began = datetime.timedelta(days=-number - 1)
+            pair = authority.issue(DOMAIN, starts_in=began, ends_in=datetime.timedelta(days=60))
+            (archive / f"cert{number + 1}.pem").write_bytes(pair.fullchain)
+        return Keeper(settings, patience=0.1)
+
+    return make
+
+
+def started(tmp_path: Path) -> bool:
+    return (tmp_path / "started").exists()
+
+
+async def test_service_asks_for_the_fourth_of_a_week_and_not_for_the_fifth(with_issued: MakeKeeper, tmp_path: Path):
+    keeper = with_issued(4)
+    await Service(keeper).turn()
+    assert not started(tmp_path)
+    state = json.loads((keeper.settings.state / "keeper" / f"{DOMAIN}.json").read_text())
+    assert "Let's Encrypt allows 5" in state["failure"]
+    assert state["ladder"]["next_try"] > keeper.clock() + 2 * 86400
+
+
+async def test_service_asks_while_the_week_has_room(with_issued: MakeKeeper, tmp_path: Path):
+    await Service(with_issued(3)).turn()
+    assert started(tmp_path)
+
+
+async def test_by_hand_the_fifth_takes_force(with_issued: MakeKeeper, tmp_path: Path):
+    keeper = with_issued(4)
+    with pytest.raises(LimitError):
+        await issue(keeper, Request.of(keeper.settings))
+    assert not started(tmp_path)
+    with pytest.raises(IssueError):
+        await issue(keeper, Request.of(keeper.settings, force=True))
+    assert started(tmp_path)
+
+
+async def test_by_hand_the_sixth_is_refused_with_force_too(with_issued: MakeKeeper, tmp_path: Path):
+    keeper = with_issued(5)
+    with pytest.raises(LimitError):
+        await issue(keeper, Request.of(keeper.settings, force=True))
+    assert not started(tmp_path)

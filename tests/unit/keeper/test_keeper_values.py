@@ -1,0 +1,253 @@
+"""Settings, requests, certificates, CAA and the keeper's memory: the parts without a network."""
+
+import asyncio
+import dataclasses
+import datetime
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from keeper import self_signed
+from keeper.certbot import Certbot
+from keeper.certificate import Certificate
+from keeper.errors import BusyError, PublishError, UsageError
+from keeper.issue import Request
+from keeper.ladder import DAYS, Ladder
+from keeper.names import Caa, permits
+from keeper.published import Published
+from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
+from keeper.state import State, Store
+from support.edge.pairs import Authority, Pair
+
+DOMAIN = "voice.example.com"
+ADDRESS = "203.0.113.7"
+NOW = datetime.datetime(2027, 3, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+# Settings.
+
+
+def test_without_anything_it_is_a_rehearsal():
+    settings = Settings.parse({})
+    assert settings.is_rehearsal
+    assert (settings.domain, str(settings.edge)) == ("localhost", "nginx:8443")
+
+
+def test_empty_values_are_values_that_are_not_set():
+    settings = Settings.parse({"DOMAIN": "", "ACME_SERVER": "", "ACME_CA_BUNDLE": "", "ACME_PROFILE": ""})
+    assert settings == Settings.parse({})
+
+
+def test_lets_encrypt_is_rehearsed_at_its_staging_server_and_another_authority_is_not():
+    assert Settings.parse({"DOMAIN": DOMAIN}).staging_server == LETS_ENCRYPT_STAGING
+    assert Settings.parse({"DOMAIN": DOMAIN, "ACME_SERVER": "https://ca.example/dir"}).staging_server == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DOMAIN", "https://voice.example.com"),
+        ("DOMAIN", "voice..example.com"),
+        ("DOMAIN", "999.1.1.1"),
+        ("ACME_SERVER", "http://ca.example/dir"),
+        ("ACME_CA_BUNDLE", "no-such-file.pem"),
+        ("EDGE_HTTPS", "nginx"),
+        ("EDGE_HTTPS", "nginx:99999"),
+        ("KEEPER_RESOLVER", "127.0.0.1"),
+        ("KEEPER_HTTP_PORT", "http"),
+    ],
+)
+def test_bad_setting_is_named_with_its_value(name: str, value: str):
+    with pytest.raises(UsageError) as refused:
+        Settings.parse({"DOMAIN": DOMAIN, name: value})
+    assert str(refused.value).startswith(f"{name} is '{value}': ")
+
+
+# Requests.
+
+
+def request(domain: str = DOMAIN, **options: object) -> Request:
+    return Request.of(Settings.parse({"DOMAIN": domain}), **options)  # type: ignore[arg-type]
+
+
+def test_domain_of_the_settings_comes_first_and_once():
+    assert request(domains=["b.example", DOMAIN.upper(), "b.example"]).names == (DOMAIN, "b.example")
+
+
+def test_staging_asks_the_staging_server():
+    assert (request().server, request(staging=True).server) == (LETS_ENCRYPT, LETS_ENCRYPT_STAGING)
+
+
+def test_address_takes_the_profile_that_it_needs():
+    assert request(ADDRESS, ip=True).profile == "shortlived"
+    assert request().profile == ""
+
+
+@pytest.mark.parametrize(
+    ("domain", "options", "message"),
+    [
+        ("localhost", {}, "DOMAIN is not set"),
+        (DOMAIN, {"domains": ["other.example"]}, "not among the --domain given"),
+        (DOMAIN, {"ip": True}, "leave --ip out"),
+        (ADDRESS, {}, "add --ip"),
+        (ADDRESS, {"ip": True, "domains": [ADDRESS, "b.example"]}, "for that address alone"),
+        (DOMAIN, {"domains": [DOMAIN, "localhost"]}, "no authority issues"),
+    ],
+)
+def test_request_that_can_not_work_is_refused(domain: str, options: dict[str, object], message: str):
+    with pytest.raises(UsageError, match=message):
+        request(domain, **options)
+
+
+# Certificates.
+
+
+@pytest.mark.parametrize(("days", "left"), [(90, 30), (64, 64 / 3), (45, 15), (6, 3)])
+def test_renewal_is_a_share_of_the_lifetime(days: int, left: float):
+    certificate = Certificate(frozenset({DOMAIN}), 1, NOW, NOW + datetime.timedelta(days=days), "CN=x", False, False)
+    assert (certificate.not_after - certificate.renewal).total_seconds() == pytest.approx(left * DAYS)
+
+
+def test_self_signed_pair_says_what_it_is():
+    pair = self_signed.make("localhost", NOW)
+    certificate = Certificate.parse(pair.fullchain)
+    assert certificate.is_self_signed
+    assert certificate.names == {"localhost"}
+    assert certificate.valid_at(NOW.timestamp())
+    assert not certificate.good_for("other.example", NOW.timestamp())
+    assert pair.fullchain.endswith(pair.issuer)
+
+
+def test_issued_pair_is_not_self_signed_and_not_staging(authority: Authority):
+    certificate = Certificate.parse(authority.issue(DOMAIN).fullchain)
+    assert (certificate.is_self_signed, certificate.is_staging) == (False, False)
+
+
+# certbot's folders.
+
+
+def test_certificates_of_the_last_week_with_the_same_names_are_counted(authority: Authority, tmp_path: Path):
+    settings = dataclasses.replace(Settings.parse({"DOMAIN": DOMAIN}), state=tmp_path)
+    archive = tmp_path / "config" / "archive" / DOMAIN
+    archive.mkdir(parents=True)
+    day = datetime.timedelta(days=1)
+    pairs = [authority.issue(DOMAIN, starts_in=-days * day, ends_in=30 * day) for days in (1, 6, 8)]
+    pairs.append(authority.issue(DOMAIN, "b.example"))
+    for number, pair in enumerate(pairs):
+        (archive / f"cert{number}.pem").write_bytes(pair.fullchain)
+    (archive / "cert9.pem").write_bytes(b"half written")
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    assert len(Certbot(settings, [DOMAIN]).issued_lately(now)) == 2
+    assert len(Certbot(settings, [DOMAIN, "b.example"]).issued_lately(now)) == 1
+
+
+def test_whole_certificate_is_not_set_aside(authority: Authority, tmp_path: Path):
+    settings = dataclasses.replace(Settings.parse({"DOMAIN": DOMAIN}), state=tmp_path)
+    authority.issue(DOMAIN).write(tmp_path / "config" / "live" / DOMAIN)
+    renewal = tmp_path / "config" / "renewal"
+    renewal.mkdir()
+    (renewal / f"{DOMAIN}.conf").write_text("[renewalparams]\nserver = https://ca.example/dir\n")
+    assert Certbot(settings, [DOMAIN]).set_aside_half_written() == []
+    (renewal / f"{DOMAIN}.conf").write_text("")
+    assert len(Certbot(settings, [DOMAIN]).set_aside_half_written()) == 2
+    assert Certbot(settings, [DOMAIN]).certificate() is None
+
+
+# The published folder.
+
+
+def test_rollback_to_an_expired_pair_is_refused(authority: Authority, tmp_path: Path):
+    day = datetime.timedelta(days=1)
+    home = tmp_path / DOMAIN
+    authority.issue(DOMAIN, starts_in=-2 * day, ends_in=-day).write(home / "AA")
+    authority.issue(DOMAIN).write(home / "BB")
+    (home / "current").symlink_to("BB")
+    with pytest.raises(PublishError, match="is expired"):
+        Published(tmp_path, DOMAIN, {}).swap(datetime.datetime.now(datetime.UTC).timestamp())
+    assert (home / "current").readlink() == Path("BB")
+
+
+def test_rollback_with_one_pair_only_is_refused(authority: Authority, tmp_path: Path):
+    authority.issue(DOMAIN).write(tmp_path / DOMAIN / "AA")
+    (tmp_path / DOMAIN / "current").symlink_to("AA")
+    with pytest.raises(PublishError, match="only one was published so far"):
+        Published(tmp_path, DOMAIN, {}).swap(0.0)
+
+
+async def test_staging_certificate_is_published_only_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(self_signed, "SELF_SIGNED", "(STAGING) Let's Encrypt")
+    pair = self_signed.make(DOMAIN, datetime.datetime.now(datetime.UTC))
+    assert Certificate.parse(pair.fullchain).is_staging
+    Pair(pair.fullchain, pair.privkey).write(tmp_path / "live")
+    published = Published(tmp_path / "published", DOMAIN, {"PATH": os.environ["PATH"]})
+    with pytest.raises(PublishError, match="is of a staging server"):
+        await published.publish(tmp_path / "live")
+    assert published.certificate() is None
+    await published.publish(tmp_path / "live", staging=True)
+    assert published.certificate() == Certificate.parse(pair.fullchain)
+
+
+# CAA.
+
+
+@pytest.mark.parametrize(
+    ("records", "allowed"),
+    [
+        ([], True),
+        ([("iodef", "mailto:x@example.com")], True),
+        ([("issue", "letsencrypt.org")], True),
+        ([("issue", "LetsEncrypt.org; accounturi=x")], True),
+        ([("issue", "other.example"), ("issue", "letsencrypt.org")], True),
+        ([("issue", "letsencrypt.org; validationmethods=http-01,dns-01")], True),
+        ([("issue", "letsencrypt.org; validationmethods=dns-01")], False),
+        ([("issue", "other.example")], False),
+        ([("issue", ";")], False),
+        ([("issuewild", ";")], True),
+    ],
+)
+def test_caa_records_permit_or_forbid(records: list[tuple[str, str]], allowed: bool):
+    assert permits([Caa(*record) for record in records], frozenset({"letsencrypt.org"})) == allowed
+
+
+# Memory.
+
+
+def store(folder: Path, server: str = "https://ca.example/dir") -> Store:
+    return Store(folder, domain=DOMAIN, server=server)
+
+
+def test_state_survives_a_restart(tmp_path: Path):
+    state = State(server="https://ca.example/dir", ladder=Ladder().failed(5.0), failure="x", held_back="AB")
+    store(tmp_path).write(state)
+    assert store(tmp_path).read() == state
+    assert [path.name for path in tmp_path.iterdir()] == [f"{DOMAIN}.json"]
+
+
+def test_state_about_another_authority_says_nothing(tmp_path: Path):
+    store(tmp_path).write(State(server="https://ca.example/dir", failure="x"))
+    assert store(tmp_path, "https://other.example/dir").read() == State(server="https://other.example/dir")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"ladder": {"steps": 3}}', '{"ladder": {}, "other": 1}', '{"ladder": 1}']
+)
+def test_state_that_is_damaged_starts_anew_with_a_warning(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture):
+    (tmp_path / f"{DOMAIN}.json").write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert store(tmp_path).read() == State(server="https://ca.example/dir")
+    assert "starts anew" in caplog.text
+
+
+async def test_lock_lets_one_in_and_tells_the_other(tmp_path: Path):
+    async with store(tmp_path).lock(0.0):
+        with pytest.raises(BusyError):
+            async with store(tmp_path).lock(0.0):
+                pass
+    async with asyncio.timeout(5.0), store(tmp_path).lock(0.0):
+        pass
