@@ -1,12 +1,17 @@
-"""What the settings are is written in three places for people; they can't come apart."""
+"""The pages list the settings that there are, and name no file or module that is not there."""
 
+import pkgutil
 import re
+from pathlib import Path
 
+import pytest
 from callgate.config.settings import Config, settings
 from support.project import ROOT
 
 NAMES = {field.metadata["env"] for field in settings()}
 OF_THE_BUNDLE = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.prod.yml").read_text())) - NAMES
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"]
+MADE_LATER = {"agents/agents.toml", "bench/SIEGE.md"}  # by the owner, and by bench/siege --write
 
 
 def test_env_example_lists_every_setting_and_no_other():
@@ -40,3 +45,24 @@ def test_only_the_config_reads_the_environment():
     for path in (ROOT / "backend/callgate").rglob("*.py"):
         if path.parent.name != "config":
             assert not re.search(r"os\.environ|getenv|load_dotenv", path.read_text()), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_only_files_tests_and_modules_that_exist(page):
+    text = page.read_text()
+    named = set(re.findall(r"`(\w[\w.-]*(?:/[\w.-]+)*/?)(?: [^`]*)?`", text)) - MADE_LATER
+    assert not {path for path in named if "/" in path and _is_ours(path) and not _exists(path)}
+    assert not {name for name in named if re.fullmatch(r"test_\w+", name) and not any(ROOT.glob(f"tests/**/{name}.py"))}
+    assert not {link for link in re.findall(r"\]\(([^):#]+)[#)]", text) if not (page.parent / link).exists()}
+    for name in named:
+        if name.startswith("callgate."):
+            pkgutil.resolve_name(name)
+
+
+def _is_ours(path: str) -> bool:
+    return _exists(Path(path).parts[0])
+
+
+def _exists(path: str) -> bool:
+    """In the project or, as the rooms are named in ARCHITECTURE.md, in its package."""
+    return any((folder / path).exists() for folder in (ROOT, ROOT / "backend/callgate"))
