@@ -59,6 +59,18 @@ def test_a_page_names_only_files_tests_and_modules_that_exist(page):
             pkgutil.resolve_name(name)
 
 
+def test_the_log_is_quoted_as_it_is_written():
+    source = "".join(path.read_text() for path in (ROOT / "backend/callgate").rglob("*.py"))
+    source = re.sub(r'"\s*f?"', "", source)  # a text that goes on in the next line
+    table = (ROOT / "docs/operations.md").read_text().partition("| Line |")[2].partition("\n\n")[0]
+    quotes = [
+        quote for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for quote in re.findall("`(.+?)`", cell)
+    ]
+    assert len(quotes) > 20
+    parts = {part.strip() for quote in quotes for part in re.split(r"CA…|[….:()\[\]]|POST /incoming-call", quote)}
+    assert not {part for part in parts if part not in source}
+
+
 def _is_ours(path: str) -> bool:
     return _exists(Path(path).parts[0])
 
