@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from support.project import ROOT
-
-PACKAGE = ROOT / "backend/callgate"
+PACKAGE = Path(__file__).parents[2] / "backend/callgate"
 LONG_FILE = 300  # lines
 MANY_FIELDS = 12
 

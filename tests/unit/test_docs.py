@@ -11,7 +11,7 @@ from support.project import ROOT
 NAMES = {field.metadata["env"] for field in settings()}
 OF_THE_BUNDLE = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.prod.yml").read_text())) - NAMES
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"]
-MADE_LATER = {"agents/agents.toml", "bench/SIEGE.md"}  # by the owner, and by bench/siege --write
+MADE_LATER = {"agents/agents.toml"}  # by the owner
 
 
 def test_env_example_lists_every_setting_and_no_other():
