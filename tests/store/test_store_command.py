@@ -45,8 +45,8 @@ def test_list_shows_the_newest_first_with_numbers_masked(kept, calls):
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "STARTED (UTC)        LENGTH  CALL  FROM          TO            ENDED           MESSAGES",
-        "2126-11-23 10:00:00  1:15    CA2   +155******01  +155******02  goodbye         1",
-        "2126-11-23 09:00:00  1:40    CA1   +155******01  +155******02  caller_hung_up  -",
+        "2126-11-23 10:00:00  1:15    CA2   +*********01  +*********02  goodbye         1",
+        "2126-11-23 09:00:00  1:40    CA1   +*********01  +*********02  caller_hung_up  -",
     ]
 
 
@@ -61,7 +61,7 @@ def test_show_prints_what_was_said_where_the_caller_cut_in_and_the_receipt(kept,
     code, out, err = calls("show", "CA2")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
-        "CA2  inbound  +155******01 to +155******02",
+        "CA2  inbound  +*********01 to +*********02",
         "started 2126-11-23 10:00:00 UTC, ended after 1:15: the agent said goodbye",
         "interrupted and taken up again 1 time",
         "",
@@ -72,7 +72,7 @@ def test_show_prints_what_was_said_where_the_caller_cut_in_and_the_receipt(kept,
         "Message, 2126-11-23 10:01:00 UTC",
         "  The parcel is broken. Call me back.",
         "  from Ada",
-        "  call back at +155******01",
+        "  call back at +*********01",
         "",
         "Receipt",
         "  duration_s        12.5",
@@ -86,10 +86,10 @@ def test_json_is_all_that_is_printed_and_numbers_are_whole_only_when_asked_for(k
     code, out, err = calls("list", "--json")
     assert (code, err) == (0, "")
     assert [(call["call_sid"], call["from_number"]) for call in json.loads(out)] == [
-        ("CA2", "+155******01"), ("CA1", "+155******01"),
+        ("CA2", "+*********01"), ("CA1", "+*********01"),
     ]  # fmt: skip
     assert [call["messages"] for call in json.loads(out)] == [1, 0]
-    assert json.loads(calls("show", "CA2", "--json")[1])["messages"][0]["callback"] == "+155******01"
+    assert json.loads(calls("show", "CA2", "--json")[1])["messages"][0]["callback"] == "+*********01"
     shown = json.loads(calls("show", "CA2", "--json", "--numbers")[1])
     assert (shown["from_number"], shown["to_number"]) == (CALLER, CALLED)
     assert shown["receipt"] == RECEIPT

@@ -22,12 +22,13 @@ from typing import Any, Final, TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 from callgate.config.settings import Config, as_log_level
-from callgate.core.foreign import foreign, mask_number, mask_numbers, printable
+from callgate.core.foreign import foreign, printable
+from callgate.core.masking import mask_numbers
 
 from .tracebacks import cleaned_traceback
 from .writer import QueuedLines
 
-__all__ = ["call_sid", "dropped_lines", "mask_also", "mask_number", "mask_stream_url", "request_id", "set_up_logging"]
+__all__ = ["call_sid", "dropped_lines", "mask_also", "mask_stream_url", "request_id", "set_up_logging"]
 
 call_sid: ContextVar[str] = ContextVar("call_sid", default="")
 request_id: ContextVar[str] = ContextVar("request_id", default="")  # the edge's, where the request came through it

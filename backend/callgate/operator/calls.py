@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from callgate.config.settings import Config
+from callgate.core.masking import mask_number
 from callgate.errors import StoreError
-from callgate.logs.setup import mask_number
 from callgate.store import Archive, CallRecord, Message, Transcript, Turn
 
 DONE, NOT_DONE = 0, 1

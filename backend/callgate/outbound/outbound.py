@@ -21,9 +21,9 @@ from callgate.config.settings import Config
 from callgate.core.foreign import foreign
 from callgate.core.gate.call_request import TALK, CallRequest, OutboundRefused, read_request
 from callgate.core.gate.numbers import read_number, why_denied
+from callgate.core.masking import mask_number
 from callgate.core.wire import twiml
 from callgate.errors import StoreError
-from callgate.logs.setup import mask_number
 from callgate.store import Store
 from callgate.store.placements import Caps
 from callgate.switchboard.switchboard import Switchboard

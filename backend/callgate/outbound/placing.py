@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from callgate.core.gate.call_request import CallRequest, OutboundRefused
+from callgate.core.masking import mask_number
 from callgate.errors import StoreError
-from callgate.logs.setup import mask_number
 from callgate.store.placements import Caps, Exhausted, Placement, Placements
 from callgate.switchboard.switchboard import Switchboard
 

@@ -18,6 +18,7 @@ from callgate.config.settings import Config
 from callgate.core.foreign import foreign, name_or_length
 from callgate.core.gate.signature import SignatureCheck
 from callgate.core.gate.stream_token import RepeatTokens, StreamToken, StreamTokens, generation
+from callgate.core.masking import mask_number
 from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.turns.commands import End, NextStep, Outcome, PutThrough, SendDigits
 from callgate.core.turns.tool_desk import MOST_SENDINGS, MOST_TRANSFERS
@@ -26,7 +27,6 @@ from callgate.core.wire import twiml
 from callgate.core.wire.media_stream import Start
 from callgate.errors import MediaStreamError, RequestRefused
 from callgate.logs.setup import call_sid as call_in_log
-from callgate.logs.setup import mask_number
 from callgate.models.parking import Parking
 from callgate.models.upstream import Upstream
 from callgate.tools.runner import RunTool, no_tool

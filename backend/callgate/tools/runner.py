@@ -12,11 +12,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from callgate.core.masking import mask_number
 from callgate.core.tools.toolbox import HttpTool, Message
 from callgate.core.turns.commands import CallTool, TakeMessage
 from callgate.core.turns.tool_desk import OK, failure
 from callgate.errors import StoreError, ToolError
-from callgate.logs.setup import mask_number
 
 log = logging.getLogger(__name__)
 

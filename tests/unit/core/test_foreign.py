@@ -10,12 +10,10 @@ from callgate.core.foreign import (
     described,
     foreign,
     is_name,
-    mask_all_numbers,
-    mask_number,
-    mask_numbers,
     name_or_length,
     printable,
 )
+from callgate.core.masking import mask_all_numbers, mask_number, mask_numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +35,22 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("+15550001234", "+*********34"),
+        ("15551230042", "*********42"),
+        ("+1 (555) 123-00 42", "+* (***) ***-** 42"),
+        ("sip:alice@a.example", "***"),
+        ("client:alice", "***"),
+        ("911", "***"),
+        ("", ""),
+    ],
+)
+def test_a_number_is_shown_with_its_last_two_digits_at_most(number, shown):
+    assert mask_number(number) == shown
+
+
 @pytest.mark.parametrize("number", [*NUMBERS, *BARE])
 def test_a_telephone_number_is_masked_however_it_is_written(number):
     for around in ("{}", "call {} now", "to={}&x=1", "'{}'.", "({})"):
@@ -52,9 +66,9 @@ def test_in_a_foreign_text_every_long_run_of_digits_is_masked(number):
 
 
 def test_our_own_numbers_are_masked_as_ever():
-    assert mask_numbers("from +15551230042 to +15551230043") == "from +155******42 to +155******43"
-    assert mask_numbers(mask_number("+15551230042")) == "+155******42"
-    assert mask_all_numbers(mask_number("+15551230042")) == "+155******42"
+    assert mask_numbers("from +15551230042 to +15551230043") == "from +*********42 to +*********43"
+    assert mask_numbers(mask_number("+15551230042")) == "+*********42"
+    assert mask_all_numbers(mask_number("+15551230042")) == "+*********42"
 
 
 @pytest.mark.parametrize(

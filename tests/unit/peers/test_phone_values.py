@@ -12,7 +12,7 @@ from callgate.peers.phone import cli, codes, signing
 from callgate.peers.phone.options import Address, PhoneOptions
 from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Wait
 from callgate.peers.phone.settings import options_from
-from callgate.peers.phone.timeline import Event, Timeline, mask_number, mask_url, table
+from callgate.peers.phone.timeline import Event, Timeline, mask_url, table
 from twilio.request_validator import RequestValidator
 
 TOKEN = "0123456789abcdef"
@@ -60,13 +60,6 @@ def test_what_may_be_a_token_is_masked_in_a_url(url: str, shown: str) -> None:
 
 def test_a_segment_that_is_also_a_parameter_is_masked_however_short() -> None:
     assert mask_url("wss://a.example/s/short", ["short"]) == "wss://a.example/s/***"
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"), [("+15550001234", "+*********34"), ("sip:alice@a.example", "***"), ("911", "***"), ("", "***")]
-)
-def test_a_number_keeps_its_last_two_digits_at_most(number: str, shown: str) -> None:
-    assert mask_number(number) == shown
 
 
 def test_events_are_told_as_they_happen_and_listed_in_a_table() -> None:

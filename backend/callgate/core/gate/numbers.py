@@ -1,8 +1,8 @@
-"""Which numbers may be rung. Pure.
+"""Telephone numbers: how they are read, and which may be rung. Pure.
 
-Two lists decide. What may be rung is what the owner has listed, as whole numbers or as prefixes (``+1555*``, or ``*``
-for any). Of what a prefix lets through, `DENIED` is taken out: networks and numbers on which a caller pays the far end,
-which is what a stolen token is used for. A number that is listed whole may be rung wherever it is.
+What may be rung is decided by two lists. The owner lists numbers, whole or as prefixes (``+1555*``, or ``*`` for any).
+Of what a prefix lets through, `DENIED` is taken out: networks and numbers on which a caller pays the far end, which is
+what a stolen token is used for. A number that is listed whole may be rung wherever it is.
 """
 
 from __future__ import annotations

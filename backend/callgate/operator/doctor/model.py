@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from callgate.logs.setup import mask_number
+from callgate.core.masking import mask_number
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .reach import Unreachable, ask

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from callgate.core.masking import mask_number
 from callgate.errors import CallgateError
-from callgate.logs.setup import mask_number
 from callgate.operator.ready import backend_url
 
 from .finding import Finding, ok, warning, wrong

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urldefrag, urlsplit
 
+from callgate.core.masking import mask_number
 from callgate.core.wire.twiml import PROOF
-from callgate.logs.setup import mask_number
 from callgate.operator.setup.webhooks import shown
 from callgate.peers.phone.codes import MEANINGS
 

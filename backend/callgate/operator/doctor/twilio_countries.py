@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from callgate.logs.setup import mask_number
+from callgate.core.masking import mask_number
 
 from .finding import Finding, ok, skipped, warning
 from .reach import Unreachable

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import Any, Final
 
-from callgate.logs.setup import mask_number
+from callgate.core.masking import mask_number
 
 from .account import Account
 from .outside import Answer, Unreachable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from callgate.logs.setup import mask_number
+from callgate.core.masking import mask_number
 
 from .account import Account, Number
 from .checks import check_service

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callgate.logs.setup import mask_number
+from callgate.core.masking import mask_number
 
 from .account import Account, Number
 from .checks import check_domain, check_openai

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -62,13 +61,6 @@ def mask_url(url: str, secrets: Collection[str] = ()) -> str:
         host = f"[{host}]"
     origin = f"{parts.scheme}://{host}{port}" if host else ""
     return origin + path + ("?***" if parts.query else "")
-
-
-def mask_number(number: str) -> str:
-    """A telephone number with only its last two digits; all of anything else (a SIP address, a client's name)."""
-    if not re.fullmatch(r"\+?[\d ().-]{5,}", number):
-        return "***"
-    return re.sub(r"\d", "*", number[:-2]) + number[-2:]
 
 
 def table(events: Collection[Event]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from .timeline import mask_number, mask_url
+from callgate.core.masking import mask_number
+
+from .timeline import mask_url
 
 _CHARACTERS_A_SECOND: Final = 15  # of text, spoken
 _KEY_SECONDS: Final = {"w": 0.5, "W": 1.0}  # pauses; any other key is a tone and the gap behind it
