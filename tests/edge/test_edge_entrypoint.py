@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from callgate.core.wire import twiml
 from local_edge import DEPLOY, LocalEdge, find_program, free_ports
 
 TREE = DEPLOY / "nginx"
@@ -62,6 +64,17 @@ def test_check_may_be_run_again_and_keeps_nothing_of_before(tmp_path: Path) -> N
     assert "+15551230000" in rendered(tmp_path / "state")
     assert check(tmp_path / "state").returncode == 0
     assert "+15551230000" not in rendered(tmp_path / "state")
+
+
+def test_a_caller_hears_the_same_sentences_from_nginx_as_from_the_backend(tmp_path: Path) -> None:
+    nginx, human = stand_in(tmp_path, "1.30.0", "3.5.0"), "+15551230000"
+    assert check(tmp_path / "state", EDGE_NGINX=nginx, FALLBACK_DIAL=human).returncode == 0
+    backends = twiml.wait("https://callgate.example", 0) + twiml.apologise(None) + twiml.apologise(human)
+    assert spoken(rendered(tmp_path / "state")) == spoken(backends)
+
+
+def spoken(text: str) -> set[str]:
+    return set(re.findall("<Say>(.*?)</Say>", text))
 
 
 def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
