@@ -52,6 +52,11 @@ class Certbot:
     # What is there.
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The certificate's."""
+        return self._names
+
+    @property
     def lineage(self) -> Path:
         """The folder of the newest pair."""
         return self._config / "live" / self._names[0]

@@ -9,8 +9,8 @@ from typing import Final
 
 from keeper.certbot import Certbot
 from keeper.certificate import Certificate, is_address
-from keeper.errors import IssueError, LimitError, UsageError
-from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, when
+from keeper.errors import LimitError, UsageError
+from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, set_aside_half_written, when
 from keeper.settings import LETS_ENCRYPT, REHEARSAL_DOMAIN, Settings, host_name
 
 LOCK_TIMEOUT: Final = 300.0
@@ -119,36 +119,25 @@ async def _rehearse_only(keeper: Keeper, request: Request) -> None:
 async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
     log.info("looking at what would keep it from being issued; nothing is changed")
     await keeper.look(request.names, server=request.server, profile=request.profile)
-    before = keeper.recall()
-    now = keeper.clock()
-    if before.ladder.forbidden(now) and not request.force:
-        until = when(before.ladder.not_before)
+    ladder, now = keeper.recall().ladder, keeper.clock()
+    if ladder.forbidden(now) and not request.force:
+        until = when(ladder.not_before)
         raise LimitError(
             f"the authority asked to be left alone until {until}: wait until then (--force asks nevertheless)"
         )
     keeper.spare_the_limit(certbot, server=request.server, by_force=request.force)
-    # Noted as a failure until it is a success: whatever ends this process, nobody asks again at once.
-    keeper.remember(replace(before, ladder=before.ladder.failed(now), failure="issuing by hand was interrupted"))
-    try:
-        if keeper.settings.staging_server and not request.staging:
-            log.info("rehearsing at %s", keeper.settings.staging_server)
-            server = keeper.settings.staging_server
-            await keeper.rehearse(request.names, server=server, email=request.email, profile=request.profile)
-        for path in certbot.set_aside_half_written():
-            log.warning("set aside what a certbot that was killed left half-written: %s", path)
-        log.info("asking %s for the certificate", request.server)
-        force = request.force or certbot.server() not in ("", request.server)
-        await certbot.issue(server=request.server, email=request.email, profile=request.profile, force=force)
-    except IssueError as error:
-        ladder = before.ladder.failed(now, retry_at=error.retry_at)
-        keeper.remember(replace(before, ladder=ladder, failure=str(error)))
-        raise
-    await _publish(keeper, certbot, request)
-    got = certbot.certificate()
-    if got:
-        lifetime = got.lifetime.total_seconds()
-        ladder = before.ladder.succeeded(now, lifetime=lifetime, chance=keeper.chance())
-        keeper.remember(replace(keeper.recall(), ladder=ladder, failure=""))
+    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
+        set_aside_half_written(certbot)
+        await keeper.get(
+            certbot,
+            server=request.server,
+            email=request.email,
+            profile=request.profile,
+            rehearsed=not request.staging,
+            force=request.force or certbot.server() not in ("", request.server),
+        )
+        await _publish(keeper, certbot, request)
+    if got := certbot.certificate():
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
         log.warning("THIS IS A STAGING CERTIFICATE, AND NOBODY TRUSTS IT. %s.", REFUSED_BY_TWILIO)

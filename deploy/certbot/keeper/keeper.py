@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import random
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,8 @@ from typing import Final
 from keeper import served
 from keeper.certbot import BACKDATED, WEEK, WEEKLY_LIMIT, Certbot
 from keeper.certificate import Certificate
-from keeper.errors import LimitError, PreflightError, UnservedError
+from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, UnservedError
+from keeper.ladder import Ladder
 from keeper.preflight import Verdict, preflight
 from keeper.published import Published
 from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
@@ -76,6 +78,34 @@ class Keeper:
         self._unwritten = None
         return True
 
+    @contextlib.contextmanager
+    def attempt(
+        self, certbot: Certbot, *, interrupted: str, told: Callable[[KeeperError, Ladder], None] | None = None
+    ) -> Iterator[None]:
+        """One attempt to have a certificate issued and published. It is remembered as a failure, in the words of
+        ``interrupted``, until it is a success: whatever ends this process, nobody asks the authority again at once.
+
+        Where it fails, ``told`` hears why, and when the next one is due. Raises `PublishError` where it can't be
+        remembered.
+        """
+        before = self.recall()
+        if not self.remember(replace(before, ladder=before.ladder.failed(self.clock()), failure=interrupted)):
+            raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
+        try:
+            yield
+        except (PreflightError, PublishError, IssueError, LimitError) as error:
+            retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
+            is_local = isinstance(error, PreflightError | PublishError)  # the authority was asked for nothing
+            ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at)
+            self.remember(replace(before, ladder=ladder, failure=str(error)))
+            if told is not None:
+                told(error, ladder)
+            raise
+        kept = certbot.certificate()
+        lifetime = kept.lifetime.total_seconds() if kept else 0.0
+        ladder = before.ladder.succeeded(self.clock(), lifetime=lifetime, chance=self.chance())
+        self.remember(replace(self.recall(), ladder=ladder, failure=""))
+
     # Steps. Each raises a KeeperError that says what to do.
 
     async def look(
@@ -104,6 +134,17 @@ class Keeper:
             certbot = Certbot(elsewhere, names, state=Path(folder) / "certbot", staging=True)
             await certbot.issue(server=server, email=email, profile=profile, force=False)
 
+    async def get(
+        self, certbot: Certbot, *, server: str, email: str, profile: str, rehearsed: bool, force: bool
+    ) -> None:
+        """Get a new certificate. ``rehearsed``: one of the staging server first, where there is such a server."""
+        what = {"email": email, "profile": profile}
+        if rehearsed and self.settings.staging_server:
+            log.info("rehearsing at %s", self.settings.staging_server)
+            await self.rehearse(certbot.names, server=self.settings.staging_server, **what)
+        log.info("asking %s for the certificate", server)
+        await certbot.issue(server=server, force=force, **what)
+
     async def confirm(self) -> Certificate:
         """Prove by a handshake that what is published is served, and return it. Raises `UnservedError`."""
         published = self.published.certificate()
@@ -121,6 +162,12 @@ class Keeper:
         if state.unserved:
             self.remember(replace(state, unserved=""))
         return published
+
+
+def set_aside_half_written(certbot: Certbot) -> None:
+    """Move out of certbot's way what it would stumble over."""
+    for path in certbot.set_aside_half_written():
+        log.warning("set aside what a certbot that was killed left half-written: %s", path)
 
 
 def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:

@@ -16,15 +16,9 @@ from typing import Final
 from keeper import self_signed
 from keeper.certbot import Certbot
 from keeper.certificate import Certificate
-from keeper.errors import (
-    BusyError,
-    IssueError,
-    KeeperError,
-    LimitError,
-    PreflightError,
-    PublishError,
-)
-from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, when
+from keeper.errors import BusyError, KeeperError
+from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, set_aside_half_written, when
+from keeper.ladder import Ladder
 from keeper.preflight import Verdict
 from keeper.state import State
 
@@ -145,42 +139,19 @@ class Service:
         return not is_served and state.ladder.failures == 0 and self._certbot.certificate() is None
 
     async def _attempt(self) -> None:
-        keeper, now = self._keeper, self._keeper.clock()
-        before = keeper.recall()
-        # Noted as a failure until it is a success: no crash and no restart makes us ask again at once.
-        interrupted = replace(before, ladder=before.ladder.failed(now), failure="the last try was interrupted")
-        if not keeper.remember(interrupted):
-            raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
-        try:
+        with self._keeper.attempt(self._certbot, interrupted="the last try was interrupted", told=self._told):
             await self._get()
             await self._publish_what_is_kept()
-        except (PreflightError, PublishError) as error:
-            self._failed(before, error, local=True)
-            raise
-        except (IssueError, LimitError) as error:
-            self._failed(before, error, retry_at=error.retry_at)
-            raise
-        self._succeeded(before)
+        self._confirmed = None
+        log.info("all is well; next check %s", when(self._keeper.recall().ladder.next_try))
 
-    def _failed(self, before: State, error: KeeperError, *, local: bool = False, retry_at: float | None = None) -> None:
-        ladder = before.ladder.failed(self._keeper.clock(), local=local, retry_at=retry_at)
-        self._keeper.remember(replace(before, ladder=ladder, failure=str(error)))
+    def _told(self, error: KeeperError, ladder: Ladder) -> None:
         self._complain(f"{error} (failure {ladder.failures}; next try {when(ladder.next_try)})")
         self._complaint = str(error)
 
-    def _succeeded(self, before: State) -> None:
-        keeper, now = self._keeper, self._keeper.clock()
-        kept = self._certbot.certificate()
-        lifetime = kept.lifetime.total_seconds() if kept else 0.0
-        ladder = before.ladder.succeeded(now, lifetime=lifetime, chance=keeper.chance())
-        keeper.remember(replace(before, ladder=ladder, failure=""))
-        self._confirmed = None
-        log.info("all is well; next check %s", when(ladder.next_try))
-
     async def _get(self) -> None:
         keeper, settings = self._keeper, self._keeper.settings
-        for path in self._certbot.set_aside_half_written():
-            log.warning("set aside what a certbot that was killed left half-written: %s", path)
+        set_aside_half_written(self._certbot)
         published = keeper.published.certificate()
         if published and published.is_staging:
             keeper.remember(replace(keeper.recall(), held_back=""))
@@ -201,16 +172,18 @@ class Service:
 
     async def _issue(self) -> None:
         keeper, settings = self._keeper, self._keeper.settings
-        what = {"email": settings.email, "profile": settings.profile}
         log.info("there is no certificate of %s for %s: getting one", settings.server, settings.domain)
         doubts = (Verdict.SUSPICIOUS, Verdict.CANT_TELL)
         await keeper.look([settings.domain], server=settings.server, profile=settings.profile, shown=doubts)
         keeper.spare_the_limit(self._certbot, server=settings.server, by_force=False)
-        if settings.staging_server:
-            log.info("rehearsing at %s", settings.staging_server)
-            await keeper.rehearse([settings.domain], server=settings.staging_server, **what)
-        force = self._certbot.certificate() is not None
-        await self._certbot.issue(server=settings.server, force=force, **what)
+        await keeper.get(
+            self._certbot,
+            server=settings.server,
+            email=settings.email,
+            profile=settings.profile,
+            rehearsed=True,
+            force=self._certbot.certificate() is not None,
+        )
 
     # Without one.
 
