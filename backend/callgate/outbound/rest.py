@@ -9,15 +9,11 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
-import requests
-from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
-from urllib3.exceptions import NewConnectionError
 
-from callgate.core.foreign import foreign
 from callgate.core.gate.call_request import TALK, CallRequest, OutboundRefused
 from callgate.core.wire import twiml
-from callgate.network.threads import Threads
+from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioRest
 
 T = TypeVar("T")
 
@@ -51,9 +47,8 @@ class TwilioCalls:
     """
 
     def __init__(self, client: Client, base_url: str, proof: str = "") -> None:
-        self._client, self._base_url = client, base_url
+        self._rest, self._base_url = TwilioRest(client, REST_THREADS), base_url
         self._answered = f"{base_url}{twiml.INCOMING}" + (f"?{twiml.PROOF}={proof}" if proof else "")
-        self._threads = Threads("Twilio's REST API", REST_THREADS)
 
     async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
         """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
@@ -68,48 +63,44 @@ class TwilioCalls:
             "time_limit": request.limit,
             **_detection(request, self._base_url, language),
         }
-        call = await self._ask(lambda: self._client.calls.create(**parameters), places=True)
+        call = await self._ask(lambda client: client.calls.create(**parameters), places=True)
         return str(call.sid)
 
     async def status(self, call_sid: str) -> str:
         """Twilio's status of a call."""
-        return str((await self._ask(lambda: self._client.calls(call_sid).fetch())).status)
+        return str((await self._ask(lambda client: client.calls(call_sid).fetch())).status)
 
     async def hang_up(self, call_sid: str) -> None:
         """End a call, whether it rings or is answered, or is over already."""
-
-        def end() -> None:
-            try:
-                self._client.calls(call_sid).update(status="completed")
-            except TwilioRestException as exc:
-                if exc.code not in OVER:
-                    raise
-
-        await self._ask(end)
+        try:
+            await self._rest.ask(lambda client: client.calls(call_sid).update(status="completed"))
+        except TwilioError as exc:
+            if not isinstance(exc, TwilioRefused) or exc.code not in OVER:
+                raise _refusal(exc) from exc
 
     async def go_on_with(self, call_sid: str, document: str) -> None:
         """Have an answered call go on with this TwiML, at once."""
-        await self._ask(lambda: self._client.calls(call_sid).update(twiml=document))
+        await self._ask(lambda client: client.calls(call_sid).update(twiml=document))
 
-    async def _ask(self, ask: Callable[[], T], *, places: bool = False) -> T:
-        """Ask in a thread. ``places``: what is asked for may have been done even where no answer came."""
+    async def _ask(self, request: Callable[[Client], T], *, places: bool = False) -> T:
+        """``places``: what is asked for may have been done even where no answer came."""
         try:
-            return await self._threads.run(ask)
-        except TwilioRestException as exc:
-            doubtful = places and exc.status >= 500
-            fix = _WHAT_TO_DO.get(exc.code or 0, "See the error code in the Twilio console's documentation.")
-            refusal = CallInDoubt if doubtful else OutboundRefused
-            raise refusal(502, f"Twilio refused the call with error {exc.code}: {foreign(exc.msg)}", fix) from exc
-        except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
-            if places and not _never_arrived(exc):
-                raise CallInDoubt(
-                    502,
-                    f"Twilio's REST API has not answered: {type(exc).__name__}. The call may have been placed.",
-                    "Look into the console's call log before asking again.",
-                ) from exc
-            raise OutboundRefused(
-                502, f"Twilio's REST API can't be reached: {type(exc).__name__}.", "Check this machine's network."
-            ) from exc
+            return await self._rest.ask(request)
+        except TwilioError as exc:
+            raise _refusal(exc, places=places) from exc
+
+
+def _refusal(exc: TwilioError, *, places: bool = False) -> OutboundRefused:
+    in_doubt = places and exc.in_doubt
+    if isinstance(exc, TwilioRefused):
+        error = f"Twilio refused the call with error {exc.code or exc.status}: {exc.message}"
+        fix = _WHAT_TO_DO.get(exc.code, "See the error code in the Twilio console's documentation.")
+    elif in_doubt:
+        error = f"Twilio's REST API has not answered: {exc}. The call may have been placed."
+        fix = "Look into the console's call log before asking again."
+    else:
+        error, fix = f"Twilio's REST API can't be reached: {exc}.", "Check this machine's network."
+    return (CallInDoubt if in_doubt else OutboundRefused)(502, error, fix)
 
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:
@@ -123,11 +114,3 @@ def _detection(request: CallRequest, base_url: str, language: str | None) -> dic
         "async_amd": "true",
         "async_amd_status_callback": f"{base_url}{AMD_STATUS}?{query}".removesuffix("?"),
     }
-
-
-def _never_arrived(exc: Exception) -> bool:
-    """Whether there was no connection that the request could have gone through."""
-    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
-        return True
-    reason = getattr(exc.args[0], "reason", None) if exc.args else None
-    return isinstance(exc, requests.ConnectionError) and isinstance(reason, NewConnectionError)

@@ -10,12 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.rest import Client
 
 from callgate.core.foreign import foreign
 from callgate.errors import StoreError
-from callgate.network.threads import Threads
+from callgate.network.twilio_rest import NOT_FOUND, TwilioError, TwilioRefused, TwilioRest
 from callgate.store import Store
 
 from .ledger import Ledger
@@ -27,7 +26,6 @@ SECONDS = 1.0
 COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
 LOOK_EVERY = 60 * SECONDS
 
-NOT_FOUND = 404
 NOT_ANSWERED = ("queued", "initiated", "ringing")  # a call of our own, which may be answered yet
 UNKNOWN = "unknown"  # the status of a call that Twilio has nothing of
 
@@ -41,14 +39,14 @@ class Reattach:
     def __init__(
         self, store: Store, ledger: Ledger, registry: Registry, client: Client | None, twiml: Callable[[str], str]
     ) -> None:
-        self._store, self._ledger, self._registry, self._client, self._twiml = store, ledger, registry, client, twiml
+        self._store, self._ledger, self._registry, self._twiml = store, ledger, registry, twiml
+        self._rest = None if client is None else TwilioRest(client, 1)
         self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
-        self._threads = Threads("reattach", 1)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Reattach:
-        if self._client is not None:
-            self._task = asyncio.create_task(self._run(self._client))
+        if self._rest is not None:
+            self._task = asyncio.create_task(self._run(self._rest))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -56,7 +54,7 @@ class Reattach:
             self._task.cancel()
             await asyncio.wait((self._task,))
 
-    async def _run(self, client: Client) -> None:
+    async def _run(self, rest: TwilioRest) -> None:
         await asyncio.sleep(COME_BACK_BY_THEMSELVES)
         while True:
             try:
@@ -64,27 +62,26 @@ class Reattach:
                     if await self._store.claim(call.call_sid, call.process):
                         self._claimed.add(call.call_sid)
                 for call_sid in list(self._claimed):
-                    await self._fetch_back(client, call_sid)
+                    await self._fetch_back(rest, call_sid)
             except StoreError as exc:
                 log.debug("Abandoned calls can't be looked for: %s", exc)
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _fetch_back(self, client: Client, call_sid: str) -> None:
+    async def _fetch_back(self, rest: TwilioRest, call_sid: str) -> None:
         """Have Twilio connect a claimed call anew, if it is on the line and nobody serves it. Raises `StoreError`."""
         if not await self._is_still_ours(call_sid):
             return
-        context = client.calls(call_sid)
         try:
-            status = str((await self._threads.run(context.fetch)).status)
+            status = str((await rest.ask(lambda client: client.calls(call_sid).fetch())).status)
             if status == "in-progress":
                 if not await self._is_still_ours(call_sid):  # the answer may have taken its time
                     return
                 # The TwiML is made here, not in the thread: making it writes to the journal, which is the loop's.
                 twiml = self._twiml(call_sid)
-                await self._threads.run(lambda: context.update(twiml=twiml))
-        except (TwilioException, OSError, ValueError) as exc:  # ValueError: an answer that is no JSON
-            if getattr(exc, "status", None) != NOT_FOUND:
-                log.warning("%s was abandoned, and can't be fetched back yet: %s", call_sid, _why(exc))
+                await rest.ask(lambda client: client.calls(call_sid).update(twiml=twiml))
+        except TwilioError as exc:
+            if not isinstance(exc, TwilioRefused) or exc.status != NOT_FOUND:
+                log.warning("%s was abandoned, and can't be fetched back yet: Twilio's REST API: %s", call_sid, exc)
                 return
             status = UNKNOWN
         if status in NOT_ANSWERED:
@@ -103,9 +100,3 @@ class Reattach:
         log.info("%s was abandoned, and came back by itself or is over", call_sid)
         self._claimed.discard(call_sid)
         return False
-
-
-def _why(exc: Exception) -> str:
-    if isinstance(exc, TwilioRestException):  # whose own text is coloured on a terminal
-        return f"HTTP {exc.status}, error {exc.code}: {foreign(exc.msg)}"
-    return f"{type(exc).__name__}: {foreign(str(exc))}"

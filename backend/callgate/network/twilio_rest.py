@@ -1,0 +1,109 @@
+"""Twilio's REST API through Twilio's own client, and what it makes of a refusal or of silence.
+
+Sources: https://www.twilio.com/docs/usage/twilios-response and …/docs/api/errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+import requests
+from twilio.base.exceptions import TwilioException
+from twilio.rest import Client
+from urllib3.exceptions import NewConnectionError
+
+from callgate.core.foreign import foreign
+from callgate.errors import CallgateError
+
+from .threads import Threads
+
+T = TypeVar("T")
+
+NOT_FOUND: Final = 404
+
+
+class TwilioError(CallgateError):
+    """Twilio's REST API did not do what it was asked. ``in_doubt``: if it was asked to do something, it may have."""
+
+    def __init__(self, text: str, *, in_doubt: bool) -> None:
+        super().__init__(text)
+        self.in_doubt = in_doubt
+
+
+class TwilioRefused(TwilioError):
+    """It says no. ``status``: HTTP's; ``code``: Twilio's own, 0 where there is none; ``message``: its cleaned words."""
+
+    def __init__(self, status: int, code: int, message: str) -> None:
+        self.status, self.code, self.message = status, code, message
+        error = f", error {code}: {message}" if code else f": {message}" if message else ""
+        super().__init__(f"status {status}{error}", in_doubt=status >= 500)
+
+
+class TwilioUnreachableError(TwilioError):
+    """It can't be reached, or does not answer, or not as an API does."""
+
+    def __init__(self, why: str, *, in_doubt: bool = True) -> None:
+        super().__init__(why, in_doubt=in_doubt)
+
+
+class TwilioRest:
+    """The API for an event loop. ``client`` bounds how long a request takes; ``most``: how many are made at once."""
+
+    def __init__(self, client: Client, most: int) -> None:
+        self._client = client
+        self._threads = Threads("Twilio's REST API", most)
+
+    async def ask(self, request: Callable[[Client], T]) -> T:
+        """Have a thread make a request. Raises `TwilioError`."""
+
+        def work() -> T:
+            with asking():
+                return request(self._client)
+
+        return await self._threads.run(work)
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """What Twilio's client raises is raised as a `TwilioError`."""
+    try:
+        yield
+    except TwilioException as exc:
+        raise _as_error(exc) from exc
+    except OSError as exc:  # those of `requests` too
+        raise TwilioUnreachableError(type(exc).__name__, in_doubt=not _never_arrived(exc)) from exc
+    except ValueError as exc:
+        raise TwilioUnreachableError("an answer that is no JSON") from exc
+
+
+def _as_error(exc: TwilioException) -> TwilioError:
+    """Of what the client raises for one thing that is refused, and for a list: a text, and the HTTP response."""
+    if (status := getattr(exc, "status", None)) is not None:
+        code, message = getattr(exc, "code", None), getattr(exc, "msg", None) or getattr(exc, "title", "")
+    elif exc.args and (status := getattr(exc.args[-1], "status_code", None)) is not None:
+        code, message = _said(exc.args[-1].text) or (0, exc.args[0])
+    else:
+        return TwilioUnreachableError(foreign(str(exc)) or type(exc).__name__)
+    words = re.sub(r"^Unable to \w+ record: ", "", foreign(str(message)))
+    return TwilioRefused(status, code if isinstance(code, int) and code != status else 0, words)
+
+
+def _said(body: str) -> tuple[int, str] | None:
+    """The code and the message in the body of a refusal, where it holds them."""
+    try:
+        document = json.loads(body)
+        return int(document["code"]), str(document["message"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _never_arrived(exc: Exception) -> bool:
+    """Whether there was no connection that the request could have gone through."""
+    if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
+        return True
+    reason = getattr(exc.args[0], "reason", None) if exc.args else None
+    return isinstance(exc, requests.ConnectionError) and isinstance(reason, NewConnectionError)
