@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Iterator
+import dataclasses
 
-import aiohttp
 import pytest
 from aiohttp import web
 from callgate.__main__ import main
 from callgate.errors import ConfigError
 from callgate.operator import call
-from callgate.operator.call import Follower, NotDone, NotHeard, Service, service_url
+from callgate.operator import service as service_module
+from callgate.operator.call import Follower, service_url
 from callgate.operator.doctor import real_call
-from callgate.operator.doctor.reach import Answer
 from callgate.operator.doctor.world import Case, World
+from callgate.operator.service import Service, ServiceError, ServiceUnheardError
 from support.service import config_for
 
 OVER = {"ok": True, "call_sid": "CA00", "status": "completed", "over": True, "events": [], "receipt": None}
@@ -47,8 +46,10 @@ def world() -> Answers:
 
 
 @pytest.fixture
-async def service(world, monkeypatch):
+async def address(world, monkeypatch):
+    """Where this service is, as a URL."""
     monkeypatch.setattr(call, "PAUSE", 0.0)
+    monkeypatch.setattr(service_module, "PAUSE", 0.0)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", world.answer)
     runner = web.AppRunner(app, shutdown_timeout=1)
@@ -58,8 +59,12 @@ async def service(world, monkeypatch):
     host, port = runner.addresses[0]
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
-        http = await stack.enter_async_context(aiohttp.ClientSession(f"http://{host}:{port}"))
-        yield Service(http)
+        yield f"http://{host}:{port}"
+
+
+@pytest.fixture
+def service(address) -> Service:
+    return Service(address, "the-admin-token")
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -71,9 +76,9 @@ async def test_a_call_is_followed_on_when_its_news_were_cut_off(world, service, 
 
 
 async def test_when_nothing_is_heard_for_long_it_says_that_the_call_may_go_on(world, service, monkeypatch):
-    monkeypatch.setattr(call, "NEWS_DEADLINE", 0.05)
+    monkeypatch.setattr(service_module, "NEWS_DEADLINE", 0.05)
     world.answers["GET"] = [cut_off]
-    with pytest.raises(NotDone, match=r"the call may go on.*with status 504"):
+    with pytest.raises(ServiceError, match=r"The call may go on.*with status 504"):
         await Follower(service, "CA00", quiet=True).follow(asyncio.Event())
     assert len(world.asked) > 1
 
@@ -96,20 +101,20 @@ async def test_where_its_end_can_not_be_asked_for_it_says_that_the_call_may_go_o
     world.answers = {"GET": [TALKS], "DELETE": [cut_off]}
     pressed = asyncio.Event()
     pressed.set()
-    with pytest.raises(NotDone, match="the call may go on"):
+    with pytest.raises(ServiceError, match="The call may go on"):
         await Follower(service, "CA00", quiet=True).follow(pressed)
 
 
 async def test_a_request_for_a_call_that_was_cut_off_is_not_called_refused(world, service):
     world.answers["POST"] = [cut_off, lambda: web.json_response({"error": "Not yet.", "fix": "Wait."}, status=504)]
     for _ in range(2):
-        with pytest.raises(NotHeard):
+        with pytest.raises(ServiceUnheardError):
             await service.ask("POST", "/calls")
 
 
 async def test_nothing_is_sent_where_the_service_is_said_to_have_moved(world, service):
     world.answers["GET"] = [lambda: web.Response(status=302, headers={"Location": "/elsewhere"})]
-    with pytest.raises(NotDone, match="check --url"):
+    with pytest.raises(ServiceError, match="Check the address: --url"):
         await service.ask("GET", "/calls/CA00")
     assert len(world.asked) == 1
 
@@ -160,44 +165,51 @@ def test_an_address_that_is_none_is_said_in_one_line(capsys, monkeypatch):
 # The doctor's test call.
 
 
-def placed_and(*news: Answer) -> Iterator[Answer]:
-    yield doctors({"ok": True, "call_sid": "CA00"})
-    yield from news
-
-
-def doctors(body: object, status: int = 200) -> Answer:
-    return Answer(status, {}, body if isinstance(body, bytes) else json.dumps(body).encode(), 0.0)
-
-
 @pytest.fixture
-def examined(monkeypatch, tmp_path):
-    """What the doctor finds where the backend gives these answers, one after another."""
-    monkeypatch.setattr(real_call, "PAUSE", 0.0)
-    config = config_for("ws://127.0.0.1:1", tmp_path, ADMIN_TOKEN="the-admin-token")
+def examine(address, tmp_path):
+    """Have the doctor place its test call at this service."""
 
-    async def examine(answers: Iterator[Answer]):
-        async def ask(*_: object, **__: object) -> Answer:
-            return next(answers)
-
-        monkeypatch.setattr(real_call, "ask", ask)
+    async def examine():
+        config = config_for("ws://127.0.0.1:1", tmp_path, ADMIN_TOKEN="the-admin-token")
+        config = dataclasses.replace(config, host="127.0.0.1", port=int(address.rpartition(":")[2]))
         (finding,) = await real_call.call(Case(config=config, world=World(), call_to="+15551230001", is_local=True))
         return finding
 
     return examine
 
 
-@pytest.mark.parametrize("cut", [doctors(b"<html>", 504), doctors({"error": "No.", "fix": "Wait."}, 503)])
-async def test_the_doctor_follows_on_when_news_were_cut_off(examined, cut):
-    finding = await examined(placed_and(doctors(TALKS), cut, cut, doctors(OVER)))
-    assert "was answered, and completed" in finding.found
+PLACED = {"ok": True, "call_sid": "CA00"}
 
 
-async def test_the_doctor_says_that_the_call_may_go_on_when_nothing_is_heard_for_long(examined, monkeypatch):
-    monkeypatch.setattr(real_call, "SILENCE", 0.0)
-    finding = await examined(placed_and(*[doctors(b"<html>", 504)] * 100))
-    assert "the call may go on" in finding.found
+@pytest.mark.parametrize("cut", [cut_off, lambda: web.json_response({"error": "No.", "fix": "Wait."}, status=503)])
+async def test_the_doctor_follows_on_when_news_were_cut_off(world, examine, cut):
+    world.answers = {"POST": [PLACED], "GET": [TALKS, cut, cut, OVER]}
+    assert "was answered, and completed" in (await examine()).found
 
 
-async def test_the_doctor_does_not_ask_again_where_it_is_refused(examined):
-    finding = await examined(placed_and(doctors({"error": "No such call.", "fix": "Check."}, 404)))
-    assert "No such call" in finding.found
+async def test_the_doctor_says_that_the_call_may_go_on_when_nothing_is_heard_for_long(world, examine, monkeypatch):
+    monkeypatch.setattr(service_module, "NEWS_DEADLINE", 0.0)
+    world.answers = {"POST": [PLACED], "GET": [cut_off]}
+    assert "The call may go on" in (await examine()).found
+
+
+async def test_the_doctor_does_not_ask_again_where_it_is_refused(world, examine):
+    world.answers = {
+        "POST": [PLACED],
+        "GET": [lambda: web.json_response({"error": "No such call.", "fix": "Check."}, status=404)],
+    }
+    assert "No such call" in (await examine()).found
+    assert world.asked == ["POST", "GET"]
+
+
+async def test_a_call_that_is_not_placed_is_no_call_in_doubt(world, service):
+    world.answers["POST"] = [lambda: web.json_response({"error": "Twilio refused.", "fix": "Pay."}, status=502)]
+    with pytest.raises(ServiceError, match=r"^Twilio refused. Pay.$") as raised:
+        await service.ask("POST", "/calls", document={"to": "+15551230001"})
+    assert type(raised.value) is ServiceError
+
+
+async def test_a_service_that_is_not_there_was_asked_for_nothing():
+    with pytest.raises(ServiceError, match="does not answer: connection refused") as raised:
+        await Service("http://127.0.0.1:9", "the-admin-token").ask("POST", "/calls")
+    assert type(raised.value) is ServiceError

@@ -8,8 +8,7 @@ import threading
 from xml.etree import ElementTree
 
 import pytest
-from callgate.operator import call
-from callgate.operator.doctor import real_call
+from callgate.operator import service as operators_service
 from callgate.outbound import outbound as outbound_module
 from support.outbound_service import ADMIN, OURS, THEIRS
 from support.project import ROOT
@@ -420,7 +419,7 @@ def test_every_answer_comes_before_the_edge_gives_up():
     conf = (ROOT / "deploy/nginx/snippets/proxy.conf").read_text()
     (limit,) = re.findall(r"^proxy_read_timeout\s+(\d+)s;$", conf, re.MULTILINE)
     longest = min(float(limit), 10.0)  # other proxies and tunnels may be as impatient
-    assert max(call.WAIT, real_call.NEWS) <= outbound_module.LONGEST_WAIT
+    assert operators_service.NEWS_WAIT <= outbound_module.LONGEST_WAIT
     assert longest > outbound_module.LONGEST_WAIT + outbound_module.RECEIPT_DEADLINE
     assert longest > outbound_module.ANSWER_DEADLINE
     assert outbound_module.ASK_TWILIO_AFTER < outbound_module.LONGEST_WAIT

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from callgate.core.gate.signature import edge_proof
+from callgate.operator.ask import Answer, UnreachableError
 from callgate.operator.setup.cli import main
-from callgate.operator.setup.outside import Answer, Outside, Unreachable
+from callgate.operator.setup.outside import Outside
 from callgate.operator.setup.terminal import Terminal
 from callgate.operator.setup.webhooks import wanted
 from dotenv import dotenv_values
@@ -77,10 +78,10 @@ class Host:
             self.keys.append(headers["Idempotency-Key"])
             if self.lost:
                 if (instead := self.lost.pop(0)) is None:
-                    raise Unreachable("no answer within 20 s")
+                    raise UnreachableError("no answer within 20 s")
                 return instead
         if (answer := self.answers.get(url)) is None:
-            raise Unreachable("Connection refused")
+            raise UnreachableError("Connection refused")
         return answer
 
     @property

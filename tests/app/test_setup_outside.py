@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from callgate.operator.setup.outside import MOST_BODY, Answer, Unreachable, addresses, fetch, is_here, leads_here
+from callgate.operator.ask import LONGEST_ANSWER, Answer, UnreachableError
+from callgate.operator.setup.outside import addresses, fetch, is_here, leads_here
 from support.phone_peer import Certificates
 
 pytestmark = pytest.mark.whole
@@ -36,7 +37,7 @@ async def serving(tls=None) -> AsyncIterator[str]:
         raise web.HTTPFound("/ok")
 
     async def endless(request: web.Request) -> web.Response:
-        return web.Response(body=bytes(3 * MOST_BODY))
+        return web.Response(body=bytes(3 * LONGEST_ANSWER))
 
     app = web.Application()
     app.router.add_routes([web.get("/ok", ok), web.get("/elsewhere", elsewhere), web.get("/endless", endless)])
@@ -77,25 +78,28 @@ async def test_a_key_does_not_follow_a_redirect():
 
 async def test_an_answer_has_a_bound():
     async with serving() as address:
-        assert len((await get(f"{address}/endless")).body) <= MOST_BODY
+        assert len((await get(f"{address}/endless")).body) <= LONGEST_ANSWER
 
 
 async def test_an_answer_has_a_deadline(monkeypatch):
     monkeypatch.setattr("callgate.operator.setup.outside.HTTP_DEADLINE", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="no answer within"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(UnreachableError, match="does not answer within"),
+    ):
         await get(f"http://127.0.0.1:{silent.getsockname()[1]}/")
 
 
 async def test_a_certificate_that_nobody_trusts_is_named_as_that(tmp_path):
     async with serving(Certificates(tmp_path).server("127.0.0.1")) as address:
-        with pytest.raises(Unreachable, match="certificate"):
+        with pytest.raises(UnreachableError, match="certificate"):
             await get(f"{address}/ok")
 
 
 async def test_a_closed_port_is_no_answer():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         await get(f"http://127.0.0.1:{port}/")
 
 
@@ -123,13 +127,13 @@ async def test_another_machine_that_answers_is_told_from_a_proxy_whose_server_is
     async def other(*args: object, **options: object) -> Answer:
         return Answer(status, b"hello")
 
-    monkeypatch.setattr("callgate.operator.setup.outside._fetch", other)
+    monkeypatch.setattr("callgate.operator.setup.outside.ask", other)
     assert await asyncio.to_thread(leads_here, "127.0.0.1", free_port) is known
 
 
 def test_a_name_has_each_of_its_addresses_once():
     assert addresses("127.0.0.1") == ["127.0.0.1"]
-    with pytest.raises(Unreachable):
+    with pytest.raises(UnreachableError):
         addresses("no such name")
 
 

@@ -17,23 +17,17 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-import aiohttp
-
 from callgate.config.settings import Config
-from callgate.errors import CallgateError, ConfigError
+from callgate.errors import ConfigError
 
 from .ready import backend_url
+from .service import PAUSE, Service, ServiceError, ServiceUnheardError
 
 SECONDS = 1.0
-REQUEST_DEADLINE: Final = 30 * SECONDS
-WAIT: Final = 6 * SECONDS  # for news, in one request
-NEWS_DEADLINE: Final = 60 * SECONDS  # without any answer of the service's
 END_DEADLINE: Final = 15 * SECONDS  # after Ctrl-C
-PAUSE: Final = 1 * SECONDS  # before the service is asked again that was not heard
 
 URL: Final = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.IGNORECASE)
 NEAR: Final = (".localhost", ".local", ".internal", ".home.arpa")  # RFC 6761, 6762, 8375, and ICANN's .internal
-IN_ITS_PLACE: Final = (502, 503, 504)  # statuses of those that stand before a service
 
 DONE, NOT_DONE, INTERRUPTED = 0, 1, 130
 WORDS: Final = {
@@ -50,14 +44,6 @@ WORDS: Final = {
     "hung up": "it is hung up on",
     "ended": "ended",
 }
-
-
-class NotDone(CallgateError):
-    """The service did not do what was asked, in one sentence."""
-
-
-class NotHeard(NotDone):
-    """The service was asked, and was not heard: it may have done what was asked. Another try may succeed."""
 
 
 def add_parser(commands: Any) -> None:
@@ -80,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     url = service_url(args.url) if args.url is not None else backend_url(config)
     try:
         return asyncio.run(_call(args, config, url))
-    except NotDone as exc:
+    except ServiceError as exc:
         print(f"callgate: {exc}", file=sys.stderr)
         return NOT_DONE
 
@@ -105,14 +91,18 @@ def _is_near(host: str) -> bool:
 
 
 async def _call(args: argparse.Namespace, config: Config, url: str) -> int:
+    if config.admin_token is None:
+        raise ServiceError("ADMIN_TOKEN is not set.", "Set it in .env to a long random text, and restart the service.")
+    service = Service(url, config.admin_token)
     wanted = {"to": args.to, "from": args.from_number, "voicemail": args.voicemail, "limit": args.limit}
-    async with _service(url, config.admin_token) as service, _interrupts() as interrupted:
+    async with _interrupts() as interrupted:
         key = args.key or secrets.token_hex(16)
         request = {name: value for name, value in wanted.items() if value is not None}
         try:
-            placed = await service.ask("POST", "/calls", json=request, headers={"Idempotency-Key": key})
-        except NotHeard as exc:
-            raise NotDone(f"the call may have been placed (the same again with --key {key} follows it): {exc}") from exc
+            placed = await service.ask("POST", "/calls", document=request, headers={"Idempotency-Key": key})
+        except ServiceUnheardError as exc:
+            error = f"The call may have been placed (the same again with --key {key} follows it): {exc.error}"
+            raise ServiceError(error, exc.fix) from exc
         if not args.json:
             print(f"Calling {placed['to']}: {placed['call_sid']}", flush=True)
         follower = Follower(service, placed["call_sid"], quiet=args.json)
@@ -124,49 +114,6 @@ async def _call(args: argparse.Namespace, config: Config, url: str) -> int:
     if interrupted.is_set():
         return INTERRUPTED
     return DONE if follower.news.get("status") == "completed" else NOT_DONE
-
-
-class Service:
-    """The service's addresses for calls."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self._http = http
-
-    async def ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The answer. Raises `NotDone` with what the service says, or why it says nothing, and `NotHeard`."""
-        try:
-            async with self._http.request(method, path, allow_redirects=False, **options) as response:
-                status, body = response.status, await response.read()
-        except aiohttp.ClientConnectorError as exc:
-            raise self._silent(NotDone, exc) from exc
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            raise self._silent(NotHeard, exc) from exc
-        try:
-            answer = json.loads(body)
-            if not isinstance(answer, dict):
-                raise ValueError("no object")
-        except ValueError as exc:
-            if status in IN_ITS_PLACE:
-                raise NotHeard(f"what stands before the service answers in its place, with status {status}") from exc
-            raise NotDone("something else than the service answers at its address: check --url") from exc
-        if status >= 400:
-            refusal = NotHeard if status == 504 else NotDone
-            raise refusal(f"{answer.get('error')} {answer.get('fix')}")
-        return answer
-
-    @staticmethod
-    def _silent(kind: type[NotDone], exc: Exception) -> NotDone:
-        return kind(f"the service does not answer ({type(exc).__name__}): is it running?")
-
-
-@contextlib.asynccontextmanager
-async def _service(url: str, admin_token: str | None) -> AsyncIterator[Service]:
-    if admin_token is None:
-        raise NotDone("ADMIN_TOKEN is not set: set it in .env to a long random text, and restart the service")
-    timeout = aiohttp.ClientTimeout(total=REQUEST_DEADLINE)
-    headers = {"Authorization": f"Bearer {admin_token}"}
-    async with aiohttp.ClientSession(url, timeout=timeout, headers=headers) as http:
-        yield Service(http)
 
 
 @contextlib.asynccontextmanager
@@ -189,12 +136,12 @@ class Follower:
     """A call that was placed, followed to its end. ``quiet``: nothing is printed on the way."""
 
     def __init__(self, service: Service, call_sid: str, *, quiet: bool) -> None:
-        self._service, self._path, self._quiet = service, f"/calls/{call_sid}", quiet
+        self._service, self._call_sid, self._quiet = service, call_sid, quiet
         self.news: dict[str, Any] = {"call_sid": call_sid}
         self.events: list[dict[str, Any]] = []
 
     async def follow(self, interrupted: asyncio.Event) -> None:
-        """Follow it; when ``interrupted``, end it. Raises `NotDone` where that can't be done, or is not heard of."""
+        """Follow it; when ``interrupted``, end it. Raises `ServiceError` where that can't be done or heard of."""
         following = asyncio.create_task(self._follow())
         pressed = asyncio.create_task(interrupted.wait())
         try:
@@ -205,7 +152,9 @@ class Follower:
                 await self._end()
                 await asyncio.wait({following}, timeout=END_DEADLINE)
             if not following.done():
-                raise NotDone("the service was told to end the call, and has not told that it ended")
+                raise ServiceError(
+                    "The service was told to end the call, and has not told that it ended.", "The call may go on."
+                )
             following.result()
         finally:
             for task in (following, pressed):
@@ -216,27 +165,18 @@ class Follower:
         until = asyncio.get_running_loop().time() + END_DEADLINE
         while True:
             try:
-                await self._service.ask("DELETE", self._path)
-            except NotDone as exc:
-                if not isinstance(exc, NotHeard) or asyncio.get_running_loop().time() > until:
-                    raise NotDone(f"the call may go on: {exc}") from exc
+                await self._service.ask("DELETE", f"/calls/{self._call_sid}")
+            except ServiceError as exc:
+                if not isinstance(exc, ServiceUnheardError) or asyncio.get_running_loop().time() > until:
+                    raise ServiceError(f"The call may go on: {exc.error}", exc.fix) from exc
                 await asyncio.sleep(PAUSE)
             else:
                 return
 
     async def _follow(self) -> None:
-        heard = asyncio.get_running_loop().time()
-        while not self.news.get("over"):
-            try:
-                after = f"?after={len(self.events)}&wait={WAIT:.0f}"
-                self.news = await self._service.ask("GET", self._path + after)
-            except NotDone as exc:
-                if asyncio.get_running_loop().time() - heard > NEWS_DEADLINE:
-                    raise NotDone(f"the call may go on, and is followed no further: {exc}") from exc
-                await asyncio.sleep(PAUSE)  # the service may be restarting
-                continue
-            heard = asyncio.get_running_loop().time()
-            for event in self.news["events"]:
+        async for news in self._service.news(self._call_sid):
+            self.news = news
+            for event in news["events"]:
                 self.events.append(event)
                 if not self._quiet:
                     print(event_line(event), flush=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import urllib.error
-import urllib.request
+import asyncio
 from typing import Any
 
 from callgate.config.settings import Config
+
+from .ask import UnreachableError, ask
 
 DEADLINE = 4.0  # seconds
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -38,16 +38,12 @@ def readiness_problems(config: Config) -> list[str]:
     """Why the backend would not answer a call now, one sentence each; none when it would."""
     url = f"{backend_url(config)}/readyz"
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=DEADLINE):
-            return []
-    except urllib.error.HTTPError as exc:
-        return _problems(exc.read())
-    except OSError as exc:
+        answer = asyncio.run(ask("GET", url, timeout=DEADLINE))
+    except UnreachableError as exc:
         return [f"The backend does not answer at {url}: {exc}"]
-
-
-def _problems(body: bytes) -> list[str]:
-    try:
-        return [str(problem) for problem in json.loads(body)["problems"]]
-    except (ValueError, KeyError, TypeError):
+    if answer.status == 200:
+        return []
+    problems = (answer.document or {}).get("problems")
+    if not isinstance(problems, list):
         return ["Something else than the backend answers at its port."]
+    return [str(problem) for problem in problems]

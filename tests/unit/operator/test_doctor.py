@@ -13,6 +13,7 @@ import pytest
 from callgate.__main__ import main
 from callgate.config.settings import Config
 from callgate.logs.setup import Masking
+from callgate.operator.ask import UnreachableError
 from callgate.operator.doctor.checklist import POINTS
 from callgate.operator.doctor.cli import world_of
 from callgate.operator.doctor.engine import Check, run
@@ -20,7 +21,6 @@ from callgate.operator.doctor.examine import CALL, CHECKS, REAL_CALL
 from callgate.operator.doctor.finding import Finding, Result, Status, ok, skipped, warning, worst, wrong
 from callgate.operator.doctor.handshake import certificates_in
 from callgate.operator.doctor.ports import ipv6
-from callgate.operator.doctor.reach import Unreachable
 from callgate.operator.doctor.report import Examination, as_json, as_text
 from callgate.operator.doctor.settings import privacy, read, secrets_in
 from callgate.operator.doctor.world import Case, World
@@ -142,7 +142,7 @@ async def test_who_can_read_the_settings_is_known_in_a_container_from_what_it_is
 
 async def test_an_aaaa_record_that_can_not_be_tried_from_here_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_ipv6(address: Address) -> None:
-        raise Unreachable("network is unreachable", no_route=True)
+        raise UnreachableError("network is unreachable", no_route=True)
 
     monkeypatch.setattr("callgate.operator.doctor.ports.open_port", no_ipv6)
     case = Case(config=Config(domain="voice.example.com"), world=World(), addresses=("11.22.33.44", "2600::1"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from callgate.operator.ask import Answer, UnreachableError
 from callgate.operator.setup.checks import check_domain, check_openai, check_service
-from callgate.operator.setup.outside import Answer, Outside, Unreachable
+from callgate.operator.setup.outside import Outside
 from callgate.operator.setup.refusal import SetupRefused
 from callgate.operator.setup.settings import check_form
 
@@ -23,13 +24,13 @@ def outside(
 ) -> Outside:
     def addresses(name: str) -> list[str]:
         if not found:
-            raise Unreachable("Name or service not known")
+            raise UnreachableError("Name or service not known")
         return list(found)
 
     def fetch(method, url, headers):
         (asked if asked is not None else []).append((method, url, dict(headers)))
         if isinstance(answer, str):
-            raise Unreachable(answer)
+            raise UnreachableError(answer)
         return answer
 
     return Outside(

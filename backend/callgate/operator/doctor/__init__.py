@@ -2,7 +2,7 @@
 
 Pure    finding waterfall checklist report
 Engine  engine: checks in order, side by side where they can be; a cause hides its consequences
-World   world: where everything outside is; reach, handshake, twilio_api: how it is asked
+World   world: where everything outside is; handshake, twilio_api: how it is asked, beside `callgate.operator.ask`
 Areas   settings agents machine domain ports tls backend webhooks twilio_account twilio_countries model rehearsal
         real_call: some checks each
 Edges   examine: all checks, in order; cli

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from callgate.operator.ask import Answer, UnreachableError
 from callgate.operator.ready import backend_url
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .handshake import unjudging
-from .reach import Answer, Unreachable, ask
 from .world import Case
 
 LOG: Final = "docker compose -f docker-compose.prod.yml logs backend"
@@ -19,8 +18,8 @@ LOG: Final = "docker compose -f docker-compose.prod.yml logs backend"
 async def alive(case: Case) -> Sequence[Finding]:
     """Whether it runs, here or behind BASE_URL."""
     try:
-        answer = await ask(case.world, "GET", f"{backend_url(case.config)}/healthz")
-    except Unreachable as exc:
+        answer = await case.world.ask("GET", f"{backend_url(case.config)}/healthz")
+    except UnreachableError as exc:
         return [await _behind(case, exc)]
     if not _is_ours(answer):
         found = f"something else than the backend answers at port {case.config.port}"
@@ -29,10 +28,10 @@ async def alive(case: Case) -> Sequence[Finding]:
     return [ok(f"it runs, and listens on port {case.config.port}")]
 
 
-async def _behind(case: Case, here: Unreachable) -> Finding:
+async def _behind(case: Case, here: UnreachableError) -> Finding:
     try:
-        answer = await ask(case.world, "GET", f"{case.config.base_url}/healthz", at=case.edge, tls=unjudging())
-    except Unreachable:
+        answer = await case.world.ask("GET", f"{case.config.base_url}/healthz", at=case.edge, tls=unjudging())
+    except UnreachableError:
         answer = None
     if answer is not None and _is_ours(answer):
         return ok("it runs, on another machine or in a container: it answers at BASE_URL")
@@ -48,12 +47,13 @@ async def ready(case: Case) -> Sequence[Finding]:
         return [skipped("/readyz is private: docker compose -f docker-compose.prod.yml exec backend callgate doctor")]
     try:
         if case.is_local:
-            answer = await ask(case.world, "GET", f"{backend_url(case.config)}/readyz")
+            answer = await case.world.ask("GET", f"{backend_url(case.config)}/readyz")
         else:
-            answer = await ask(case.world, "GET", f"{case.config.base_url}/readyz", at=case.edge)
-        state: dict[str, Any] = json.loads(answer.body)
+            answer = await case.world.ask("GET", f"{case.config.base_url}/readyz", at=case.edge)
+        if (state := answer.document) is None:
+            raise UnreachableError(f"what answers with status {answer.status} is something else")
         problems, warnings = [str(text) for text in state["problems"]], [str(text) for text in state["warnings"]]
-    except (Unreachable, ValueError, KeyError, TypeError) as exc:
+    except (UnreachableError, KeyError, TypeError) as exc:
         return [
             wrong(f"/readyz gives no answer of the backend's: {exc}", "whether it is ready", f"Read its log: {LOG}")
         ]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from callgate.errors import StoreError
+from callgate.operator.ask import UnreachableError
 from callgate.store import Archive
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .handshake import unjudging
-from .reach import Unreachable, ask
 from .world import OPENAI_API, TWILIO_API, Case
 
 SECONDS: Final = 1.0
@@ -45,9 +45,9 @@ async def clock(case: Case) -> Sequence[Finding]:
 
 async def _offset(case: Case, url: str) -> float | None:
     try:
-        answer = await ask(case.world, "HEAD", url, tls=unjudging())
+        answer = await case.world.ask("HEAD", url, tls=unjudging())
         return case.world.now() - email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-    except (Unreachable, ValueError):
+    except (UnreachableError, ValueError):
         return None
 
 

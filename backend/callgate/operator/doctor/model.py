@@ -6,7 +6,6 @@ Source: https://platform.openai.com/docs/api-reference/models. A model's entry n
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from callgate.core.masking import mask_number
+from callgate.operator.ask import UnreachableError
 
 from .finding import Finding, ok, skipped, warning, wrong
-from .reach import Unreachable, ask
 from .world import OPENAI_API, Case
 
 NOTICE: Final = timedelta(days=90)
@@ -44,7 +43,7 @@ async def key(case: Case) -> Sequence[Finding]:
     names = list(dict.fromkeys(asked.name for asked in _asked(case)))
     try:
         answers = await asyncio.gather(*(_ask(case, name) for name in names))
-    except Unreachable as exc:
+    except UnreachableError as exc:
         do = "Look at this machine's network: each call needs it. https://status.openai.com"
         return [wrong(f"OpenAI can't be reached from here: {exc}", "an answer", do)]
     refusals: list[Finding] = []
@@ -132,9 +131,5 @@ def _asked(case: Case) -> list[Asked]:
 async def _ask(case: Case, name: str) -> tuple[int, dict[str, Any]]:
     headers = {"Authorization": f"Bearer {case.config.openai_api_key}"}
     url, tls = f"{OPENAI_API}/v1/models/{quote(name, safe='')}", case.world.trust_companies()
-    answer = await ask(case.world, "GET", url, tls=tls, headers=headers)
-    try:
-        body = json.loads(answer.body)
-    except ValueError:
-        body = {}
-    return answer.status, body if isinstance(body, dict) else {}
+    answer = await case.world.ask("GET", url, tls=tls, headers=headers)
+    return answer.status, answer.document or {}

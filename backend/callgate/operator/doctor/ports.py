@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from callgate.operator.ask import UnreachableError, open_port
+
 from .finding import Finding, ok, skipped, warning, wrong
-from .reach import Unreachable, ask, open_port
 from .world import Case
 
 HTTPS: Final = 443
@@ -45,7 +46,7 @@ async def _answers(case: Case, address: str) -> Finding:
     for port in (HTTPS, *(() if case.is_tunnel else (HTTP,))):
         try:
             await open_port(case.world.route(address, port))
-        except Unreachable as exc:
+        except UnreachableError as exc:
             if exc.no_route:
                 return warning(
                     f"{case.host} has an AAAA record, {address}, which can't be tried from here: there is no IPv6",
@@ -64,7 +65,7 @@ async def _tried(case: Case, port: int, address: str) -> Finding:
     at = case.world.edge or case.world.route(address, port)
     try:
         await open_port(at)
-    except Unreachable as exc:
+    except UnreachableError as exc:
         found = f"port {port} of {address} is closed: {exc}"
         return wrong(found, _why(port), f"{_start(case)}; or {OPEN}. {FROM_INSIDE}")
     return ok(f"port {port} of {address} is open")
@@ -88,8 +89,8 @@ def _first_kind(case: Case) -> list[str]:
 async def _webhook_in_the_clear(case: Case) -> Sequence[Finding]:
     at = case.world.route(_first_kind(case)[0], HTTP)
     try:
-        answer = await ask(case.world, "POST", f"http://{case.host}/incoming-call", at=at, form={})
-    except Unreachable as exc:
+        answer = await case.world.ask("POST", f"http://{case.host}/incoming-call", at=at, form={})
+    except UnreachableError as exc:
         return [
             wrong(
                 f"port 80 takes connections, and gives no answer for {case.host}: {exc}",

@@ -15,13 +15,13 @@ from urllib.parse import urldefrag, urlsplit
 
 from callgate.core.masking import mask_number
 from callgate.core.wire.twiml import PROOF
+from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioUnreachableError
 from callgate.operator.setup.webhooks import shown
 from callgate.peers.phone.codes import MEANINGS
 
 from .finding import Finding, ok, skipped, warning, wrong
-from .reach import Unreachable
-from .twilio_api import Refused, get, no_way, why_not
-from .world import TWILIO_API, TWILIO_MONITOR, Case, is_tunnel_name
+from .twilio_api import get, no_way, why_not
+from .world import Case, is_tunnel_name
 
 LOOK_BACK: Final = timedelta(hours=24)
 MOST_ALERTS: Final = "100"
@@ -46,10 +46,12 @@ async def account(case: Case) -> Sequence[Finding]:
     if (why := why_not(case)) is not None:
         return [skipped(why)]
     try:
-        found = await get(case, TWILIO_API, f"/2010-04-01/Accounts/{case.config.twilio_account_sid}.json")
-    except Refused as exc:
+        found = await get(
+            case, lambda client: client.api.v2010.fetch("GET", f"/Accounts/{case.config.twilio_account_sid}.json")
+        )
+    except TwilioRefused as exc:
         return [_unknown(exc)]
-    except Unreachable as exc:
+    except TwilioUnreachableError as exc:
         return [no_way(exc)]
     status, kind = str(found.get("status", "")), str(found.get("type", ""))
     if status != "active":
@@ -67,7 +69,7 @@ async def account(case: Case) -> Sequence[Finding]:
     return [ok("Twilio knows account and auth token, and the account is active")]
 
 
-def _unknown(exc: Refused) -> Finding:
+def _unknown(exc: TwilioRefused) -> Finding:
     if exc.status in (401, 403) or exc.code in (20003, 20008):
         return wrong(
             f"Twilio does not know this pair of TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN ({exc})",
@@ -86,12 +88,12 @@ async def numbers(case: Case) -> Sequence[Finding]:
         return [skipped(why)]
     number = case.config.twilio_phone_number
     query = {"PageSize": MOST_ALERTS, **({"PhoneNumber": number} if number else {})}
-    path = f"/2010-04-01/Accounts/{case.config.twilio_account_sid}/IncomingPhoneNumbers.json"
+    path = f"/Accounts/{case.config.twilio_account_sid}/IncomingPhoneNumbers.json"
     try:
-        page = await get(case, TWILIO_API, path, query)
-    except Refused as exc:
+        page = await get(case, lambda client: client.api.v2010.fetch("GET", path, params=query))
+    except TwilioRefused as exc:
         return [warning(f"the account's numbers can't be listed: {exc}", "the list", "Try again")]
-    except Unreachable as exc:
+    except TwilioUnreachableError as exc:
         return [no_way(exc)]
     owned = [entry for entry in page.get("incoming_phone_numbers", []) if isinstance(entry, dict)]
     if number:
@@ -172,8 +174,8 @@ async def alerts(case: Case) -> Sequence[Finding]:
     since = datetime.fromtimestamp(case.world.now(), UTC) - LOOK_BACK
     query = {"LogLevel": "error", "StartDate": f"{since:%Y-%m-%dT%H:%M:%SZ}", "PageSize": MOST_ALERTS}
     try:
-        page = await get(case, TWILIO_MONITOR, "/v1/Alerts", query)
-    except (Refused, Unreachable) as exc:
+        page = await get(case, lambda client: client.monitor.v1.fetch("GET", "/Alerts", params=query))
+    except TwilioError as exc:
         return [skipped(f"Twilio's Monitor can't be asked: {exc}")]
     noted = [entry for entry in page.get("alerts", []) if isinstance(entry, dict)]
     if not noted:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from callgate.core.masking import mask_number
+from callgate.network.twilio_rest import TwilioError
 
 from .finding import Finding, ok, skipped, warning
-from .reach import Unreachable
-from .twilio_api import Refused, get, why_not
-from .world import TWILIO_VOICE, Case
+from .twilio_api import get, why_not
+from .world import Case
 
 ALL: Final = "400"  # there are some 230 countries
 
@@ -25,8 +25,10 @@ async def permissions(case: Case) -> Sequence[Finding]:
     if not rung:
         return [skipped("the settings name no number that is to be rung")]
     try:
-        page = await get(case, TWILIO_VOICE, "/v1/DialingPermissions/Countries", {"PageSize": ALL})
-    except (Refused, Unreachable) as exc:
+        page = await get(
+            case, lambda client: client.voice.v1.fetch("GET", "/DialingPermissions/Countries", params={"PageSize": ALL})
+        )
+    except TwilioError as exc:
         return [skipped(f"the countries that may be called can't be listed: {exc}")]
     countries = [entry for entry in page.get("content", []) if isinstance(entry, dict)]
     findings = [_denied(setting, number, _where(number, countries)) for setting, number in rung]

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 from callgate.core.wire import twiml
 from callgate.errors import PhoneError
+from callgate.operator.ask import Answer, UnreachableError
 from callgate.peers.phone.call import new_sid
 from callgate.peers.phone.codes import advice
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
@@ -22,7 +23,6 @@ from callgate.peers.phone.signing import sign_upgrade, sign_webhook, sign_wrongl
 from callgate.peers.phone.stream import open_stream
 
 from .finding import Finding, ok, skipped, warning, wrong
-from .reach import Answer, Unreachable, ask
 from .world import Case
 
 SECONDS: Final = 1.0
@@ -39,8 +39,8 @@ async def stranger(case: Case) -> Sequence[Finding]:
     url, form = f"{case.config.base_url}/incoming-call", {"CallSid": new_sid("CA")}
     headers = {"X-Twilio-Signature": sign_webhook("not-the-auth-token", url, form)}
     try:
-        answer = await ask(case.world, "POST", url, at=case.edge, headers=headers, form=form)
-    except Unreachable as exc:
+        answer = await case.world.ask("POST", url, at=case.edge, headers=headers, form=form)
+    except UnreachableError as exc:
         return [wrong(f"{url} gives no answer: {exc}", "an answer", READ_LOG)]
     if 300 <= answer.status < 400:
         where = answer.headers.get("location", "")
@@ -72,7 +72,7 @@ async def webhook(case: Case) -> Sequence[Finding]:
     case.call_sid = new_sid("CA")
     try:
         answer = await _signed(case, url, {**_params(case), "CallStatus": "ringing"})
-    except Unreachable as exc:
+    except UnreachableError as exc:
         return [wrong(f"{url} gives no answer: {exc}", "TwiML", READ_LOG)]
     if answer.status == 403:
         found = f"the backend refuses (403) what these settings sign for {url}"
@@ -154,13 +154,13 @@ async def _take_back(case: Case) -> None:
     over = {**_params(case), "CallStatus": "canceled", "CallDuration": "0"}
     try:
         await _signed(case, f"{case.config.base_url}/call-status", over)
-    except Unreachable:
+    except UnreachableError:
         await asyncio.sleep(0)  # it is closed by itself within a minute
 
 
 async def _signed(case: Case, url: str, form: dict[str, str]) -> Answer:
     signature = sign_webhook(case.config.twilio_auth_tokens[0], url, form)
-    return await ask(case.world, "POST", url, at=case.edge, headers={"X-Twilio-Signature": signature}, form=form)
+    return await case.world.ask("POST", url, at=case.edge, headers={"X-Twilio-Signature": signature}, form=form)
 
 
 def _params(case: Case) -> dict[str, str]:

@@ -7,18 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from callgate.agents import Agents
 from callgate.config.settings import Config
+from callgate.operator.ask import Answer, ask
 from callgate.peers.phone.options import Address
 
 from .waterfall import Part
 
 TWILIO_API: Final = "https://api.twilio.com"
-TWILIO_MONITOR: Final = "https://monitor.twilio.com"
-TWILIO_VOICE: Final = "https://voice.twilio.com"
 OPENAI_API: Final = "https://api.openai.com"
 
 #: Names under which tunnels give away addresses.
@@ -50,6 +49,11 @@ class World:
     def trust_companies(self) -> ssl.SSLContext:
         """Whom we trust to be Twilio and OpenAI."""
         return ssl.create_default_context(cafile=self.companies_ca)
+
+    async def ask(self, method: str, url: str, *, tls: ssl.SSLContext | None = None, **options: Any) -> Answer:
+        """Ask this world. ``tls``: by default whom Twilio would trust; ``options``: as `callgate.operator.ask.ask`
+        takes them. Raises `UnreachableError`."""
+        return await ask(method, url, route=self.route, tls=tls or self.trust(), **options)
 
 
 @dataclass(slots=True, kw_only=True)

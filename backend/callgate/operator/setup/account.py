@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http import HttpClient
 from twilio.rest import Client
+
+from callgate.network.twilio_rest import NOT_FOUND, TwilioRefused, TwilioUnreachableError, asking
 
 from .kept import FILE
 from .refusal import SetupRefused
 from .webhooks import Webhooks
 
 MOST_NUMBERS: Final = 1000
-# The REST API's codes: https://www.twilio.com/docs/api/errors
-NOT_AUTHENTICATED: Final = 20003
-NOT_FOUND: Final = 20404
+NOT_AUTHENTICATED: Final = 20003  # https://www.twilio.com/docs/api/errors/20003
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +75,20 @@ class Account:
 
     def number_by_sid(self, sid: str) -> Number:
         """The one with this SID."""
-        with _asking("the number"):
-            try:
+        try:
+            with asking():
                 return _number(self._client.incoming_phone_numbers(sid).fetch())
-            except TwilioRestException as exc:
-                if exc.code != NOT_FOUND:
-                    raise
-                raise SetupRefused(
-                    f"The number {sid}",
-                    found="the account has none of this SID",
-                    wanted="the number that this script has changed",
-                    do=f"is it another account's? If you gave it up, remove {FILE}",
-                ) from exc
+        except TwilioRefused as exc:
+            if exc.status != NOT_FOUND:
+                raise _refusal("the number", exc) from exc
+            raise SetupRefused(
+                f"The number {sid}",
+                found="the account has none of this SID",
+                wanted="the number that this script has changed",
+                do=f"is it another account's? If you gave it up, remove {FILE}",
+            ) from exc
+        except TwilioUnreachableError as exc:
+            raise _silence(exc) from exc
 
     def point(self, number: Number, webhooks: Webhooks) -> None:
         """Have the number's calls go there. Only what differs is sent."""
@@ -123,32 +123,25 @@ def _number(resource: Any) -> Number:
 @contextlib.contextmanager
 def _asking(what: str) -> Iterator[None]:
     try:
-        yield
-    except TwilioRestException as exc:
-        raise _refusal(what, exc.status, exc.code, exc.msg) from exc
-    except TwilioException as exc:  # a list's: a text and the HTTP response
-        status = getattr(exc.args[-1], "status_code", 0) if exc.args else 0
-        raise _refusal(what, status, *_said(exc)) from exc
-    except OSError as exc:  # requests' errors too
-        raise SetupRefused(
-            "Twilio",
-            found=f"api.twilio.com can't be reached ({type(exc).__name__})",
-            wanted="an answer over https",
-            do="check this machine's network, its DNS and its clock",
-        ) from exc
+        with asking():
+            yield
+    except TwilioRefused as exc:
+        raise _refusal(what, exc) from exc
+    except TwilioUnreachableError as exc:
+        raise _silence(exc) from exc
 
 
-def _said(exc: TwilioException) -> tuple[int, str]:
-    """The code and the message in the body of a response that a list could not take."""
-    try:
-        body = json.loads(exc.args[-1].text)
-        return int(body["code"]), str(body["message"])
-    except (IndexError, AttributeError, ValueError, KeyError, TypeError):
-        return 0, str(exc.args[0]) if exc.args else type(exc).__name__
+def _silence(exc: TwilioUnreachableError) -> SetupRefused:
+    return SetupRefused(
+        "Twilio",
+        found=f"api.twilio.com can't be reached ({exc})",
+        wanted="an answer over https",
+        do="check this machine's network, its DNS and its clock",
+    )
 
 
-def _refusal(what: str, status: int, code: int | None, message: str) -> SetupRefused:
-    if code == NOT_AUTHENTICATED or status == 401:
+def _refusal(what: str, exc: TwilioRefused) -> SetupRefused:
+    if exc.code == NOT_AUTHENTICATED or exc.status == 401:
         return SetupRefused(
             "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
             found="Twilio does not know this pair (error 20003)",
@@ -157,7 +150,7 @@ def _refusal(what: str, status: int, code: int | None, message: str) -> SetupRef
         )
     return SetupRefused(
         "Twilio",
-        found=f"asked about {what}, it said no: {message} (error {code or status})",
+        found=f"asked about {what}, it said no: {exc.message} (error {exc.code or exc.status})",
         wanted="yes",
-        do=f"see https://www.twilio.com/docs/api/errors/{code}" if code else "try again in a minute",
+        do=f"see https://www.twilio.com/docs/api/errors/{exc.code}" if exc.code else "try again in a minute",
     )

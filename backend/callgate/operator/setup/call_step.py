@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from typing import Any, Final
 
 from callgate.core.masking import mask_number
+from callgate.operator.ask import UnreachableError
+from callgate.operator.service import ServiceError, ServiceUnheardError, said
 
 from .account import Account
-from .outside import Answer, Unreachable
 from .refusal import SetupRefused
 from .setup import Setup
 
@@ -19,7 +19,6 @@ ANSWER_WITHIN: Final = 90 * SECONDS  # a service that rings for 30 s, and a queu
 ASK_EVERY: Final = 1 * SECONDS
 TRIES: Final = 3
 TRY_AGAIN_AFTER: Final = 1 * SECONDS
-NO_ANSWER_OF_ITS_OWN: Final = (502, 503, 504)  # a proxy's, in the service's place
 ANSWERED: Final = ("in-progress", "completed")
 UNANSWERED: Final = ("busy", "no-answer", "canceled", "failed")
 
@@ -48,36 +47,31 @@ def place_test_call(setup: Setup) -> bool:
 
 
 def _place(setup: Setup, base_url: str, admin_token: str) -> str:
-    answer = _ask_until_answered(setup, f"{base_url}/test-call-realtime", admin_token)
-    said = _document(answer.body)
-    if answer.status >= 300 or not isinstance(call_sid := said.get("call_sid"), str):
-        raise SetupRefused(
-            "The test call",
-            found=f"{said.get('error') or 'an answer that is not the service'} ({answer.status})",
-            wanted="a call that is placed",
-            do=str(said.get("fix") or "scripts/setup.sh start, then look at the backend's log"),
-        )
+    try:
+        answer = _ask_until_heard(setup, f"{base_url}/test-call-realtime", admin_token)
+        if not isinstance(call_sid := answer.get("call_sid"), str):
+            raise ServiceError("Something else than the service answers.", "scripts/setup.sh start")
+    except ServiceError as exc:
+        found = f"{exc.error} ({exc.status})" if exc.status else exc.error
+        raise SetupRefused("The test call", found=found, wanted="a call that is placed", do=exc.fix) from exc
     return call_sid
 
 
-def _ask_until_answered(setup: Setup, url: str, admin_token: str) -> Answer:
-    """Ask for a call. A lost answer is asked for again under the same key: it is the same call, and rings once."""
+def _ask_until_heard(setup: Setup, url: str, admin_token: str) -> dict[str, Any]:
+    """Ask for a call. A lost answer is asked for again under the same key: it is the same call, and rings once. Raises
+    `ServiceError` where the service refuses."""
     headers = {"Authorization": f"Bearer {admin_token}", "Idempotency-Key": secrets.token_hex(16)}
     found = ""
     for attempt in range(TRIES):
         if attempt:
             time.sleep(TRY_AGAIN_AFTER)
         try:
-            answer = setup.outside.fetch("POST", url, headers)
-        except Unreachable as exc:
-            found = str(exc)
-            continue
-        if answer.status not in NO_ANSWER_OF_ITS_OWN or "error" in _document(answer.body):
-            return answer
-        found = f"an answer that is not the service's ({answer.status})"
+            return said(setup.outside.fetch("POST", url, headers))
+        except (UnreachableError, ServiceUnheardError) as exc:
+            found = exc.error if isinstance(exc, ServiceUnheardError) else str(exc)
     raise SetupRefused(
         url,
-        found=f"{found}, {TRIES} times; it may ring all the same",
+        found=f"{found.removesuffix('.')}, {TRIES} times; it may ring all the same",
         wanted="an answer",
         do="wait a minute; where nothing rings, scripts/setup.sh cert start, and again",
     )
@@ -101,11 +95,3 @@ def _wait_until_answered(setup: Setup, account: Account, call_sid: str) -> None:
                 do="scripts/setup.sh call rings again; the call's page in the Twilio console says why it failed",
             )
         time.sleep(ASK_EVERY)
-
-
-def _document(body: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from typing import Final
 
-from .outside import Outside, Unreachable
+from callgate.operator.ask import UnreachableError
+
+from .outside import Outside
 from .refusal import SetupRefused
 from .settings import is_nobodys
 
@@ -26,7 +27,7 @@ def check_domain(domain: str, outside: Outside, *, own_authority: bool) -> str:
         raise SetupRefused("DOMAIN", found=f"{domain}, which is nobody's own", wanted="a domain of yours", do="name it")
     try:
         found = outside.addresses(domain)
-    except Unreachable as exc:
+    except UnreachableError as exc:
         raise SetupRefused("DOMAIN", found=f"{domain} does not resolve ({exc})", wanted=wanted, do=do) from exc
     private = [address for address in found if not ipaddress.ip_address(address.partition("%")[0]).is_global]
     if private and not own_authority:
@@ -58,7 +59,7 @@ def check_openai(key: str, model: str, outside: Outside) -> str:
     """OpenAI takes the key, and has the model for it."""
     try:
         answer = outside.fetch("GET", f"{OPENAI}/models/{model}", {"Authorization": f"Bearer {key}"})
-    except Unreachable as exc:
+    except UnreachableError as exc:
         raise SetupRefused(
             "OPENAI_API_KEY",
             found=f"api.openai.com can't be reached ({exc})",
@@ -66,7 +67,7 @@ def check_openai(key: str, model: str, outside: Outside) -> str:
             do="check this machine's network, its DNS and its clock",
         ) from exc
     if answer.status == 200:
-        ends = _member(answer.body, "shutdown_date")
+        ends = (answer.document or {}).get("shutdown_date")
         return f"OpenAI takes the key, and has {model}." + (f" It shuts down on {ends}." if ends else "")
     raise _refused_by_openai(answer.status, model)
 
@@ -101,16 +102,8 @@ def check_service(base_url: str, outside: Outside) -> str:
     do = "scripts/setup.sh cert start"
     try:
         answer = outside.fetch("GET", url, {})
-    except Unreachable as exc:
+    except UnreachableError as exc:
         raise SetupRefused(url, found=str(exc), wanted=wanted, do=do) from exc
     if answer.status != 200:
         raise SetupRefused(url, found=f"{answer.status}", wanted=wanted, do=f"{do}; is the address another server's?")
     return f"{base_url} answers."
-
-
-def _member(body: bytes, name: str) -> str:
-    try:
-        document = json.loads(body)
-    except ValueError:
-        return ""
-    return str(document.get(name) or "") if isinstance(document, dict) else ""

@@ -9,60 +9,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 from aiohttp import web
 from twilio.http import HttpClient
 from twilio.http.http_client import TwilioHttpClient
+
+from callgate.operator.ask import Answer, UnreachableError, ask
 
 SECONDS: Final = 1.0
 TWILIO_DEADLINE: Final = 10 * SECONDS
 HTTP_DEADLINE: Final = 20 * SECONDS
 HTTP_PORT: Final = 80
-MOST_BODY: Final = 1_000_000  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """To an HTTP request."""
-
-    status: int
-    body: bytes
-
-
-class Unreachable(Exception):
-    """There was no answer. str() says why, as far as can be told."""
-
 
 Fetch = Callable[[str, str, Mapping[str, str]], Answer]
 
 
 def fetch(method: str, url: str, headers: Mapping[str, str]) -> Answer:
-    """Ask for a URL, and follow no redirect: a key goes to nobody else. Raises `Unreachable`."""
-    return asyncio.run(_fetch(method, url, headers))
-
-
-async def _fetch(method: str, url: str, headers: Mapping[str, str], *, trust_env: bool = True) -> Answer:
-    timeout = aiohttp.ClientTimeout(total=HTTP_DEADLINE)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=trust_env) as session,
-            session.request(method, url, headers=headers, allow_redirects=False) as answer,
-        ):
-            return Answer(answer.status, await answer.content.read(MOST_BODY))
-    except TimeoutError as exc:
-        raise Unreachable(f"no answer within {HTTP_DEADLINE:.0f} s") from exc
-    except aiohttp.ClientConnectorCertificateError as exc:
-        raise Unreachable(f"its certificate is not trusted: {exc.certificate_error}") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise Unreachable(str(exc) or type(exc).__name__) from exc
+    """Ask for a URL, through a proxy where the environment names one. Raises `UnreachableError`."""
+    return asyncio.run(ask(method, url, headers=headers, timeout=HTTP_DEADLINE, proxies=True))
 
 
 def addresses(name: str) -> list[str]:
-    """The addresses of a host name. Its deadline is the system's resolver's own. Raises `Unreachable`."""
+    """The addresses of a host name. Its deadline is the system's resolver's own. Raises `UnreachableError`."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError as exc:
-        raise Unreachable(str(exc.strerror or exc)) from exc
+        raise UnreachableError(str(exc.strerror or exc)) from exc
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -99,8 +70,8 @@ async def _leads_here(name: str, port: int) -> bool | None:
     await runner.setup()
     try:
         await web.TCPSite(runner, port=port).start()
-        found = await _fetch("GET", f"http://{name}:{port}/{token}", {}, trust_env=False)
-    except (OSError, Unreachable):
+        found = await ask("GET", f"http://{name}:{port}/{token}", timeout=HTTP_DEADLINE)
+    except (OSError, UnreachableError):
         return None
     finally:
         await runner.cleanup()

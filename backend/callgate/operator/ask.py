@@ -1,15 +1,16 @@
-"""How the doctor asks: one HTTP request, to an address of choice, and why there was no answer."""
+"""How an operator's commands ask over HTTP: one request at a time, within a deadline, and why there was no answer."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -19,69 +20,81 @@ from callgate.errors import CallgateError
 from callgate.peers.phone.http import Response, tls_reason
 from callgate.peers.phone.options import Address
 
-from .world import World
-
 SECONDS: Final = 1.0
 CONNECT_TIMEOUT: Final = 5 * SECONDS
 TIMEOUT: Final = 10 * SECONDS
 CLOSE_TIMEOUT: Final = 1 * SECONDS
-LONGEST_ANSWER: Final = 1024 * 1024  # bytes
-USER_AGENT: Final = f"callgate-doctor/{__version__}"
+LONGEST_ANSWER: Final = 1024 * 1024  # bytes; what comes after is left unread
+USER_AGENT: Final = f"callgate/{__version__}"
 NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-class Unreachable(CallgateError):
-    """There was no answer; the text says why. ``no_route``: this machine has no way there at all."""
+class UnreachableError(CallgateError):
+    """There was no answer; the text says why. ``no_route``: this machine has no way there at all. ``sent``: the request
+    may have arrived, and what it asks for may have been done."""
 
-    def __init__(self, why: str, *, no_route: bool = False) -> None:
+    def __init__(self, why: str, *, no_route: bool = False, sent: bool = False) -> None:
         super().__init__(why)
-        self.no_route = no_route
+        self.no_route, self.sent = no_route, sent
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response. ``headers`` by lower-case name."""
+    """An HTTP response. ``headers`` by lower-case name; ``seconds``: how long it took."""
 
     status: int
-    headers: Mapping[str, str]
     body: bytes
-    seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        """The JSON object in the body, if that is what it holds."""
+        try:
+            document = json.loads(self.body)
+        except ValueError:
+            return None
+        return document if isinstance(document, dict) else None
 
 
 async def open_port(address: Address) -> None:
-    """Open a TCP connection, and close it. Raises `Unreachable`."""
+    """Open a TCP connection, and close it. Raises `UnreachableError`."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             _, writer = await asyncio.open_connection(*address)
     except TimeoutError:
-        raise Unreachable(f"nothing answers within {CONNECT_TIMEOUT:.0f} s") from None
+        raise UnreachableError(f"nothing answers within {CONNECT_TIMEOUT:.0f} s") from None
     except OSError as exc:
-        raise Unreachable(_reason(exc), no_route=exc.errno in NO_ROUTE) from exc
+        raise UnreachableError(_reason(exc), no_route=exc.errno in NO_ROUTE) from exc
     writer.transport.abort()
 
 
 async def ask(
-    world: World,
     method: str,
     url: str,
     *,
     at: Address | None = None,
+    route: Callable[[str, int], Address] = Address,
     tls: ssl.SSLContext | None = None,
     headers: Mapping[str, str] | None = None,
-    form: Mapping[str, str] | None = None,
-    params: Mapping[str, str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    document: object = None,
+    params: Mapping[str, Any] | None = None,
     timeout: float = TIMEOUT,
+    proxies: bool = False,
 ) -> Answer:
-    """One request, of which no redirect is followed. ``at``: where it goes instead of the URL's host.
+    """Make one request, and follow no redirect: what is secret in it goes to nobody else. Raises `UnreachableError`.
 
-    ``tls`` judges the certificate; by default whom ``world`` trusts. Raises `Unreachable`.
+    ``at``: where it goes instead of the URL's host; ``route`` tells the same of any host and port. ``tls`` judges the
+    certificate; by default whom the system trusts. The body is a ``form``, or a ``document`` as JSON. ``timeout``
+    bounds all of it, in seconds. ``proxies``: through those that the environment names.
     """
-    connector = aiohttp.TCPConnector(
-        ssl=world.trust() if tls is None else tls, resolver=_Resolver(world, at), force_close=True, use_dns_cache=False
-    )
     loop = asyncio.get_running_loop()
     began = loop.time()
     gone: asyncio.Future[None] | None = None
+    connector = aiohttp.TCPConnector(
+        ssl=True if tls is None else tls, resolver=_Resolver(route, at), force_close=True, use_dns_cache=False
+    )
     try:
         async with (
             aiohttp.ClientSession(
@@ -90,8 +103,11 @@ async def ask(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": USER_AGENT},
                 response_class=Response,
+                trust_env=proxies,
             ) as session,
-            session.request(method, url, headers=headers, data=form, params=params, allow_redirects=False) as response,
+            session.request(
+                method, url, headers=headers, data=form, json=document, params=params, allow_redirects=False
+            ) as response,
         ):
             assert isinstance(response, Response)
             gone = response.gone
@@ -99,9 +115,11 @@ async def ask(
             while len(body) < LONGEST_ANSWER and (more := await response.content.read(LONGEST_ANSWER)):
                 body += more
             found = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, found, body, loop.time() - began)
+            return Answer(response.status, body[:LONGEST_ANSWER], found, loop.time() - began)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as exc:
+        raise UnreachableError(_why(exc, timeout)) from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
-        raise Unreachable(_why(exc)) from exc
+        raise UnreachableError(_why(exc, timeout), sent=True) from exc
     finally:
         if gone is not None:  # aiohttp does not wait for a connection to be closed
             await asyncio.wait({gone}, timeout=CLOSE_TIMEOUT)
@@ -110,13 +128,13 @@ async def ask(
 class _Resolver(AbstractResolver):
     """Sends each connection where it was told to go, and lets the system find the rest."""
 
-    def __init__(self, world: World, at: Address | None) -> None:
-        self._world, self._at = world, at
+    def __init__(self, route: Callable[[str, int], Address], at: Address | None) -> None:
+        self._route, self._at = route, at
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        target = self._at or self._world.route(host, port)
+        target = self._at or self._route(host, port)
         found = await asyncio.get_running_loop().getaddrinfo(*target, type=socket.SOCK_STREAM)
         return [
             ResolveResult(
@@ -128,7 +146,7 @@ class _Resolver(AbstractResolver):
     async def close(self) -> None: ...
 
 
-def _why(exc: Exception) -> str:
+def _why(exc: Exception, timeout: float) -> str:
     match exc:
         case aiohttp.ClientConnectorCertificateError(certificate_error=error):
             return f"its certificate is not good: {tls_reason(error)}"
@@ -138,8 +156,10 @@ def _why(exc: Exception) -> str:
             return f"the TLS handshake failed: {tls_reason(error)}"
         case aiohttp.ClientConnectorError(os_error=error):
             return _reason(error)
+        case aiohttp.ConnectionTimeoutError():
+            return f"it takes no connection within {CONNECT_TIMEOUT:.0f} s"
         case TimeoutError():
-            return "it does not answer in time"
+            return f"it does not answer within {timeout:.0f} s"
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection without an answer"
     return str(exc) or type(exc).__name__

@@ -1,0 +1,97 @@
+"""The running service, asked for calls: its addresses ``/calls`` and ``/test-call-realtime``, with the admin token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
+
+from callgate.errors import CallgateError
+
+from .ask import Answer, UnreachableError
+from .ask import ask as ask_over_http
+
+SECONDS: Final = 1.0
+REQUEST_DEADLINE: Final = 30 * SECONDS
+NEWS_WAIT: Final = 6 * SECONDS  # how long the service may wait for some, in one request
+NEWS_DEADLINE: Final = 60 * SECONDS  # without any answer of the service's
+PAUSE: Final = 1 * SECONDS  # before the service is asked again that was not heard
+
+IN_ITS_PLACE: Final = (502, 503, 504)  # statuses of those that stand before a service
+FINAL: Final = (401, 403, 404)  # what it says with these, it says again
+
+
+class ServiceError(CallgateError):
+    """The service did not do what it was asked. ``fix``: what to do. ``status``: the answer's, 0 where there was none.
+    ``is_final``: another try changes nothing."""
+
+    def __init__(self, error: str, fix: str, status: int = 0, *, is_final: bool = False) -> None:
+        self.error, self.fix, self.status, self.is_final = error, fix, status, is_final
+        super().__init__(f"{error} {fix}")
+
+
+class ServiceUnheardError(ServiceError):
+    """The service was asked, and was not heard: it may have done what was asked. Another try may succeed."""
+
+
+class Service:
+    """A service that runs at ``base_url``. ``options``: of each request, as `callgate.operator.ask.ask` takes them."""
+
+    def __init__(self, base_url: str, admin_token: str | None, **options: Any) -> None:
+        self._base_url, self._options = base_url, options
+        self._headers = {"Authorization": f"Bearer {admin_token}"}
+
+    async def ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """The answer. Raises `ServiceError` with what the service says, or why it says nothing."""
+        options = {"timeout": REQUEST_DEADLINE, **self._options, **options}
+        try:
+            answer = await ask_over_http(
+                method, f"{self._base_url}{path}", headers={**self._headers, **(headers or {})}, **options
+            )
+        except UnreachableError as exc:
+            kind = ServiceUnheardError if exc.sent else ServiceError
+            raise kind(f"The service does not answer: {exc}.", "Is it running?") from exc
+        return said(answer)
+
+    async def news(self, call_sid: str) -> AsyncGenerator[dict[str, Any], None]:
+        """What there is to say of a call, again and again until it is ``over``; ``events`` holds the new ones.
+
+        The service may be restarting meanwhile, so that it is not heard for a while. Raises `ServiceError`.
+        """
+        loop, known = asyncio.get_running_loop(), 0
+        heard = loop.time()
+        while True:
+            params = {"after": str(known), "wait": f"{NEWS_WAIT:.0f}"}
+            try:
+                news = await self.ask("GET", f"/calls/{call_sid}", params=params)
+            except ServiceError as exc:
+                if exc.is_final or loop.time() - heard > NEWS_DEADLINE:
+                    error = f"The call may go on, and is followed no further: {exc.error}"
+                    raise ServiceError(error, exc.fix, exc.status, is_final=True) from exc
+                await asyncio.sleep(PAUSE)
+                continue
+            heard = loop.time()
+            known += len(news.get("events", ()))
+            yield news
+            if news.get("over"):
+                return
+
+
+def said(answer: Answer) -> dict[str, Any]:
+    """What the service says in an answer. Raises `ServiceError` where it refuses, or where it is not the service that
+    speaks."""
+    document = answer.document
+    if document is None:
+        if answer.status in IN_ITS_PLACE:
+            error = f"What stands before the service answers in its place, with status {answer.status}."
+            raise ServiceUnheardError(error, "Is it running?", answer.status)
+        error = f"Something else than the service answers at its address, with status {answer.status}."
+        raise ServiceError(error, "Check the address: --url, or BASE_URL.", answer.status)
+    if answer.status >= 400:
+        kind = ServiceUnheardError if answer.status == 504 else ServiceError
+        error = str(document.get("error") or f"The service answers with status {answer.status}.")
+        fix = str(document.get("fix") or "Read its log.")
+        raise kind(error, fix, answer.status, is_final=answer.status in FINAL)
+    return document
