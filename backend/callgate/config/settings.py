@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 
-from callgate.core.gate.call_request import HANG_UP, VOICEMAIL_HELP, is_voicemail
+from callgate.core.gate.call_request import VOICEMAIL_HANG_UP, VOICEMAIL_HELP, is_voicemail
 from callgate.core.gate.egress import Egress
 from callgate.core.gate.numbers import PATTERN, read_number
 from callgate.core.gate.signature import edge_proof
@@ -272,7 +272,7 @@ class Config:
         "OUTBOUND_SECONDS", _call_seconds, "The longest that a call we placed may last", default=600
     )
     voicemail: str = _setting(
-        "VOICEMAIL", _voicemail, f"What a machine that answers gets: {VOICEMAIL_HELP}", default=HANG_UP
+        "VOICEMAIL", _voicemail, f"What a machine that answers gets: {VOICEMAIL_HELP}", default=VOICEMAIL_HANG_UP
     )
 
     openai_api_key: str | None = _setting(

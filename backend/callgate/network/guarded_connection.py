@@ -15,7 +15,7 @@ from callgate.core.gate.egress import Egress
 
 from .lookups import HOURS, AddressInfo, Lookups
 
-REFUSED: Final = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
+PRIVATE_ADDRESS: Final = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
 
 KEEP_FOR: Final = 1 * HOURS  # the addresses of a tool's name, while it can't be looked up
 MOST_RECEIVED: Final = 32 * 1024  # bytes of a connection: of the answer, its headers, and what frames them
@@ -79,8 +79,8 @@ class Guard(AbstractResolver):
 
     def _check(self, address: str) -> None:
         if not self._egress.permits(self._host, self._port, address):
-            self.refusal = REFUSED
-            raise PermissionError(REFUSED)
+            self.refusal = PRIVATE_ADDRESS
+            raise PermissionError(PRIVATE_ADDRESS)
 
     async def close(self) -> None:
         """Nothing is held: the resolver that is asked is not the guard's."""

@@ -18,7 +18,7 @@ NEWS_DEADLINE: Final = 60 * SECONDS  # without any answer of the service's
 PAUSE: Final = 1 * SECONDS  # before the service is asked again that was not heard
 
 IN_ITS_PLACE: Final = (502, 503, 504)  # statuses of those that stand before a service
-FINAL: Final = (401, 403, 404)  # what it says with these, it says again
+FINAL_STATUSES: Final = (401, 403, 404)  # what it says with these, it says again
 
 
 class ServiceError(CallgateError):
@@ -93,5 +93,5 @@ def said(answer: Answer) -> dict[str, Any]:
         kind = ServiceUnheardError if answer.status == 504 else ServiceError
         error = str(document.get("error") or f"The service answers with status {answer.status}.")
         fix = str(document.get("fix") or "Read its log.")
-        raise kind(error, fix, answer.status, is_final=answer.status in FINAL)
+        raise kind(error, fix, answer.status, is_final=answer.status in FINAL_STATUSES)
     return document

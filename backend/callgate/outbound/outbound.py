@@ -19,7 +19,7 @@ from twilio.rest import Client
 
 from callgate.config.settings import Config
 from callgate.core.foreign import foreign
-from callgate.core.gate.call_request import TALK, CallRequest, OutboundRefused, read_request
+from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, OutboundRefused, read_request
 from callgate.core.gate.numbers import read_number, why_denied
 from callgate.core.masking import mask_number
 from callgate.core.wire import twiml
@@ -83,7 +83,9 @@ class Outbound:
             number = allowed[0] if to is None else read_number(to) if isinstance(to, str) else None
             if number not in allowed:
                 raise OutboundRefused(403, "This number is not listed in TEST_CALL_TO.", "Add it there, and restart.")
-            return await self._place(CallRequest(to=number, voicemail=TALK, limit=self._config.outbound_seconds), key)
+            return await self._place(
+                CallRequest(to=number, voicemail=VOICEMAIL_TALK, limit=self._config.outbound_seconds), key
+            )
 
     async def call(self, request: Mapping[str, Any], key: str | None = None) -> Answer:
         """Place a call, with the fields that `read_request` takes. ``key``: asked again under the same, it is the same

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from twilio.rest import Client
 
-from callgate.core.gate.call_request import TALK, CallRequest, OutboundRefused
+from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, OutboundRefused
 from callgate.core.wire import twiml
 from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioRest
 
@@ -105,7 +105,7 @@ def _refusal(exc: TwilioError, *, places: bool = False) -> OutboundRefused:
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:
     """What has Twilio look whether a machine answers, beside the call. A message needs the end of the greeting."""
-    if request.voicemail == TALK:
+    if request.voicemail == VOICEMAIL_TALK:
         return {}
     said = {"message": request.message, "language": language} if request.message else {}
     query = urlencode({name: value for name, value in said.items() if value})

@@ -25,7 +25,7 @@ from keeper.certificate import is_address
 from keeper.names import FAILURES, Caa, Names, Trouble, permits
 from keeper.settings import Settings
 
-CHALLENGES: Final = Path(".well-known") / "acme-challenge"
+CHALLENGE_FOLDER: Final = Path(".well-known") / "acme-challenge"
 SPACE_WANTED: Final = 10_000_000  # bytes; a certificate, its key and certbot's logs need less than a tenth of it
 # Certificates are dated back an hour by Let's Encrypt; browsers and telephones are less patient.
 CLOCK_SUSPICIOUS: Final = 60.0
@@ -110,7 +110,7 @@ def _address(name: str, address: str) -> Finding:
 
 
 async def _look_at_port(settings: Settings, name: str, addresses: Sequence[str]) -> list[Finding]:
-    folder = settings.webroot / CHALLENGES
+    folder = settings.webroot / CHALLENGE_FOLDER
     token = f"probe-{secrets.token_urlsafe(16)}"
     content = secrets.token_urlsafe(32)
     try:
@@ -135,7 +135,11 @@ async def _look_at_port(settings: Settings, name: str, addresses: Sequence[str])
 async def _probe(port: int, name: str, address: str, token: str, content: str) -> Finding:
     is_v6 = ":" in address
     where = f"port {port} of {address}"
-    url = f"http://{name}/{CHALLENGES}/{token}" if port == 80 else f"http://{name}:{port}/{CHALLENGES}/{token}"
+    url = (
+        f"http://{name}/{CHALLENGE_FOLDER}/{token}"
+        if port == 80
+        else f"http://{name}:{port}/{CHALLENGE_FOLDER}/{token}"
+    )
     advice = (
         "the authority prefers it: remove the AAAA record, or let it lead here"
         if is_v6

@@ -15,10 +15,12 @@ from .numbers import read_number
 
 SECONDS = 1
 
-HANG_UP: Final = "hang-up"
-TALK: Final = "talk"
+VOICEMAIL_HANG_UP: Final = "hang-up"
+VOICEMAIL_TALK: Final = "talk"
 LONGEST_MESSAGE: Final = 500  # characters: the message travels in the address of a webhook
-VOICEMAIL_HELP: Final = f"{HANG_UP}, {TALK}, or a text on one line, of at most {LONGEST_MESSAGE} characters"
+VOICEMAIL_HELP: Final = (
+    f"{VOICEMAIL_HANG_UP}, {VOICEMAIL_TALK}, or a text on one line, of at most {LONGEST_MESSAGE} characters"
+)
 SHORTEST_LIMIT: Final = 10 * SECONDS
 FIELDS: Final = ("to", "from", "voicemail", "limit")
 
@@ -36,19 +38,19 @@ class OutboundRefused(CallgateError):
 class CallRequest:
     """A call that is asked for. ``to``: E.164; ``from_number``: E.164, or None for the service's own number.
 
-    ``voicemail``: what is done when a machine answers: `HANG_UP`, `TALK` (nobody looks), or a text that is left.
-    ``limit``: how long it may last, in seconds.
+    ``voicemail``: what is done when a machine answers: `VOICEMAIL_HANG_UP`, `VOICEMAIL_TALK` (nobody looks), or a text
+    that is left. ``limit``: how long it may last, in seconds.
     """
 
     to: str = field(repr=False)
     from_number: str | None = field(default=None, repr=False)
-    voicemail: str = HANG_UP
+    voicemail: str = VOICEMAIL_HANG_UP
     limit: int = 600 * SECONDS
 
     @property
     def message(self) -> str | None:
         """What is left on a machine, if anything is."""
-        return None if self.voicemail in (HANG_UP, TALK) else self.voicemail
+        return None if self.voicemail in (VOICEMAIL_HANG_UP, VOICEMAIL_TALK) else self.voicemail
 
     def fingerprint(self, key: str) -> str:
         """What two requests under one idempotency key have in common only when they ask for the same."""

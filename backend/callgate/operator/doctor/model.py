@@ -19,7 +19,7 @@ from .finding import Finding, ok, skipped, warning, wrong
 from .world import OPENAI_API, Case
 
 NOTICE: Final = timedelta(days=90)
-KEYS: Final = "https://platform.openai.com/api-keys"
+KEYS_PAGE: Final = "https://platform.openai.com/api-keys"
 DEFAULT: Final = "gpt-realtime-2.1"
 _BILLING: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached", "account_deactivated"})
 
@@ -63,7 +63,9 @@ def _refusal(status: int, body: Mapping[str, Any]) -> Finding | None:
         return wrong(f"OpenAI refuses for want of money ({code})", "an account with credit", do)
     if status == 401:
         found = f"OpenAI does not take OPENAI_API_KEY{f' ({code})' if code else ''}: it is wrong, expired or revoked"
-        return wrong(found, "a key that is valid", f"Make a new one at {KEYS}, set it in .env, and restart the backend")
+        return wrong(
+            found, "a key that is valid", f"Make a new one at {KEYS_PAGE}, set it in .env, and restart the backend"
+        )
     if status == 403:
         do = "Give the key's project the permission to read models and to use the Realtime API"
         return wrong(f"OPENAI_API_KEY may not do this{f' ({code})' if code else ''}", "a key that may", do)

@@ -17,7 +17,7 @@ from .world import Case
 
 SECONDS: Final = 1.0
 LONGEST: Final = 180 * SECONDS
-READ_LOG: Final = "callgate calls show, with the call's SID, and Twilio's error log say more"
+WHO_SAYS_MORE: Final = "callgate calls show, with the call's SID, and Twilio's error log say more"
 
 
 async def call(case: Case) -> Sequence[Finding]:
@@ -59,7 +59,9 @@ def _judge(case: Case, news: Mapping[str, Any]) -> Finding:
     if not news.get("over"):
         return warning(f"the call to {number} still goes on", "its end", "Hang up, when you have talked enough")
     if status != "completed":
-        return wrong(f"the call to {number} ended as: {status}", "that somebody answers it", f"Answer it; {READ_LOG}")
+        return wrong(
+            f"the call to {number} ended as: {status}", "that somebody answers it", f"Answer it; {WHO_SAYS_MORE}"
+        )
     return ok(f"the call to {number} was answered, and completed")
 
 

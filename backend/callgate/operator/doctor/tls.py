@@ -16,7 +16,7 @@ from .handshake import only_tls_1_2, shake_hands, unjudging
 from .world import Case
 
 STAGING: Final = "(STAGING)"  # how the names of Let's Encrypt's untrusted authorities begin
-REHEARSAL: Final = "Callgate self-signed"  # the organisation of those that the keeper makes itself
+SELF_SIGNED: Final = "Callgate self-signed"  # the organisation of those that the keeper makes itself
 EXPIRED: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 WRONG_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 # certbot renews when a third of the lifetime is left, a half of a short one. Below this share it has failed for days.
@@ -70,7 +70,7 @@ def _judged(case: Case, exc: ssl.SSLCertVerificationError, leaf: x509.Certificat
             f"{TWILIO_WANTS}: it answers this one with 11237 and 31910",
             f"{ISSUE}, without --staging",
         )
-    if REHEARSAL in leaf.issuer.rfc4514_string():
+    if SELF_SIGNED in leaf.issuer.rfc4514_string():
         return wrong(f"the certificate is the rehearsal's own ({issuer})", TWILIO_WANTS, f"Set DOMAIN. {ISSUE}")
     if exc.verify_code in WRONG_NAME:
         found = f"the certificate is for {', '.join(_names(leaf)) or 'no name'}, not for {case.host} (Twilio: 11235)"

@@ -12,7 +12,7 @@ from .finding import Finding, ok, skipped, warning
 from .twilio_api import get, why_not
 from .world import Case
 
-ALL: Final = "400"  # there are some 230 countries
+MOST_COUNTRIES: Final = "400"  # there are some 230 countries
 
 
 async def permissions(case: Case) -> Sequence[Finding]:
@@ -26,7 +26,10 @@ async def permissions(case: Case) -> Sequence[Finding]:
         return [skipped("the settings name no number that is to be rung")]
     try:
         page = await get(
-            case, lambda client: client.voice.v1.fetch("GET", "/DialingPermissions/Countries", params={"PageSize": ALL})
+            case,
+            lambda client: client.voice.v1.fetch(
+                "GET", "/DialingPermissions/Countries", params={"PageSize": MOST_COUNTRIES}
+            ),
         )
     except TwilioError as exc:
         return [skipped(f"the countries that may be called can't be listed: {exc}")]

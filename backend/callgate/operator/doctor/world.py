@@ -21,14 +21,14 @@ TWILIO_API: Final = "https://api.twilio.com"
 OPENAI_API: Final = "https://api.openai.com"
 
 #: Names under which tunnels give away addresses.
-TUNNELS: Final = (
+TUNNEL_DOMAINS: Final = (
     "ngrok.io", "ngrok.app", "ngrok.dev", "ngrok-free.app", "ngrok-free.dev", "trycloudflare.com", "loca.lt",
 )  # fmt: skip
 
 
 def is_tunnel_name(host: str) -> bool:
     """Whether a host name is one that a tunnel gave away."""
-    return host.endswith(tuple(f".{name}" for name in TUNNELS))
+    return host.endswith(tuple(f".{name}" for name in TUNNEL_DOMAINS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,11 @@ CERTIFICATE_DEADLINE: Final = 40 * MINUTES
 START_DEADLINE: Final = 40 * MINUTES
 ANSWER_DEADLINE: Final = 1 * MINUTES
 
-ALL: Final = ("nginx", "certbot", "backend")
-TUNNELS: Final = {"ngrok": "NGROK_AUTHTOKEN", "cloudflared": "CLOUDFLARED_TUNNEL_TOKEN"}  # what each needs in .env
+SERVICES: Final = ("nginx", "certbot", "backend")
+TUNNEL_TOKENS: Final = {
+    "ngrok": "NGROK_AUTHTOKEN",
+    "cloudflared": "CLOUDFLARED_TUNNEL_TOKEN",
+}  # what each needs in .env
 COMPOSE_FILE: Final = "docker-compose.prod.yml"
 LOGS: Final = f"docker compose -f {COMPOSE_FILE} logs"
 
@@ -59,7 +62,7 @@ class Bundle:
             raise SetupRefused(
                 "The bundle",
                 found=f"docker compose up ended with {status}; its last words stand above",
-                wanted=f"{', '.join(services or ALL)}, healthy",
+                wanted=f"{', '.join(services or SERVICES)}, healthy",
                 do=f"{LOGS} says why; a port that is taken is another program's: ss -ltnp 'sport = :443'",
             )
         return self.containers() != before
@@ -116,7 +119,7 @@ def get_certificate(setup: Setup, bundle: Bundle) -> bool:
 def start_bundle(setup: Setup, bundle: Bundle) -> bool:
     """The step ``start``. Whether anything was started."""
     services = _services(setup)
-    setup.terminal.step(", ".join(services or ALL))
+    setup.terminal.step(", ".join(services or SERVICES))
     changed = bundle.start(services)
     setup.terminal.say("All is up and healthy." if changed else "All was up and healthy: nothing was started.")
     return changed
@@ -127,7 +130,7 @@ def _services(setup: Setup) -> list[str]:
     if is_on_own_domain(setup.settings.config()):
         return []
     kept = setup.env_file.read()
-    return ["backend", *(service for service, token in TUNNELS.items() if token in kept)]
+    return ["backend", *(service for service, token in TUNNEL_TOKENS.items() if token in kept)]
 
 
 def _too_slow(command: Sequence[str], deadline: float) -> SetupRefused:

@@ -19,8 +19,8 @@ ANSWER_WITHIN: Final = 90 * SECONDS  # a service that rings for 30 s, and a queu
 ASK_EVERY: Final = 1 * SECONDS
 TRIES: Final = 3
 TRY_AGAIN_AFTER: Final = 1 * SECONDS
-ANSWERED: Final = ("in-progress", "completed")
-UNANSWERED: Final = ("busy", "no-answer", "canceled", "failed")
+ANSWERED_STATUSES: Final = ("in-progress", "completed")
+UNANSWERED_STATUSES: Final = ("busy", "no-answer", "canceled", "failed")
 
 
 def place_test_call(setup: Setup) -> bool:
@@ -84,13 +84,13 @@ def _wait_until_answered(setup: Setup, account: Account, call_sid: str) -> None:
         if status != shown:
             setup.terminal.say(f"  {status}")
             shown = status
-        if status in ANSWERED:
+        if status in ANSWERED_STATUSES:
             setup.terminal.say("The call was answered: talk to the agent.")
             return
-        if status in UNANSWERED or time.monotonic() > until:
+        if status in UNANSWERED_STATUSES or time.monotonic() > until:
             raise SetupRefused(
                 "The test call",
-                found=f"it ended unanswered: {status}" if status in UNANSWERED else f"still {status}",
+                found=f"it ended unanswered: {status}" if status in UNANSWERED_STATUSES else f"still {status}",
                 wanted="somebody who answers",
                 do="scripts/setup.sh call rings again; the call's page in the Twilio console says why it failed",
             )
