@@ -62,7 +62,7 @@ class Lookups:
     async def find(self, host: str, port: int) -> list[AddressInfo]:
         """The addresses of a host. Raises `OSError` where there is none. It waits as long as it takes for a name that
         has not been found before: who asks has a deadline."""
-        if _is_address(host):
+        if is_address(host):
             return _with_port(_ask(host, socket.AI_NUMERICHOST), port)
         name = self._name(host)
         return _with_port(await self._answer(name), port)
@@ -140,7 +140,8 @@ def _ask(host: str, flags: int) -> list[AddressInfo]:
         raise socket.gaierror(socket.EAI_NONAME, "it can't be a name") from exc
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
+    """Whether a host is given by its address, of IPv4 or IPv6, so that there is no name to look up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

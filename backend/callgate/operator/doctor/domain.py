@@ -13,6 +13,7 @@ import dns.name
 import dns.resolver
 
 from callgate.errors import CallgateError
+from callgate.network.lookups import is_address
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .world import Case
@@ -37,8 +38,8 @@ async def addresses(case: Case) -> Sequence[Finding]:
     if case.world.edge is not None:
         case.addresses = ()
         return [skipped(f"the edge is looked at where it was said to be, {case.world.edge.host}")]
-    if case.is_rehearsal or _is_address(host):
-        case.addresses = (host,) if _is_address(host) else ()
+    if case.is_rehearsal or is_address(host):
+        case.addresses = (host,) if is_address(host) else ()
         return [skipped("BASE_URL names no host that DNS knows")]
     try:
         v4, v6 = await asyncio.gather(_ask(case, host, "A"), _ask(case, host, "AAAA"))
@@ -74,7 +75,7 @@ def _how_to_resolve(case: Case, exc: NoAnswer) -> str:
 async def authority(case: Case) -> Sequence[Finding]:
     """Whether CAA records let Let's Encrypt issue."""
     host = case.host
-    if case.world.edge is not None or case.is_tunnel or _is_address(host):
+    if case.world.edge is not None or case.is_tunnel or is_address(host):
         return [skipped("no certificate is issued for this name from here")]
     if case.values.get("ACME_SERVER", "").strip():
         return [skipped("ACME_SERVER names another authority")]
@@ -132,11 +133,3 @@ def _resolver(case: Case) -> dns.asyncresolver.Resolver:
         resolver.nameservers, resolver.port = [server.host], server.port
     resolver.lifetime = TIMEOUT
     return resolver
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
