@@ -1,7 +1,10 @@
 """Every error Callgate raises on purpose.
 
+A name ends in ``Error``, or in ``Refused`` where somebody who was asked says no.
+
 CallgateError                   str() is one line an operator can act on
 ├── ConfigError                 settings that can't work; lists all of them
+│   └── AgentsError             an agents' file that can't work (agents.problems)
 ├── RequestRefused              who asks is not who may ask
 ├── ProtocolError               a peer broke its protocol
 │   ├── MediaStreamError        Twilio's side of a Media Stream (or ours, as the phone sees it)
@@ -9,13 +12,17 @@ CallgateError                   str() is one line an operator can act on
 ├── UpstreamError               no model session to be had, or it is lost
 │   └── UpstreamRefused         the model's server answered no; trying again changes nothing
 ├── ToolError                   a tool can't do what the model asked for; the model is told so
-├── OutboundRefused             a call is not placed (outbound_request)
-│   └── CallInDoubt             it may have been (outbound_rest)
+├── OutboundRefused             a call is not placed (core.gate.call_request)
+│   └── CallInDoubtError        it may have been (outbound.rest)
+├── TwilioError                 Twilio's REST API did not do what it was asked (network.twilio_rest)
+│   ├── TwilioRefused           it says no
+│   └── TwilioUnreachableError  it can't be reached, or does not answer
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
-└── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
-Beside it, in callgate.peers.phone: RecordingError, PictureError, NotSimulated; in callgate.operator.setup:
-SetupRefused.
+├── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
+└── What only a command raises, in callgate.peers.phone: RecordingError, PictureError, NotSimulated; in
+    callgate.operator: UnreachableError (ask), ServiceError and ServiceUnheardError (service), DnsError
+    (doctor.domain), SetupRefused (setup.refusal)
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from callgate.errors import StoreError
 from callgate.store.placements import Caps, Exhausted, Placement, Placements
 from callgate.switchboard.switchboard import Switchboard
 
-from .rest import CallInDoubt, TwilioCalls
+from .rest import CallInDoubtError, TwilioCalls
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Placing:
     async def _place(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> str:
         try:
             call_sid = await self._place_on_a_line(twilio, request, from_number, key)
-        except CallInDoubt:
+        except CallInDoubtError:
             raise  # it counts as placed
         except OutboundRefused:
             with contextlib.suppress(StoreError):  # then it counts as placed

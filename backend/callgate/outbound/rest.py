@@ -36,7 +36,7 @@ _WHAT_TO_DO: Final = {
 }
 
 
-class CallInDoubt(OutboundRefused):
+class CallInDoubtError(OutboundRefused):
     """Twilio was asked for a call and has not answered: it may have placed it."""
 
 
@@ -52,7 +52,7 @@ class TwilioCalls:
 
     async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
         """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
-        `CallInDoubt` too."""
+        `CallInDoubtError` too."""
         parameters: dict[str, Any] = {
             "to": request.to,
             "from_": from_number,
@@ -100,7 +100,7 @@ def _refusal(exc: TwilioError, *, places: bool = False) -> OutboundRefused:
         fix = "Look into the console's call log before asking again."
     else:
         error, fix = f"Twilio's REST API can't be reached: {exc}.", "Check this machine's network."
-    return (CallInDoubt if in_doubt else OutboundRefused)(502, error, fix)
+    return (CallInDoubtError if in_doubt else OutboundRefused)(502, error, fix)
 
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ AUTHORITY: Final = "letsencrypt.org"
 AT_DNS: Final = "at whoever hosts the domain's DNS"
 
 
-class NoAnswer(CallgateError):
+class DnsError(CallgateError):
     """A question that DNS does not answer. ``exists``: False where it says that there is no such name."""
 
     def __init__(self, why: str, *, exists: bool = True) -> None:
@@ -43,7 +43,7 @@ async def addresses(case: Case) -> Sequence[Finding]:
         return [skipped("BASE_URL names no host that DNS knows")]
     try:
         v4, v6 = await asyncio.gather(_ask(case, host, "A"), _ask(case, host, "AAAA"))
-    except NoAnswer as exc:
+    except DnsError as exc:
         return [wrong(f"{host} does not resolve: {exc}", "this machine's public address", _how_to_resolve(case, exc))]
     case.addresses = (*v4, *v6)
     if not case.addresses:
@@ -64,7 +64,7 @@ async def addresses(case: Case) -> Sequence[Finding]:
     return [ok(f"{host} leads to {', '.join(case.addresses)}")]
 
 
-def _how_to_resolve(case: Case, exc: NoAnswer) -> str:
+def _how_to_resolve(case: Case, exc: DnsError) -> str:
     if case.is_tunnel:
         return "Start the tunnel, and see that BASE_URL is the address that it prints"
     if exc.exists:
@@ -81,7 +81,7 @@ async def authority(case: Case) -> Sequence[Finding]:
         return [skipped("ACME_SERVER names another authority")]
     try:
         records = await _caa(case, host)
-    except NoAnswer as exc:
+    except DnsError as exc:
         wanted = "an answer, be it that there are none: without it no authority issues"
         return [wrong(f"the CAA records of {host}: {exc}", wanted, f"Mend the domain's name servers {AT_DNS}")]
     issuers = [value for tag, value in records if tag == "issue"]
@@ -97,7 +97,7 @@ async def _caa(case: Case, host: str) -> list[tuple[str, str]]:
     for start in range(len(labels)):
         try:
             texts = await _ask(case, ".".join(labels[start:]), "CAA")
-        except NoAnswer as exc:
+        except DnsError as exc:
             if exc.exists:
                 raise
             texts = ()
@@ -118,11 +118,11 @@ async def _ask(case: Case, name: str, kind: str) -> tuple[str, ...]:
     except dns.resolver.NoAnswer:
         return ()
     except dns.resolver.NXDOMAIN:
-        raise NoAnswer("there is no such name", exists=False) from None
+        raise DnsError("there is no such name", exists=False) from None
     except dns.resolver.NoNameservers:
-        raise NoAnswer("its name servers fail (SERVFAIL)") from None
+        raise DnsError("its name servers fail (SERVFAIL)") from None
     except (dns.exception.DNSException, OSError):
-        raise NoAnswer("its name servers do not answer") from None
+        raise DnsError("its name servers do not answer") from None
     return tuple(record.to_text() for record in answer)
 
 

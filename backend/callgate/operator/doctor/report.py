@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from .checklist import checklist
 from .finding import Finding, Result, Status
-from .waterfall import Part, as_lines
+from .waterfall import Stage, as_lines
 
 WIDTH: Final = 118
 INDENT: Final = " " * 10
@@ -22,7 +22,7 @@ class Examination:
     base_url: str | None
     results: tuple[Result, ...]
     is_up: bool = True
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Stage, ...] = ()
 
     @property
     def first_wrong(self) -> Result | None:

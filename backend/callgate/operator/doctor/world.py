@@ -15,7 +15,7 @@ from callgate.config.settings import Config
 from callgate.operator.ask import Answer, ask
 from callgate.peers.phone.options import Address
 
-from .waterfall import Part
+from .waterfall import Stage
 
 TWILIO_API: Final = "https://api.twilio.com"
 OPENAI_API: Final = "https://api.openai.com"
@@ -73,7 +73,7 @@ class Case:
     call_sid: str = ""  # of the call that the doctor makes up
     agents: Agents | None = None  # of AGENTS_FILE, where that can be used
     models: dict[str, Mapping[str, object]] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)  # of the test call
+    parts: list[Stage] = field(default_factory=list)  # of the test call
 
     @property
     def host(self) -> str:
