@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 need_venv
 .venv/bin/python -c 'import fastapi, hatch_mypyc, picows, psutil, uvicorn' 2>/dev/null && [ -x .venv/bin/py-spy ] ||
-  pip_install --require-hashes -r bench/requirements.txt
+  install_into .venv --require-hashes -r bench/requirements.txt
 
 # The usual sample's own versions. bench/contenders.py looks for it here.
 sample=.venv/fastapi_sample
@@ -14,8 +14,7 @@ if ! cmp -s bench/relays/fastapi_sample.txt "$sample/installed.txt"; then
   say "setting up the usual sample's versions"
   rm -rf "$sample"
   .venv/bin/python -m venv --without-pip "$sample"
-  .venv/bin/python -m pip --python "$sample/bin/python" install --quiet --disable-pip-version-check --require-hashes \
-    -r bench/relays/fastapi_sample.txt
+  install_into "$sample" --require-hashes -r bench/relays/fastapi_sample.txt
   cp bench/relays/fastapi_sample.txt "$sample/installed.txt"
 fi
 
@@ -31,7 +30,8 @@ compile_callgate() {
   say "compiling the media path"
   rm -rf .venv/compiled && mkdir -p .venv/compiled/source
   cp -r pyproject.toml README.md backend .venv/compiled/source
-  HATCH_BUILD_HOOK_ENABLE_MYPYC=true pip_install --no-deps --no-build-isolation --target "$compiled.new" .venv/compiled/source
+  HATCH_BUILD_HOOK_ENABLE_MYPYC=true install_into .venv --no-cache-dir --no-deps --no-build-isolation \
+    --target "$compiled.new" .venv/compiled/source
   rm -rf .venv/compiled/source && mv "$compiled.new" "$compiled"
 }
 

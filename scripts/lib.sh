@@ -5,6 +5,7 @@
 #   die TEXT…                    one line about what is wrong and what to do, then exit 1
 #   need_packages PACKAGE…       the Debian packages are installed; exit 3, with the command to run, where root must do it
 #   need_venv                    .venv is there, with everything in requirements-dev.txt, and Callgate itself
+#   install_into VENV OPTION…    what `uv pip install OPTION…` does, with pip's settings; where uv does not work, pip
 
 set -euo pipefail
 
@@ -14,6 +15,9 @@ cd "$project"
 EXIT_NOT_ROOT=3
 PYTHON_WANTED=3.11
 LOCK_TIMEOUT=900 # seconds; a first set-up on a slow line
+
+# uv leaves it to the first import to compile a module. Where Python may not keep that, every start would compile anew.
+unset PYTHONDONTWRITEBYTECODE
 
 say() {
   printf '==> %s\n' "$*"
@@ -84,6 +88,8 @@ disable_service() {
 
 need_venv() {
   local python stamp=.venv/.set-up-from wanted
+  # It is emptied and filled anew: that must not happen to a folder elsewhere, which others may use.
+  [ ! -L .venv ] || die ".venv is a symbolic link to $(readlink .venv), which would be overwritten: remove the link (rm .venv)"
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && ! can_make_venv python3; then
     need_packages python3 python3-venv
   fi
@@ -92,7 +98,7 @@ need_venv() {
   wanted=$(
     "$python" --version
     pwd
-    sha256sum requirements-dev.txt pyproject.toml
+    sha256sum requirements-uv.txt requirements-dev.txt pyproject.toml
   )
   if is_set_up "$stamp" "$wanted"; then return 0; fi
 
@@ -134,13 +140,20 @@ can_make_venv() {
   "$1" -c 'import ensurepip, venv' 2>/dev/null
 }
 
-set_up_venv() {
-  # What is there and works is kept, and only brought up to date. Not after an interruption: pip takes a package for
-  # installed before all of it is there.
-  if [ -e .venv/.incomplete ] || ! venv_works_here; then "$1" -m venv --clear .venv; fi
+set_up_venv() { # set_up_venv PYTHON
+  # What is there and works is kept, and only brought up to date. Not after an interruption: an installer takes a package
+  # for installed before all of it is there.
+  if [ -e .venv/.incomplete ] || ! venv_works_here; then make_venv "$1"; fi
   touch .venv/.incomplete
-  pip_install --require-hashes -r requirements-dev.txt
-  pip_install --no-deps --no-build-isolation --editable .
+  if install_uv && fill_venv; then return 0; fi
+  say "uv can't install the packages here; pip does, which takes a minute or two longer"
+  make_venv "$1"
+  touch .venv/.incomplete
+  fill_venv || die "pip can't install into .venv: the reason is above"
+}
+
+make_venv() { # make_venv PYTHON
+  "$1" -m venv --clear .venv || die "$1 can't make .venv: the reason is above"
 }
 
 # Programs in .venv/bin name the place they were made for: in a copy of the project they are somebody else's.
@@ -149,6 +162,27 @@ venv_works_here() {
   case $(head -n 1 .venv/bin/pip) in "#!$PWD/.venv/bin/python"*) return 0 ;; *) return 1 ;; esac
 }
 
-pip_install() {
-  .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check "$@" || die "pip can't install into .venv"
+# Only as a wheel: where there is none, to compile uv would take far longer than pip does without it.
+install_uv() {
+  .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes --only-binary :all: \
+    -r requirements-uv.txt
+}
+
+fill_venv() {
+  install_into .venv --require-hashes -r requirements-dev.txt &&
+    install_into .venv --no-deps --no-build-isolation --editable .
+}
+
+install_into() { # install_into VENV OPTION…: the options are those that `uv pip install` and `pip install` share
+  local venv=$1 setting environ=() options=()
+  shift
+  if [ -x .venv/bin/uv ]; then
+    while read -r setting; do
+      case $setting in --*) options+=("$setting") ;; *) environ+=("$setting") ;; esac
+    done < <(.venv/bin/python -m pip config list | .venv/bin/python scripts/pip_settings.py)
+    env ${environ[@]+"${environ[@]}"} .venv/bin/uv pip install --quiet --python "$venv/bin/python" \
+      ${options[@]+"${options[@]}"} "$@"
+  else
+    .venv/bin/python -m pip --python "$venv/bin/python" install -qq --no-input --disable-pip-version-check "$@"
+  fi
 }
