@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import psutil
-from local_program import LOOPBACK, Program, clean_environ, free_ports, port_answers
+from demo.local_program import LOOPBACK, Program, clean_environ, free_ports, port_answers
 
 from .clocks import cpu_seconds
 
@@ -39,7 +39,7 @@ class Contender:
 
     name: str
     about: str
-    program: tuple[str, ...] = ()  # of a reference: its file in relays/, and options
+    program: tuple[str, ...] = ()  # of a reference: its module in relays/, and options
     python: Path = Path(sys.executable)
     environ: Mapping[str, str] = field(default_factory=dict)
     webhooks: bool = False
@@ -48,10 +48,10 @@ class Contender:
         """How it is started. ``unbounded``: a stream may bring more than Twilio sends."""
         if self.webhooks:
             if unbounded:
-                return [sys.executable, str(RELAYS / "callgate_unbounded.py")]
+                return [sys.executable, "-m", "bench.relays.callgate_unbounded"]
             return [sys.executable, "-m", "callgate", "serve", "--env-file", os.devnull]
-        file, *options = self.program
-        return [str(self.python), str(RELAYS / file), str(port), model_url, *options]
+        module, *options = self.program
+        return [str(self.python), "-m", f"bench.relays.{module}", str(port), model_url, *options]
 
 
 CONTENDERS = {
@@ -65,16 +65,16 @@ CONTENDERS = {
         Contender(
             "fastapi",
             "FastAPI under uvicorn, as the usual sample is written, in the versions that it is installed with",
-            ("fastapi_sample.py",),
+            ("fastapi_sample",),
             SAMPLE_PYTHON,
         ),
         Contender(
             "fastapi-lean",
             "the same in today's versions, on uvloop, and without its marks",
-            ("fastapi_sample.py", "--lean"),
+            ("fastapi_sample", "--lean"),
         ),
-        Contender("quart", "plain Quart under Hypercorn", ("quart_plain.py",)),
-        Contender("floor", "picows on both sides, no framework, no turn-taking", ("floor.py",)),
+        Contender("quart", "plain Quart under Hypercorn", ("quart_plain",)),
+        Contender("floor", "picows on both sides, no framework, no turn-taking", ("floor",)),
     )
 }
 
@@ -113,8 +113,8 @@ class Relay:
 
     def _settings(self, callgate_path: str | None) -> dict[str, str]:
         settings = clean_environ()
-        if path := callgate_path or os.environ.get("PYTHONPATH"):
-            settings["PYTHONPATH"] = path
+        path = callgate_path or os.environ.get("PYTHONPATH")
+        settings["PYTHONPATH"] = os.pathsep.join(filter(None, (path, str(RELAYS.parents[1]))))
         if self.contender.webhooks:
             settings |= {
                 "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
@@ -176,7 +176,7 @@ class Relay:
 
     def memory(self) -> int:
         """The bytes of memory that are its alone (USS)."""
-        return cast(int, psutil.Process(self.pid).memory_full_info().uss)
+        return psutil.Process(self.pid).memory_full_info().uss
 
     def last_words(self) -> str:
         """The end of what it logged."""

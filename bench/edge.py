@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 import psutil
-from local_edge import DEPLOY, LocalEdge
-from local_program import LOOPBACK, START_TIMEOUT, clean_environ
+from demo.local_edge import DEPLOY, LocalEdge
+from demo.local_program import LOOPBACK, START_TIMEOUT, clean_environ
 from support.edge.pairs import Authority
 
 from .clocks import cpu_seconds

@@ -10,4 +10,5 @@ invoked_from=$OLDPWD
 case " $* " in *" --json "*) exec 3>&1 1>&2 ;; *) exec 3>&1 ;; esac
 need_packages ca-certificates nginx openssl pebble alsa-utils
 need_venv
-CALLGATE_DEMO_FROM=$invoked_from exec .venv/bin/python scripts/demo.py "$@" 1>&3
+export CALLGATE_DEMO_FROM=$invoked_from PYTHONPATH=scripts${PYTHONPATH:+:$PYTHONPATH}
+exec .venv/bin/python -m demo "$@" 1>&3

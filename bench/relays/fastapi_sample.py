@@ -16,7 +16,8 @@ import uvicorn
 import websockets
 from fastapi import FastAPI, WebSocket
 from fastapi.websockets import WebSocketDisconnect
-from wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
+
+from .wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
 
 PORT, MODEL_URL = arguments()
 LEAN = "--lean" in sys.argv

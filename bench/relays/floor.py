@@ -8,7 +8,8 @@ import json
 
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
-from wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
+
+from .wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
 
 PORT, MODEL_URL = arguments()
 TEXT, CLOSE = WSMsgType.TEXT, WSMsgType.CLOSE

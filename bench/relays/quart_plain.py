@@ -7,7 +7,8 @@ import websockets
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, websocket
-from wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
+
+from .wire import RESPONSE_CREATE, SESSION_UPDATE, arguments
 
 PORT, MODEL_URL = arguments()
 app = Quart(__name__)

@@ -16,7 +16,7 @@ from typing import cast
 
 from callgate.core.gate.signature import edge_proof
 from callgate.core.wire.twiml import INCOMING, PROOF
-from local_program import LOOPBACK, free_ports
+from demo.local_program import LOOPBACK, free_ports
 
 from bench.contenders import AUTH_TOKEN, CONTENDERS, DOMAIN, Relay
 from bench.edge import Edge, Trust

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from local_edge import LOOPBACK, LocalEdge, free_ports
+from demo.local_edge import LOOPBACK, LocalEdge, free_ports
 from support.edge.backends import Backend
 from support.edge.probes import FirstStart, ask, handshake, workers
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from callgate.__main__ import main
 from callgate.operator.doctor.finding import Status
 from callgate.operator.doctor.report import Examination
-from local_edge import LOOPBACK, free_ports
+from demo.local_edge import LOOPBACK, free_ports
 from support.edge.doctor_faults import BROKEN, Break
 from support.edge.doctor_world import (
     API_KEY,

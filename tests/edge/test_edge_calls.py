@@ -23,7 +23,7 @@ from callgate.peers.phone.signing import sign_as_https, sign_nothing, sign_wrong
 from callgate.peers.phone.timeline import Event
 from callgate.peers.phone.voices import each_its_own
 from callgate.peers.phone.wav import read_ulaw
-from local_edge import LOOPBACK, LocalEdge, free_ports
+from demo.local_edge import LOOPBACK, LocalEdge, free_ports
 from support.fake_openai import FakeOpenAI, Script, say, tone, tool
 from support.project import ROOT
 from support.serve_process import Backend, backend

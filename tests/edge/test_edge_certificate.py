@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from local_edge import LocalEdge
+from demo.local_edge import LocalEdge
 from support.edge.backends import Backend
 from support.edge.probes import FirstStart, assert_echoes, handshake, open_stream, wait_for, workers
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from local_edge import DEPLOY, LOOPBACK, LocalEdge, Program, find_program, free_ports
+from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge, Program, find_program, free_ports
 from support.edge.backends import Backend
 from support.edge.pairs import Authority, Pair
 from support.edge.probes import ask, handshake, wait_for

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from callgate.core.wire import twiml
-from local_edge import DEPLOY, LocalEdge, find_program, free_ports
+from demo.local_edge import DEPLOY, LocalEdge, find_program, free_ports
 
 TREE = DEPLOY / "nginx"
 DOMAIN = "callgate.example"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from callgate.core.gate.signature import edge_proof
-from local_edge import DEPLOY, LOOPBACK, LocalEdge
+from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
 from support.edge.backends import Backend
 from support.edge.probes import SIGNED, TIMEOUT, open_stream
 

@@ -1,4 +1,4 @@
-"""scripts/local_edge.py: what it starts it ends, and what fails it explains."""
+"""scripts/demo/local_edge.py: what it starts it ends, and what fails it explains."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import local_edge
 import pytest
-from local_edge import DEPLOY, LOOPBACK, EdgeError, LocalEdge, find_program, free_ports
-from local_program import port_answers
+from demo import local_edge
+from demo.local_edge import DEPLOY, LOOPBACK, EdgeError, LocalEdge, find_program, free_ports
+from demo.local_program import port_answers
 from support.edge.probes import plain, wait_for
 
-PROGRAM = DEPLOY.parent / "scripts" / "local_edge.py"
+PROGRAM = "demo.edge_alone"
 
 
 @pytest.fixture
@@ -33,8 +33,11 @@ def state() -> Iterator[Path]:
 @pytest.fixture
 def command(state: Path) -> Iterator[subprocess.Popen[str]]:
     """The command line, just started."""
-    argv = [sys.executable, str(PROGRAM), "--backend-port", str(free_ports(1)[0]), "--state", str(state)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+    argv = [sys.executable, "-m", PROGRAM, "--backend-port", str(free_ports(1)[0]), "--state", str(state)]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(["scripts", *sys.path])}
+    with subprocess.Popen(
+        argv, cwd=DEPLOY.parent, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as command:
         yield command
         command.terminate()
 
@@ -47,7 +50,7 @@ def processes_of(state: Path) -> list[str]:
             arguments = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it has just ended
             continue
-        if str(state) in arguments and str(PROGRAM) not in arguments:
+        if str(state) in arguments and PROGRAM not in arguments:
             found.append(arguments)
     return found
 

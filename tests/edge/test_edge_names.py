@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
-from local_edge import LOOPBACK, LocalEdge, find_program
+from demo.local_edge import LOOPBACK, LocalEdge, find_program
 from support.edge.backends import Backend
 from support.edge.probes import ask, handshake, open_stream, plain
 

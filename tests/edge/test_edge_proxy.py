@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from callgate.core.gate.signature import edge_proof
 from callgate.core.wire import twiml
-from local_edge import LOOPBACK, LocalEdge
+from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import BROKEN, Backend, failing
 from support.edge.probes import SIGNED, TIMEOUT, Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
 from websockets.exceptions import InvalidStatus

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_edge import DEPLOY, LocalEdge
+from demo.local_edge import DEPLOY, LocalEdge
 from support.edge.keepers import files_below
 from support.edge.pairs import Authority, Pair
 

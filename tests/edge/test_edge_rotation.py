@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from local_edge import LOOPBACK, LocalEdge
+from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import Backend
 from support.edge.probes import wait_for, workers
 from support.edge.sockets import HeldSockets

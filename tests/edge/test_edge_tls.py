@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from local_edge import LOOPBACK, LocalEdge, find_program, free_ports
+from demo.local_edge import LOOPBACK, LocalEdge, find_program, free_ports
 from support.edge.backends import Backend
 from support.edge.pairs import Authority
 from support.edge.probes import ask

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-from local_edge import LOOPBACK
+from demo.local_edge import LOOPBACK
 from support.edge.pairs import Authority
 from support.project import ROOT
 from support.serve_process import Backend, backend

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_edge import DEPLOY, LOOPBACK, LocalEdge
+from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
 from support.disks import fill, small_disk
 from support.edge.keepers import environ, files_below, keeper, read_state, running
 from support.edge.pairs import Authority

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_edge import LOOPBACK, LocalEdge
+from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.keepers import files_below, keeper, read_state
 
 NOWHERE = f"https://{LOOPBACK}:1/dir"

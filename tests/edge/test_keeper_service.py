@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from demo.local_edge import LocalEdge
 from keeper.keeper import Keeper
 from keeper.loop import Service, health
 from keeper.self_signed import LIFETIME
 from keeper.settings import Settings
-from local_edge import LocalEdge
 from support.edge.keepers import environ, keeper, read_state, running
 from support.edge.probes import wait_for
 

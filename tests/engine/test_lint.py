@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from local_program import find_program
+from demo.local_program import find_program
 from support.engine.bundle import COMPOSE_FILE, HERE, ROOT, run
 
 DOCKERFILES = sorted([*ROOT.glob("backend/Dockerfile"), *ROOT.glob("deploy/*/Dockerfile"), *HERE.glob("**/Dockerfile")])

@@ -1,4 +1,4 @@
-"""`scripts/websocket_echo.py` as the process that a conformance suite is pointed at."""
+"""`websocket-echo.sh` as the process that a conformance suite is pointed at."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from support.websocket_probe import BINARY, CLOSE, DEADLINE, TEXT, Frame, Probe
 
 pytestmark = pytest.mark.whole
 
-SCRIPTS = ROOT / "scripts"
-PROGRAM = SCRIPTS / "websocket_echo.py"
+PROGRAM = ROOT / "tests/support/conformance/websocket_echo.py"
 MIB = 1024 * 1024
 
 
@@ -81,7 +80,9 @@ def test_where_there_is_no_python_2_autobahn_says_so(tmp_path: Path):
     for program in ("bash", "dirname"):
         (tmp_path / program).symlink_to(shutil.which(program) or "")
     environ = {"PATH": str(tmp_path), "PYTHON2": str(tmp_path / "none")}
-    ran = subprocess.run(["bash", SCRIPTS / "autobahn.sh"], env=environ, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["bash", ROOT / "tests/app/conformance/autobahn.sh"], env=environ, capture_output=True, text=True
+    )
     assert ran.returncode == 1
     assert "needs Python 2.7" in ran.stderr
     assert "PYTHON2" in ran.stderr

@@ -1,4 +1,4 @@
-"""`scripts/websocket_echo.py` in a thread and an event loop of its own, for blocking probes; what its receivers see."""
+"""`websocket_echo` in a thread and an event loop of its own, for blocking probes; what its receivers see."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 import uvloop
 from callgate.websocket.on_hypercorn import takeover
 from hypercorn.protocol.ws_stream import WSStream
-from websocket_echo import Echo, EchoServer
 
+from support.conformance.websocket_echo import Echo, EchoServer
 from support.websocket_probe import BINARY, DEADLINE, TEXT, Probe
 
 T = TypeVar("T")

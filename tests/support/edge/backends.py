@@ -8,7 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 from aiohttp import WSMsgType, web
-from local_edge import LOOPBACK
+from demo.local_edge import LOOPBACK
 
 START_TIMEOUT = 10.0
 

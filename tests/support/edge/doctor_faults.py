@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 from aiohttp import web
-from local_edge import LOOPBACK, free_ports
+from demo.local_edge import LOOPBACK, free_ports
 
 from support.disks import fill, small_disk
 from support.edge.doctor_world import MODEL, NOBODY, NUMBER, PUBLIC, PUBLIC_V6, SetUp, serving

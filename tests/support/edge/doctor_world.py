@@ -26,8 +26,8 @@ from callgate.operator.doctor.examine import examine
 from callgate.operator.doctor.report import Examination
 from callgate.operator.doctor.world import World
 from callgate.peers.phone.options import Address
-from local_edge import LOOPBACK, LocalEdge, free_ports
-from local_program import Program, clean_environ
+from demo.local_edge import LOOPBACK, LocalEdge, free_ports
+from demo.local_program import Program, clean_environ
 
 from support.edge.pairs import Authority, Pair
 from support.twilio_rest import HOSTS, FakeTwilioRest, tls_for_hosts

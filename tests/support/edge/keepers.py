@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from local_edge import DEPLOY, LOOPBACK, LocalEdge
-from local_program import clean_environ, find_program
+from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
+from demo.local_program import clean_environ, find_program
 
 TIMEOUT = 120.0
 

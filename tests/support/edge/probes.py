@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from local_edge import LOOPBACK, LocalEdge
+from demo.local_edge import LOOPBACK, LocalEdge
 from websockets.asyncio.client import ClientConnection, connect
 
 TIMEOUT = 20.0

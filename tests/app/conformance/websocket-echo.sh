@@ -5,7 +5,7 @@
 # where the installed Hypercorn does not hand its connections over.
 
 # shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/lib.sh"
 
 need_venv
-exec .venv/bin/python scripts/websocket_echo.py "$@"
+exec .venv/bin/python tests/support/conformance/websocket_echo.py "$@"

@@ -7,7 +7,7 @@
 # into .venv/autobahn.
 
 # shellcheck source=scripts/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../../../scripts/lib.sh"
 
 SUITE=autobahntestsuite==25.10.1
 VIRTUALENV=virtualenv==20.21.1 # the last that makes an environment of Python 2.7
@@ -52,7 +52,7 @@ work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
 mkfifo "$work/address"
-.venv/bin/python scripts/websocket_echo.py --path "$path" >"$work/address" &
+.venv/bin/python tests/support/conformance/websocket_echo.py --path "$path" >"$work/address" &
 server=$!
 read -r address <"$work/address"
 

@@ -1,4 +1,4 @@
-"""Child processes with a log, free ports, and waiting for both: what local_edge.py and the demo stand on."""
+"""Child processes with a log, free ports, and waiting for both: what `local_edge` and the demo stand on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from callgate.errors import CallgateError
 
 SECONDS: Final = 1.0
 
-START_TIMEOUT: Final = 15 * SECONDS
+START_TIMEOUT: Final = 60 * SECONDS  # the first start of a Python program compiles all that it imports
 STOP_TIMEOUT: Final = 5 * SECONDS
 POLL_INTERVAL: Final = 0.02 * SECONDS
 
@@ -76,7 +76,9 @@ def port_answers(port: int) -> bool:
 class Program:
     """A child process whose output goes to a file. It ends when ``stop`` returns."""
 
-    def __init__(self, name: str, argv: Sequence[str], *, environ: Mapping[str, str], stdout: Path, stderr: Path):
+    def __init__(
+        self, name: str, argv: Sequence[str], *, environ: Mapping[str, str], stdout: Path, stderr: Path
+    ) -> None:
         self.name: Final = name
         self.log: Final = stderr
         # A session of its own: a Ctrl-C at the terminal is for us, who then stop everything in order.

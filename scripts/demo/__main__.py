@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 
 from callgate.config.settings import rehearsal_token
 from callgate.errors import CallgateError
-from local_edge import LOOPBACK, LocalEdge, Program, free_ports, last_lines
+
+from .local_edge import LOOPBACK, LocalEdge, Program, free_ports, last_lines
 
 DOMAIN = "callgate.example"
 RECORDING = Path("/usr/share/sounds/alsa/Front_Center.wav")
