@@ -110,7 +110,9 @@ async def most_calls(
             if search.done:
                 break
         if search.good > 1:
-            half = await look(trial or await stack.enter_async_context(start()), search.good // 2, HALF_LOOK)
+            if trial is None:
+                trial = await stack.enter_async_context(start())
+            half = await look(trial, search.good // 2, HALF_LOOK)
     return Most(search.good, note, half)
 
 

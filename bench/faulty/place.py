@@ -28,8 +28,9 @@ from callgate.peers.phone.timeline import Event
 from callgate.store import Transcript
 from callgate.store.places import FILE_NAME
 from support.fake_openai import FakeOpenAI
+from support.fixtures import AUTH_TOKEN
 from support.phone_peer import Certificates
-from support.service import ACCOUNT, AUTH_TOKEN, BASE_URL, Service, config_for, running
+from support.service import ACCOUNT, BASE_URL, Service, config_for, running
 
 from .front import LOOPBACK, front
 
@@ -161,7 +162,11 @@ def _store_made_ready(data: Path, kept: Path) -> Generator[None]:
 def count_tasks_by_place() -> None:
     """From now on, each task of this loop counts as that of the `in_own_place` that it comes from."""
 
-    def create(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    def create(
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Result] | Generator[Any, None, Result],
+        **options: Any,
+    ) -> asyncio.Task[Result]:
         task = asyncio.Task(coro, loop=loop, **options)
         context = options.get("context")
         own = _place.get() if context is None else context.get(_place)
