@@ -11,8 +11,8 @@ import re
 import secrets
 from typing import Any
 
-from callgate.core.wire import media_stream
 from callgate.core.wire.media_stream import Connected, Mark, Start, Stop
+from callgate.core.wire.media_stream_json import encode_to_app
 
 ACCOUNT_SID = "AC" + "0" * 32
 
@@ -20,7 +20,7 @@ MEDIA = (
     b'{"event":"media","sequenceNumber":"%d","media":{"track":"inbound","chunk":"%d","timestamp":"%d","payload":"%b"},'
     b'"streamSid":"%b"}'
 )
-"""As `media_stream.encode_to_app` writes it, of sequence number, chunk, timestamp in ms, payload and stream."""
+"""As `encode_to_app` writes it, of sequence number, chunk, timestamp in ms, payload and stream."""
 
 DELTA = b'{"type":"response.output_audio.delta","event_id":"event_%020d",%b"delta":"%b"}'
 DELTA_OF = '"response_id":"{}","item_id":"{}","output_index":0,"content_index":0,'
@@ -34,22 +34,22 @@ def new_sid(prefix: str) -> str:
 
 def connected() -> bytes:
     """The first message of a stream."""
-    return media_stream.encode_to_app(Connected()).encode()
+    return encode_to_app(Connected()).encode()
 
 
 def start(stream_sid: str, call_sid: str, parameters: dict[str, str]) -> bytes:
     """The second message; its sequence number is 1."""
-    return media_stream.encode_to_app(Start(stream_sid, ACCOUNT_SID, call_sid, parameters)).encode()
+    return encode_to_app(Start(stream_sid, ACCOUNT_SID, call_sid, parameters)).encode()
 
 
 def mark(stream_sid: str, name: str, number: int) -> bytes:
     """A mark that was reached."""
-    return media_stream.encode_to_app(Mark(stream_sid, name, number)).encode()
+    return encode_to_app(Mark(stream_sid, name, number)).encode()
 
 
 def stop(stream_sid: str, call_sid: str, number: int) -> bytes:
     """The last message."""
-    return media_stream.encode_to_app(Stop(stream_sid, ACCOUNT_SID, call_sid, number)).encode()
+    return encode_to_app(Stop(stream_sid, ACCOUNT_SID, call_sid, number)).encode()
 
 
 def dump(event: dict[str, Any]) -> bytes:

@@ -7,7 +7,8 @@ import base64
 from collections.abc import Callable
 
 import pytest
-from callgate.core.wire.media_stream import Media, encode_to_app
+from callgate.core.wire.media_stream import Media
+from callgate.core.wire.media_stream_json import encode_to_app
 
 from bench.bench import Bench, Options, Row
 from bench.contenders import Door

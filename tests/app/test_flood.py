@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from callgate.core.wire.media_stream import Media, encode_to_app
+from callgate.core.wire.media_stream import Media
+from callgate.core.wire.media_stream_json import encode_to_app
 from support.fake_openai import Script, say, tone
 from support.service import WSS_URL, Service, new_sid, sign, start_frame
 from support.websocket_probe import CLOSE, CONTINUATION, PING, PONG, TEXT, Probe, frame

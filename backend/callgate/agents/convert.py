@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from callgate.core.agent import Agent
-from callgate.core.protocols.realtime import SemanticVad, ServerVad
+from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.toolbox import HANG_UP, Bound, RemoteTools, Toolbox, Transfer
 
 from .hours import WEEKDAYS, Hours, Span

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from callgate.core.foreign import foreign
-from callgate.core.wire import media_stream
-from callgate.core.wire.media_stream import Connected, Start, Unknown
+from callgate.core.wire.media_stream import INVALID_MESSAGE, Connected, Start, Unknown
+from callgate.core.wire.media_stream_json import parse_from_twilio
 from callgate.errors import MediaStreamError
 from callgate.websocket.sockets import Receiver
 
@@ -40,7 +40,7 @@ class Reception:
                 return await asyncio.shield(self._start)
         except TimeoutError:
             raise MediaStreamError(
-                media_stream.INVALID_MESSAGE, f"no start came within {START_DEADLINE:.0f} s of the upgrade"
+                INVALID_MESSAGE, f"no start came within {START_DEADLINE:.0f} s of the upgrade"
             ) from None
 
     def hand_over(self, receiver: Receiver) -> None:
@@ -82,7 +82,7 @@ class Reception:
 
     def _read(self, message: str | bytes) -> None:
         try:
-            parsed = media_stream.parse_from_twilio(message)
+            parsed = parse_from_twilio(message)
         except MediaStreamError as exc:
             self._fail(exc)
             return
@@ -90,11 +90,11 @@ class Reception:
             self._start.set_result(parsed)
         elif not isinstance(parsed, Connected | Unknown):
             kind = type(parsed).__name__.lower()
-            self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, f"{kind} came before start"))
+            self._fail(MediaStreamError(INVALID_MESSAGE, f"{kind} came before start"))
         self._before += 1
         if self._before > BEFORE_LIMIT and not self._start.done():
             why = f"{self._before} messages came, and no start"
-            self._fail(MediaStreamError(media_stream.INVALID_MESSAGE, why))
+            self._fail(MediaStreamError(INVALID_MESSAGE, why))
 
     def _fail(self, exc: Exception) -> None:
         self._start.set_exception(exc)

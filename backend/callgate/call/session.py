@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from callgate.core.agent import Agent
 from callgate.core.foreign import foreign
 from callgate.core.prices import usage_of
-from callgate.core.protocols import realtime
-from callgate.core.protocols.realtime import AppendAudio, DeltaCutter, ResponseDone
+from callgate.core.protocols import realtime_json
+from callgate.core.protocols.realtime import AppendAudio, ResponseDone
+from callgate.core.protocols.realtime_fast import DeltaCutter, append_frame
 from callgate.core.receipt import Counters, Receipt
 from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.turns.commands import (
@@ -38,8 +39,10 @@ from callgate.core.turns.commands import (
 )
 from callgate.core.turns.conversation import Conversation
 from callgate.core.turns.transcript import Turn
-from callgate.core.wire import media_stream
-from callgate.core.wire.media_stream import FRAME_SECONDS, Clear, Mark, Media, MediaCutter, MediaWriter, Start
+from callgate.core.wire.base64_text import decoded_bytes, joined
+from callgate.core.wire.media_stream import FRAME_SECONDS, PLAYBACK_LIMIT_BYTES, Clear, Mark, Media, Start
+from callgate.core.wire.media_stream_fast import MediaCutter, MediaWriter, mark_frame
+from callgate.core.wire.media_stream_json import encode_to_twilio, parse_from_twilio
 from callgate.errors import MediaStreamError, RealtimeError, UpstreamError, UpstreamRefused
 from callgate.models.socket import ModelSocket
 from callgate.tools.runner import KeepMessage, RunTool, ToolRunner, no_store, no_tool
@@ -54,7 +57,7 @@ WRITE_DEADLINE = 10 * SECONDS  # for a socket that is full to take something
 LATE = 0.1 * SECONDS  # a deadline met this late is judged after what lay waiting has been read
 TO_MODEL_LIMIT = 4 * 1024 * 1024  # bytes: far more than the longest instructions
 CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, for a model that stalls
-TO_TWILIO_LIMIT = media_stream.PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes that Twilio would buffer
+TO_TWILIO_LIMIT = PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes that Twilio would buffer
 
 # Opens a session of the model's that knows these turns, or finds one. Raises `UpstreamError`.
 Open = Callable[[tuple[Turn, ...]], Awaitable[ModelSocket]]
@@ -189,9 +192,9 @@ class Session:
     def batch_received(self) -> None:
         """Send on what came at once as one: what has been waiting is not made to wait longer."""
         if waiting := self._caller_audio:
-            audio = waiting[0] if len(waiting) == 1 else media_stream.joined(waiting)
+            audio = waiting[0] if len(waiting) == 1 else joined(waiting)
             waiting.clear()
-            self._to_model.put(realtime.append_frame(audio), droppable=True)
+            self._to_model.put(append_frame(audio), droppable=True)
 
     def pause_writing(self) -> None:
         self._to_twilio.pause()
@@ -208,7 +211,7 @@ class Session:
 
     def _twilio_sent(self, message: str | bytes) -> None:
         try:
-            parsed = media_stream.parse_from_twilio(message)
+            parsed = parse_from_twilio(message)
             self._counters.frames_in += isinstance(parsed, Media)
             self._do(self._conversation.twilio_sent(parsed, self._now()))
         except MediaStreamError as exc:
@@ -295,7 +298,7 @@ class Session:
         if (audio := deltas.cut(frame)) is None:
             self._model_event(frame)
             return
-        size = media_stream.decoded_bytes(audio)
+        size = decoded_bytes(audio)
         now = self._now()
         mark = self._conversation.agent_audio(deltas.response_id, deltas.item_id, size, now)
         if mark is None:
@@ -303,7 +306,7 @@ class Session:
         self._counters.agent_audio_sent(now)
         media = self._media.frame(audio)
         if mark:
-            self._to_twilio.put_both(media, media_stream.mark_frame(self._stream_sid, mark))
+            self._to_twilio.put_both(media, mark_frame(self._stream_sid, mark))
         else:
             self._to_twilio.put(media)
         if self._to_twilio.full:
@@ -323,7 +326,7 @@ class Session:
 
     def _model_event(self, frame: bytes) -> None:
         try:
-            event = realtime.parse(frame.decode(errors="replace"))
+            event = realtime_json.parse(frame.decode(errors="replace"))
         except RealtimeError as exc:
             self._do(self._conversation.model_lost(str(exc), self._now()))
         else:
@@ -343,10 +346,10 @@ class Session:
                 case Media() | Mark():
                     if isinstance(command, Media) and command.payload is not self._agent.one_moment:
                         self._counters.agent_audio_sent(self._now())
-                    self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
+                    self._to_twilio.put(encode_to_twilio(command).encode())
                 case Clear():
                     self._to_twilio.clear()  # what has not been sent need not be cleared there
-                    self._to_twilio.put(media_stream.encode_to_twilio(command).encode())
+                    self._to_twilio.put(encode_to_twilio(command).encode())
                 case Note():
                     self._context.run(log.log, command.level, command.text)
                 case End():
@@ -365,9 +368,9 @@ class Session:
                 case CallTool() | TakeMessage():
                     self._tools.start(command, self._context.copy())
                 case AppendAudio():
-                    self._to_model.put(realtime.append_frame(command.audio.encode()), droppable=True)
+                    self._to_model.put(append_frame(command.audio.encode()), droppable=True)
                 case _:
-                    self._to_model.put(realtime.encode(command).encode())
+                    self._to_model.put(realtime_json.encode(command).encode())
         if self._to_twilio.full:
             self._to_twilio.clear()
             self._do(self._conversation.stream_lost("more than ten minutes of audio wait for Twilio"))

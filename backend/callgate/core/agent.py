@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from callgate.core.protocols.realtime import SemanticVad, ServerVad
+from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.toolbox import Toolbox
 
 SILENCE_ENDS_A_TURN = ServerVad()

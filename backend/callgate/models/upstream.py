@@ -18,7 +18,7 @@ import aiohappyeyeballs
 from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from callgate.core.foreign import described, foreign, name_or_length
-from callgate.core.protocols import realtime
+from callgate.core.protocols import realtime_json
 from callgate.core.protocols.realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
 from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
 from callgate.network.lookups import HOURS, Lookups
@@ -109,7 +109,7 @@ class _Confirmation:
 
     def model_sent(self, frame: bytes) -> None:
         try:
-            match realtime.parse(frame.decode(errors="replace")):
+            match realtime_json.parse(frame.decode(errors="replace")):
                 case SessionUpdated() as event if (event.input_format, event.output_format) == PCMU_BOTH_WAYS:
                     self._done(None)
                 case SessionUpdated() as event:
@@ -146,7 +146,7 @@ class _Confirmation:
 async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes: bool) -> None:
     confirmation = _Confirmation(model, quotes)
     for event in opening:
-        model.send(realtime.encode(event).encode())
+        model.send(realtime_json.encode(event).encode())
     model.adopt(confirmation)
     try:
         async with asyncio.timeout(CONFIRM_DEADLINE):

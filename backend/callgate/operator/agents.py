@@ -13,7 +13,7 @@ from callgate.agents.hours import WEEKDAYS
 from callgate.agents.plan import AgentPlan, Agents, AnswerWith, SayClosed
 from callgate.agents.problems import AgentsError
 from callgate.config.settings import Config
-from callgate.core.protocols.realtime import SemanticVad, ServerVad
+from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 
 DONE: Final = 0
 NOT_DONE: Final = 1

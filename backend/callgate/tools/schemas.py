@@ -21,17 +21,8 @@ from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator, FancyRegexOptions, RegexOptions, ValidationError, ValidationErrorKind
 
-from callgate.core.tools.schema_work import (
-    DEEPEST_SCHEMA,
-    MOST_WORK,
-    BadSchema,
-    Part,
-    TooDeep,
-    TooMuch,
-    Work,
-    depth_of,
-    read_parts,
-)
+from callgate.core.tools.schema_parts import DEEPEST_SCHEMA, BadSchema, Part, depth_of, read_parts
+from callgate.core.tools.schema_work import MOST_WORK, TooDeep, TooMuch, Work
 
 LONGEST_RULE: Final = 200  # characters of a schema that are shown
 LONGEST_SCHEMA: Final = 64 * 1024  # characters, as JSON

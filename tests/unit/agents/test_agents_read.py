@@ -7,7 +7,7 @@ from callgate.agents import Agents, AgentsError
 from callgate.agents.plan import AnswerWith, SayClosed
 from callgate.agents.read import read_agents
 from callgate.core.agent import Agent
-from callgate.core.protocols.realtime import SemanticVad, ServerVad
+from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.toolbox import Bound, RemoteTools, Transfer
 from hypothesis import given
 from hypothesis import strategies as st

@@ -15,7 +15,8 @@ from callgate.core.receipt import Receipt
 from callgate.core.tools.toolbox import HttpTool, Toolbox
 from callgate.core.turns.commands import DropModel, NextStep, OpenModel, Outcome
 from callgate.core.turns.conversation import CALLER_DEADLINE
-from callgate.core.wire.media_stream import Mark, Media, Start, Stop, encode_to_app
+from callgate.core.wire.media_stream import Mark, Media, Start, Stop
+from callgate.core.wire.media_stream_json import encode_to_app
 from callgate.errors import UpstreamError, UpstreamRefused
 from callgate.logs.setup import call_sid
 from callgate.models.endpoints import Endpoint

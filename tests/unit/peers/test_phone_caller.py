@@ -16,8 +16,8 @@ from callgate.core.wire.media_stream import (
     Media,
     Start,
     Stop,
-    encode_to_twilio,
 )
+from callgate.core.wire.media_stream_json import encode_to_twilio
 from callgate.peers.phone.caller import Caller
 from callgate.peers.phone.line import Line, Recording, make_start
 from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Step, Wait

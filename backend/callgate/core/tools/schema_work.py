@@ -6,39 +6,18 @@ Here the work is counted without being done: at each value of the arguments, how
 checked there. So a number that doubles is a multiplication, and what would take too long is not begun.
 
 The unit is the time that the validator takes for a part that asks something simple of a value, some 15 ns.
-
-Source: https://json-schema.org/draft/2020-12/json-schema-core §10 (which keywords apply parts to what).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote
 
-MOST_PARTS: Final = 2_000  # of a schema
-DEEPEST_SCHEMA: Final = 64  # levels, of objects and lists, or of parts that lead to parts
+from .schema_parts import Part, depth_of
+
 DEEPEST_ARGUMENTS: Final = 64  # levels
-MOST_AT_ONE_VALUE: Final = 20_000  # parts that are checked
 MOST_WORK: Final = 8_000_000  # units: about a tenth of a second
 MOST_STEPS: Final = 100_000  # of counting
-UNIQUE: Final = 20  # for each value in a list of which no two may be the same
-MULTIPLE: Final = 500  # for a number that must be a multiple: a fraction of huge numbers may be reduced for it
-SEVERAL_TIMES: Final = 4  # how often parts are checked beside which stands ``unevaluatedProperties`` or its like
-
-_LISTED: Final = ("enum", "const", "required", "dependentRequired", "dependencies")
-_LISTS_HERE: Final = ("allOf", "anyOf", "oneOf")
-_PARTS_HERE: Final = ("not", "if", "then", "else")
-_ELSEWHERE: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor")
-
-
-class BadSchema(Exception):
-    """A schema that can't be used. ``path``: where in it."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(f"{path}: {why}" if path else why)
-        self.path = path
 
 
 class TooMuch(Exception):
@@ -49,178 +28,10 @@ class TooDeep(Exception):
     """The arguments are nested too deeply."""
 
 
-@dataclass(slots=True, eq=False)
-class Part:
-    """A schema, or one within another: what it asks of a value, and which further parts of what.
-
-    ``work``: units for any value; ``text_work``: for each character of a text; ``name_work``: for each character of the
-    names of an object's properties; ``item_work``: for each value in a list, at any depth. ``here``: parts for the same
-    value, and how often each.
-    """
-
-    work: int = 1
-    text_work: int = 0
-    name_work: int = 0
-    item_work: int = 0
-    here: list[tuple[Part, int]] = field(default_factory=list)
-    properties: dict[str, Part] = field(default_factory=dict)
-    any_property: list[Part] = field(default_factory=list)
-    names: list[Part] = field(default_factory=list)
-    first_items: list[Part] = field(default_factory=list)
-    any_item: list[Part] = field(default_factory=list)
-    with_here: dict[Part, int] = field(default_factory=dict)  # itself, and all that it leads to for the same value
-    height: int = 0  # how many parts it leads through for the same value; -1: that is being found out
-
-
-def read_parts(schema: dict[str, Any], work_of_pattern: Callable[[str, str], int]) -> Part:
-    """The parts of a schema that its metaschema takes. ``work_of_pattern``: units for each character, of a pattern and
-    where it stands; it may raise `BadSchema`, as this does."""
-    return _Reader(schema, work_of_pattern).read()
-
-
-class _Reader:
-    def __init__(self, schema: dict[str, Any], work_of_pattern: Callable[[str, str], int]) -> None:
-        self._schema = schema
-        self._work_of_pattern = work_of_pattern
-        self._parts: dict[int, Part] = {}  # by the identity of the schema, all of which `_schema` keeps
-        self._references: list[tuple[Part, str, int, str]] = []
-        self._anchors: dict[str, Any] = {}
-
-    def read(self) -> Part:
-        root = self._part(self._schema, "")
-        while self._references:
-            part, reference, times, path = self._references.pop()
-            part.here.append((self._part(self._target(reference, path), path), times))
-        for part in [*self._parts.values()]:
-            _close(part, 0)
-        return root
-
-    def _part(self, schema: Any, path: str) -> Part:
-        if not isinstance(schema, dict):
-            return Part()
-        if (known := self._parts.get(id(schema))) is not None:
-            return known
-        part = self._parts[id(schema)] = Part()
-        if len(self._parts) > MOST_PARTS:
-            raise BadSchema("", f"it has more than {MOST_PARTS} parts")
-        for keyword in _ELSEWHERE:
-            if keyword in schema:
-                raise BadSchema(path, f"{keyword} can't be used here: write $ref")
-        if "$id" in schema and path:
-            raise BadSchema(path, "$id can't be used within a schema: refer to its parts as in #/$defs/NAME")
-        if isinstance(anchor := schema.get("$anchor"), str):
-            self._anchors[anchor] = schema
-        self._read_own(part, schema, path)
-        self._read_parts_here(part, schema, path)
-        self._read_parts_below(part, schema, path)
-        return part
-
-    def _read_own(self, part: Part, schema: dict[str, Any], path: str) -> None:
-        part.work += sum(_size(schema[name]) for name in _LISTED if name in schema)
-        part.work += MULTIPLE if "multipleOf" in schema else 0
-        part.item_work = UNIQUE if schema.get("uniqueItems") is True else 0
-        if isinstance(pattern := schema.get("pattern"), str):
-            part.text_work += self._work_of_pattern(pattern, _join(path, "pattern"))
-        for pattern in _table(schema, "patternProperties"):
-            part.name_work += self._work_of_pattern(pattern, _join(path, "patternProperties"))
-
-    def _read_parts_here(self, part: Part, schema: dict[str, Any], path: str) -> None:
-        times = SEVERAL_TIMES if {"unevaluatedProperties", "unevaluatedItems"} & schema.keys() else 1
-        for keyword in _LISTS_HERE:
-            for index, child in enumerate(_list(schema, keyword)):
-                part.here.append((self._part(child, _join(path, keyword, index)), times))
-        for keyword in _PARTS_HERE:
-            if keyword in schema:
-                part.here.append((self._part(schema[keyword], _join(path, keyword)), times))
-        for keyword in ("dependentSchemas", "dependencies"):  # the second is of older drafts, and obeyed too
-            for name, child in _table(schema, keyword).items():
-                part.here.append((self._part(child, _join(path, keyword, name)), times))
-        if isinstance(reference := schema.get("$ref"), str):
-            self._references.append((part, reference, times, path))
-
-    def _read_parts_below(self, part: Part, schema: dict[str, Any], path: str) -> None:
-        for name, child in _table(schema, "properties").items():
-            part.properties[name] = self._part(child, _join(path, "properties", name))
-        for name, child in _table(schema, "patternProperties").items():
-            part.any_property.append(self._part(child, _join(path, "patternProperties", name)))
-        for index, child in enumerate(_list(schema, "prefixItems")):
-            part.first_items.append(self._part(child, _join(path, "prefixItems", index)))
-        for keyword, of in (
-            ("additionalProperties", part.any_property),
-            ("unevaluatedProperties", part.any_property),
-            ("propertyNames", part.names),
-            ("items", part.any_item),
-            ("contains", part.any_item),
-            ("unevaluatedItems", part.any_item),
-        ):
-            if keyword in schema:
-                of.append(self._part(schema[keyword], _join(path, keyword)))
-        for keyword in ("$defs", "definitions"):
-            for name, child in _table(schema, keyword).items():
-                self._part(child, _join(path, keyword, name))
-
-    def _target(self, reference: str, path: str) -> Any:
-        name = unquote(reference.removeprefix("#"))
-        try:
-            if not reference.startswith("#"):
-                raise KeyError(reference)
-            if name and not name.startswith("/"):
-                return self._anchors[name]
-            found: Any = self._schema
-            for step in name.split("/")[1:]:
-                step = step.replace("~1", "/").replace("~0", "~")
-                found = found[int(step)] if isinstance(found, list) else found[step]
-            if not isinstance(found, dict | bool):
-                raise KeyError(reference)
-        except (LookupError, TypeError, ValueError):
-            raise BadSchema(
-                path, f"$ref {reference!r} leads nowhere: a schema refers to its own parts only, as in #/$defs/NAME"
-            ) from None
-        return found
-
-
-def _close(part: Part, depth: int) -> None:
-    """Fill in ``with_here``. Raises `BadSchema`."""
-    if part.height < 0:
-        raise BadSchema("", "a $ref of it leads back to itself")
-    if part.with_here:
-        return
-    part.height, height, found = -1, 0, {part: 1}
-    for other, times in part.here:
-        if depth < DEEPEST_SCHEMA:
-            _close(other, depth + 1)
-            height = max(height, other.height + 1)
-        if depth >= DEEPEST_SCHEMA or height > DEEPEST_SCHEMA:
-            raise BadSchema("", f"it leads from part to part more than {DEEPEST_SCHEMA} times")
-        for each, count in other.with_here.items():
-            found[each] = found.get(each, 0) + times * count
-    if sum(found.values()) > MOST_AT_ONE_VALUE:
-        raise BadSchema("", "its $refs multiply: one value would be checked too often")
-    part.with_here, part.height = found, height
-
-
-def depth_of(value: Any, most: int) -> int:
-    """How deeply objects and lists are nested, as far as ``most`` and one more."""
-    depth, level = 0, [value]
-    while level and depth <= most:
-        level = [child for each in level if isinstance(each, dict | list) for child in _children(each)]
-        depth += 1
-    return depth
-
-
-def _size(value: Any) -> int:
-    """How many values it is, with all within it."""
-    return 1 + sum(_size(child) for child in _children(value)) if isinstance(value, dict | list) else 1
-
-
-def _children(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
-
-
 class _Here:
     """What is checked at a value, and how often."""
 
-    __slots__ = ("_below", "_items", "_names", "_parts", "item_work", "name_work", "steps", "text_work", "work")
+    __slots__ = ("_below", "_items", "_names", "_parts", "_steps", "item_work", "name_work", "text_work", "work")
 
     def __init__(self, start: Mapping[Part, int]) -> None:
         parts: dict[Part, int] = {}
@@ -231,13 +42,18 @@ class _Here:
         self._below: dict[str, _Here] = {}
         self._items: dict[int, _Here] = {}
         self._names: _Here | None = None
-        self.steps = 1 + len(parts)
+        self._steps = 1 + len(parts)
         self.work = self.text_work = self.name_work = self.item_work = 0
         for part, count in parts.items():
             self.work += count * part.work
             self.text_work += count * part.text_work
             self.name_work += count * part.name_work
             self.item_work += count * part.item_work
+
+    def steps(self) -> int:
+        """How many steps it is to look here: what was found out once is known."""
+        steps, self._steps = self._steps, 1
+        return steps
 
     def of_property(self, name: str) -> _Here:
         if (known := self._below.get(name)) is not None:
@@ -286,8 +102,7 @@ class Work:
 
     def _count(self, value: Any, here: _Here) -> int:
         """Returns how many values it is, with all within it."""
-        self._steps += here.steps
-        here.steps = 1  # what was found out once is known
+        self._steps += here.steps()
         self.parts += here.work
         size = 1
         if isinstance(value, str):
@@ -307,8 +122,7 @@ class Work:
 
     def _count_names(self, value: dict[str, Any], here: _Here) -> None:
         names = here.of_names()
-        self._steps += names.steps
-        names.steps = 1
+        self._steps += names.steps()
         self.parts += len(value) * names.work
         self.text += sum(map(len, value)) * (here.name_work + names.text_work)
         self._check()
@@ -316,17 +130,3 @@ class Work:
     def _check(self) -> None:
         if self.parts + self.text > MOST_WORK or self._steps > MOST_STEPS:
             raise TooMuch
-
-
-def _join(path: str, *steps: str | int) -> str:
-    return ".".join((path, *map(str, steps)) if path else map(str, steps))
-
-
-def _table(schema: dict[str, Any], keyword: str) -> dict[str, Any]:
-    value = schema.get(keyword)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(schema: dict[str, Any], keyword: str) -> list[Any]:
-    value = schema.get(keyword)
-    return value if isinstance(value, list) else []

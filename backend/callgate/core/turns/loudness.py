@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from callgate.core.wire.media_stream import BASE64, without
+from callgate.core.wire.base64_text import BASE64, without
 
 # µ-law bytes are inverted; their low seven bits then grow with the magnitude, sixteen steps a segment. From the fourth
 # segment on a sample is louder than about -31 dBFS. Of these seven bits a character has the first five.

@@ -23,8 +23,8 @@ from callgate.core.wire.media_stream import (
     Media,
     Start,
     Stop,
-    parse_from_app,
 )
+from callgate.core.wire.media_stream_json import parse_from_app
 from callgate.errors import MediaStreamError
 
 from .caller import Caller

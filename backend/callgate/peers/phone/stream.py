@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from callgate.core.wire.media_stream import FRAME_SECONDS, encode_to_app
+from callgate.core.wire.media_stream import FRAME_SECONDS
+from callgate.core.wire.media_stream_json import encode_to_app
 from callgate.errors import PhoneError
 
 from .codes import STREAM_CLOSED, STREAM_LOST

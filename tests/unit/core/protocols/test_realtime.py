@@ -17,9 +17,8 @@ from callgate.core.protocols.realtime import (
     SessionUpdated,
     TruncateItem,
     UpdateSession,
-    encode,
-    parse,
 )
+from callgate.core.protocols.realtime_json import encode, parse
 from callgate.core.tools.declarations import hang_up
 from callgate.errors import RealtimeError
 from hypothesis import given

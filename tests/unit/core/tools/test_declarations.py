@@ -6,7 +6,9 @@ import json
 
 import pytest
 from callgate.core.agent import Agent
-from callgate.core.protocols.realtime import SemanticVad, ServerVad, UpdateSession, encode
+from callgate.core.protocols.realtime import UpdateSession
+from callgate.core.protocols.realtime_json import encode
+from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.declarations import declared
 from callgate.core.tools.toolbox import BUILT_IN, HttpTool, RemoteTools, Tool, Toolbox, Transfer
 from callgate.core.turns.briefing import opening

@@ -13,8 +13,8 @@ from callgate.core.protocols.realtime import (
     ResponseCreated,
     ResponseDone,
     SpeechStarted,
-    parse,
 )
+from callgate.core.protocols.realtime_json import parse
 from callgate.core.turns.commands import Note
 from callgate.core.turns.tool_desk import REMOTE_DEADLINE
 from support.conversation_driver import Call, of

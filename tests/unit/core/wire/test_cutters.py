@@ -4,19 +4,13 @@ import base64
 import json
 
 import pytest
-from callgate.core.protocols import realtime
-from callgate.core.protocols.realtime import AudioDelta, DeltaCutter, append_frame
-from callgate.core.wire import media_stream
-from callgate.core.wire.media_stream import (
-    Mark,
-    Media,
-    MediaCutter,
-    MediaWriter,
-    decoded_bytes,
-    encode_to_app,
-    is_base64,
-    parse_from_twilio,
-)
+from callgate.core.protocols import realtime_json
+from callgate.core.protocols.realtime import AppendAudio, AudioDelta
+from callgate.core.protocols.realtime_fast import DeltaCutter, append_frame
+from callgate.core.wire.base64_text import decoded_bytes, is_base64
+from callgate.core.wire.media_stream import FROM_TWILIO_LIMIT, Mark, Media, payload_bytes
+from callgate.core.wire.media_stream_fast import MediaCutter, MediaWriter, mark_frame
+from callgate.core.wire.media_stream_json import encode_to_app, encode_to_twilio, parse_from_twilio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -90,8 +84,8 @@ def agrees_on_delta(frame: bytes) -> bool:
     if audio is not None:
         for cutter in (fresh, used):
             said = AudioDelta(cutter.response_id, cutter.item_id, audio.decode())
-            assert realtime.parse(frame.decode()) == said
-        assert decoded_bytes(audio) == media_stream.payload_bytes(audio.decode())
+            assert realtime_json.parse(frame.decode()) == said
+        assert decoded_bytes(audio) == payload_bytes(audio.decode())
     return audio is not None
 
 
@@ -160,7 +154,7 @@ def test_a_delta_is_never_cut_to_something_else_than_it_says(frame):
 @given(st.one_of(st.binary(max_size=24), st.text("ABab01+/=", max_size=12).map(str.encode)))
 def test_what_is_taken_for_base64_is_base64(text):
     if is_base64(text):
-        assert decoded_bytes(text) == media_stream.payload_bytes(text.decode()) > 0
+        assert decoded_bytes(text) == payload_bytes(text.decode()) > 0
 
 
 @given(st.binary(min_size=1, max_size=30))
@@ -171,14 +165,14 @@ def test_base64_is_taken_for_base64(audio):
 
 
 def test_the_frames_written_by_template_are_what_the_encoders_write():
-    mark = media_stream.Mark(SID, "3:1600")
-    assert media_stream.mark_frame(SID, "3:1600").decode() == media_stream.encode_to_twilio(mark)
+    mark = Mark(SID, "3:1600")
+    assert mark_frame(SID, "3:1600").decode() == encode_to_twilio(mark)
     sent = Media(SID, AUDIO.decode())
-    assert MediaWriter(SID).frame(AUDIO).decode() == media_stream.encode_to_twilio(sent)
-    append = realtime.AppendAudio(AUDIO.decode())
-    assert append_frame(AUDIO).decode() == realtime.encode(append)
+    assert MediaWriter(SID).frame(AUDIO).decode() == encode_to_twilio(sent)
+    append = AppendAudio(AUDIO.decode())
+    assert append_frame(AUDIO).decode() == realtime_json.encode(append)
 
 
 def test_a_message_beyond_the_limit_is_left_to_the_parser_which_refuses_it():
-    frame = encode_to_app(Media(SID, "AAAA" * media_stream.FROM_TWILIO_LIMIT)).encode()
+    frame = encode_to_app(Media(SID, "AAAA" * FROM_TWILIO_LIMIT)).encode()
     assert MediaCutter(SID).cut(frame) is None

@@ -13,12 +13,9 @@ from callgate.core.wire.media_stream import (
     Start,
     Stop,
     Unknown,
-    encode_to_app,
-    encode_to_twilio,
-    parse_from_app,
-    parse_from_twilio,
     payload_bytes,
 )
+from callgate.core.wire.media_stream_json import encode_to_app, encode_to_twilio, parse_from_app, parse_from_twilio
 from callgate.errors import MediaStreamError
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,0 +1,57 @@
+"""The frequent frames of a model's session, cut and written without JSON. Pure: no I/O, no clock.
+
+`realtime_json` says the same of them, and reads and writes every other event.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from callgate.core.wire.base64_text import is_base64
+
+
+def append_frame(audio: bytes) -> bytes:
+    """The frame that appends base64 µ-law audio: fifty a second for each call, so written by template."""
+    return b'{"type":"input_audio_buffer.append","audio":"' + audio + b'"}'
+
+
+class DeltaCutter:
+    """The audio of each ``response.output_audio.delta``, without parsing it, where it is as OpenAI writes it.
+
+    Any other frame is left to `realtime_json.parse`, which says the same of what is cut here: an `AudioDelta` of this
+    response and item, with this audio.
+    """
+
+    def __init__(self) -> None:
+        self.response_id = ""  # of the delta that was cut last …
+        self.item_id = ""
+        self._id_end = 0  # … and where its event's id ended; 0: none was cut yet
+        self._between = b""  # what stood between that and the audio: the next delta's is mostly the same
+
+    def cut(self, frame: bytes) -> bytes | None:
+        """The base64 audio; None where the frame is another."""
+        begin = self._id_end + len(self._between)
+        if not self._is_like_the_last(frame):
+            if (head := _DELTA_HEAD(frame)) is None:
+                return None
+            self.response_id, self.item_id = head[2].decode(), head[3].decode()
+            self._id_end, begin = head.end(1), head.end()
+            self._between = frame[self._id_end : begin]
+        audio = frame[begin:-2]
+        return audio if frame[-2:] == b'"}' and is_base64(audio) else None
+
+    def _is_like_the_last(self, frame: bytes) -> bool:
+        end = self._id_end
+        if not end or frame[end : end + len(self._between)] != self._between:
+            return False
+        begin = len(_DELTA_BEGIN)
+        return frame[:begin] == _DELTA_BEGIN and _isalnum(frame[begin:end])
+
+
+_DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"event_'  # OpenAI's have this before letters
+_isalnum: Final = bytes.isalnum  # of ASCII alone; where this is compiled, a look-up less
+_DELTA_HEAD: Final = re.compile(
+    rb'\{"type":"response\.output_audio\.delta","event_id":"([A-Za-z0-9_]+)","response_id":"([A-Za-z0-9_]+)",'
+    rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
+).match
