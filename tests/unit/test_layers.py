@@ -17,6 +17,7 @@ HARMLESS = {  # libraries that neither act nor wait
     "__future__", "base64", "binascii", "collections", "copy", "dataclasses", "decimal", "enum", "hashlib",
     "ipaddress", "itertools", "json", "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
     "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
+    "codecs", "websockets.speedups", "websockets.utils",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from picows import WSCloseCode, WSListener, WSTransport
 
+from callgate.websocket.keepalive import PING_AFTER, PING_DEADLINE, Keepalive
 from callgate.websocket.model_frames import TEXT, ModelFrames, ModelReceiver
 
 from .endpoints import Endpoint
@@ -17,28 +18,22 @@ log = logging.getLogger(__name__)
 
 SECONDS = 1.0
 CLOSE_DEADLINE = 2 * SECONDS
-PING_AFTER = 20 * SECONDS  # of silence
-PING_DEADLINE = 20 * SECONDS
-LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
 
 
 class ModelSocket(WSListener):
-    """One open session's socket.
-
-    Silence is asked about with a ping. An answer counts when it was there to be read, however late the loop comes to
-    it: a relay that is busy must not take that for a server that is gone.
-    """
+    """One open session's socket."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._name = endpoint.name
-        self._loop = asyncio.get_running_loop()
         self._transport: WSTransport
         self.send: Callable[[bytes], None]  # sends an event; to a closed session it does nothing
         self._frames = ModelFrames(endpoint.name)
         # Looked up by picows for each frame: this way it finds what is compiled.
         self.on_ws_frame = self._frames.came  # type: ignore[method-assign, assignment]
-        self._timer: asyncio.TimerHandle | None = None
+        self._keepalive = Keepalive(
+            self._frames.was_heard, self._ping, self._is_silent, after=PING_AFTER, deadline=PING_DEADLINE
+        )
 
     # What its user calls.
 
@@ -63,8 +58,7 @@ class ModelSocket(WSListener):
     async def close(self) -> None:
         """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
         self.release()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._keepalive.stop()
         self._transport.send_close(WSCloseCode.OK)
         gone = asyncio.ensure_future(self._transport.wait_disconnected())
         await asyncio.wait((gone,), timeout=CLOSE_DEADLINE)
@@ -79,37 +73,26 @@ class ModelSocket(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self.send = partial(transport.send, TEXT)
-        self._timer = self._loop.call_later(PING_AFTER, self._listen)
+        self._keepalive.start()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._keepalive.stop()
         self._frames.lose(f"{self._name} closed the session: the connection was lost without a close frame")
 
     def pause_writing(self) -> None:
-        if self._frames.receiver is not None:
-            self._frames.receiver.model_is_full()
+        self._frames.is_full()
 
     def resume_writing(self) -> None:
-        if self._frames.receiver is not None:
-            self._frames.receiver.model_takes_more()
+        self._frames.takes_more()
 
-    def _listen(self) -> None:
-        if self.lost is not None:
-            return
-        if self._frames.heard:
-            self._frames.heard = False
-            self._timer = self._loop.call_later(PING_AFTER, self._listen)
-        else:
+    # What the keepalive calls.
+
+    def _ping(self) -> None:
+        if self.lost is None:
             self._transport.send_ping()
-            self._timer = self._loop.call_later(PING_DEADLINE, self._read_once_more)
-
-    def _read_once_more(self) -> None:
-        self._timer = self._loop.call_later(LATE_READ, self._judge_silence)
-
-    def _judge_silence(self) -> None:
-        if self._frames.heard:
-            self._listen()
         else:
-            self._frames.lose(f"{self._name} answered no ping for {PING_DEADLINE:.0f} s")
-            self._transport.disconnect(False)
+            self._keepalive.stop()
+
+    def _is_silent(self) -> None:
+        self._frames.lose(f"{self._name} answered no ping for {self._keepalive.deadline:.0f} s")
+        self._transport.disconnect(False)

@@ -434,7 +434,7 @@ class Switchboard:
             log.warning("The media stream is refused: %s", exc)
             socket.close(REFUSED, "refused")
         else:
-            socket.receiver = session
+            socket.serve(session)
             reception.hand_over(session)
             await self._run(start, session)
         await socket.wait_closed()

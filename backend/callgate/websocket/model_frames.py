@@ -60,10 +60,10 @@ class ModelFrames:
     """One session's, of the server of this name."""
 
     def __init__(self, name: str) -> None:
-        self.receiver: ModelReceiver | None = None
+        self._receiver: ModelReceiver | None = None
         self.lost: str | None = None  # why nothing more comes; without the server's own words, which may quote a call …
         self.last_words = ""  # … and these, for whoever knows that they can't
-        self.heard = True  # something came since this was last set to False
+        self._heard = True  # something came since `was_heard` was last asked
         self._name = name
         self._give: Callable[[bytes], object] = self._keep
         self._early: list[bytes] = []
@@ -71,7 +71,7 @@ class ModelFrames:
 
     def adopt(self, receiver: ModelReceiver) -> None:
         """Give events to ``receiver``, those first that came before."""
-        self.receiver, self._give = receiver, receiver.model_sent
+        self._receiver, self._give = receiver, receiver.model_sent
         for event in self._early:
             receiver.model_sent(event)
         self._early.clear()
@@ -80,18 +80,33 @@ class ModelFrames:
 
     def release(self) -> None:
         """Give events to nobody for now: they are kept for the next who adopts them."""
-        self.receiver, self._give = None, self._keep
+        self._receiver, self._give = None, self._keep
 
     def lose(self, reason: str) -> None:
         """Nothing more comes."""
         if self.lost is None:
             self.lost = reason
-            if self.receiver is not None:
-                self.receiver.model_lost(reason)
+            if self._receiver is not None:
+                self._receiver.model_lost(reason)
+
+    def is_full(self) -> None:
+        """The server takes less than it is sent."""
+        if self._receiver is not None:
+            self._receiver.model_is_full()
+
+    def takes_more(self) -> None:
+        """The server has taken what waited."""
+        if self._receiver is not None:
+            self._receiver.model_takes_more()
+
+    def was_heard(self) -> bool:
+        """Whether something came since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
 
     def came(self, peer: Peer, frame: Frame) -> None:
         """A frame came. One that closes the session is answered."""
-        self.heard = True
+        self._heard = True
         kind = frame.msg_type
         if kind is TEXT and frame.fin and not self._fragments:
             self._give(frame.get_payload_as_bytes())

@@ -39,7 +39,8 @@ class Receiver(Protocol):
 class Socket(Protocol):
     """One side of a WebSocket that was accepted."""
 
-    receiver: Receiver
+    def serve(self, receiver: Receiver) -> None:
+        """Give what comes from now on to ``receiver``."""
 
     def send_text(self, message: bytes) -> None:
         """Send a text message, given as UTF-8; to a closed socket it does nothing."""

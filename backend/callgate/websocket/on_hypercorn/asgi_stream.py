@@ -32,7 +32,7 @@ class AsgiStream:
     """An accepted WebSocket of Quart's, as `sockets.Socket`."""
 
     def __init__(self, websocket: Websocket, receiver: Receiver) -> None:
-        self.receiver = receiver
+        self._receiver = receiver
         self._websocket = websocket
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: deque[tuple[_Step, int]] = deque()
@@ -47,6 +47,10 @@ class AsgiStream:
         have been read yet: so these have tasks of their own, until `stop`.
         """
         self._tasks = [asyncio.ensure_future(part) for part in (self._read(), self._write())]
+
+    def serve(self, receiver: Receiver) -> None:
+        """Give what comes from now on to ``receiver``."""
+        self._receiver = receiver
 
     def peer_gone(self) -> None:
         """There will be nothing more to read than what is there."""
@@ -95,16 +99,16 @@ class AsgiStream:
                     if self._closing:
                         continue
                     if isinstance(message, str):
-                        self.receiver.text_received(message.encode())
+                        self._receiver.text_received(message.encode())
                     else:
-                        self.receiver.binary_received(message)
-                    self.receiver.batch_received()
+                        self._receiver.binary_received(message)
+                    self._receiver.batch_received()
         finally:
             allowance = cast(Any, self._websocket.scope["extensions"]).get(ALLOWANCE)
             if allowance is not None and allowance.exceeded:
-                self.receiver.connection_closed(POLICY_VIOLATION, allowance.exceeded)
+                self._receiver.connection_closed(POLICY_VIOLATION, allowance.exceeded)
             else:
-                self.receiver.connection_closed(LOST, "the connection was lost")
+                self._receiver.connection_closed(LOST, "the connection was lost")
 
     async def _receive(self) -> str | bytes | None:
         """The next message; None when all has been read and the peer is gone."""
@@ -129,7 +133,7 @@ class AsgiStream:
                     self._size -= size
                     if self._paused and self._size <= WRITE_LOW:
                         self._paused = False
-                        self.receiver.resume_writing()
+                        self._receiver.resume_writing()
 
     def _put(self, step: _Step, size: int) -> None:
         if self._closing or self._gone.done():
@@ -139,4 +143,4 @@ class AsgiStream:
         self._ready.set()
         if not self._paused and self._size > WRITE_HIGH:
             self._paused = True
-            self.receiver.pause_writing()
+            self._receiver.pause_writing()

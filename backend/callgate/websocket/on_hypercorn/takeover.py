@@ -62,7 +62,7 @@ class Takeover:
         buffer: bytearray = reader._buffer  # type: ignore[attr-defined]
         early = bytes(buffer)
         buffer.clear()
-        protocol.on_lost = transport.get_protocol().connection_lost
+        protocol.tell_when_lost(transport.get_protocol().connection_lost)
         transport.set_protocol(protocol)
         self._taken = True
         protocol.connection_made(transport)

@@ -1,0 +1,259 @@
+"""WebSocket frames (RFC 6455 §5) as a server sees them: a client's bytes in, payloads out, and its own frames back.
+
+Pure: no I/O, no clock. No extensions. Section numbers are the RFC's.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Final
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # no wheel for this platform
+    from websockets.utils import apply_mask
+
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+_FIN_TEXT: Final = 0x81
+CONTROL_LIMIT: Final = 125  # bytes (§5.5)
+
+NORMAL: Final = 1000
+PROTOCOL_ERROR: Final = 1002
+NO_CODE: Final = 1005
+LOST: Final = 1006
+INVALID_TEXT: Final = 1007
+POLICY_VIOLATION: Final = 1008
+TOO_BIG: Final = 1009
+# What a close frame may carry (§7.4 and the registry it founded).
+CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+
+# What every frame asks for; where this is compiled, a look-up less.
+_unmask: Final = apply_mask
+_isascii: Final = bytes.isascii
+
+
+class BrokenFrame(Exception):
+    """The peer broke the protocol. ``code``: what it is told (§7.4.1)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(reason)
+
+
+class FrameReader:
+    """Takes a client's bytes apart, however they are cut.
+
+    `put` takes what came, and each `next` one whole frame of it, until there is none; then `keep_rest`. Where that is
+    to be gone on with later, what comes meanwhile is put by with `keep`. ``message_limit``: bytes of a whole message.
+    """
+
+    def __init__(self, message_limit: int) -> None:
+        self.opcode = CONTINUATION  # of what `next` has returned; CONTINUATION: a fragment, whose message goes on
+        self.taken = 0  # bytes of what was put last that `next` has gone through
+        self._data = b""
+        self._message_limit = message_limit
+        self._tail = bytearray()  # the beginning of a frame whose end has not come …
+        self._wanted = 0  # … and how many bytes of it must be there before it is looked at again; 0: there is none
+        self._message = CONTINUATION  # the opcode of the message under way in fragments; CONTINUATION: none is
+        self._fragments = bytearray()
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+        self._judged = 0  # bytes of the text of a frame whose end has not come that were found to be UTF-8 …
+        self._partial = codecs.getincrementaldecoder("utf-8")()  # … by this
+
+    def put(self, data: bytes) -> bool:
+        """These bytes came. Returns whether there may be a whole frame now."""
+        if self._wanted:
+            self._tail += data
+            if len(self._tail) < self._wanted:
+                return False
+            data = bytes(self._tail)
+            self._tail.clear()
+            self._judged = 0
+        self._data, self.taken, self._wanted = data, 0, 2
+        return True
+
+    def keep(self, data: bytes) -> None:
+        """These bytes came behind those that are kept, and are put with them."""
+        self._tail += data
+
+    def next(self) -> bytes | None:
+        """The payload of the next frame, whose `opcode` says what it is: a whole message (TEXT, which is valid UTF-8,
+        or BINARY), a control frame (CLOSE, PING, PONG), or a part of a message (CONTINUATION), of which nothing is
+        returned until it is whole. None: there is no whole frame. Raises `BrokenFrame`."""
+        data, at = self._data, self.taken
+        left = len(data) - at
+        if left < 2:
+            return None
+        first, second = data[at], data[at + 1]
+        length, start = second & 0x7F, at + 6
+        if length >= 126:
+            wide = 2 if length == 126 else 8
+            start += wide
+            if left < 2 + wide:
+                self._wanted = 2 + wide
+                return None
+            length = _long_length(data, at + 2, wide)
+        if first != _FIN_TEXT or second < 0x80 or self._message or length > self._message_limit:
+            self._check_header(first, second, length)
+        end = start + length
+        if len(data) < end:
+            self._wanted = end - at
+            return None
+        payload = _unmask(data[start:end], data[start - 4 : start])
+        self.taken = end
+        if first != _FIN_TEXT:
+            return self._take(first & 0x80, first & 0x0F, payload)
+        if not _isascii(payload):
+            _check_utf8(payload)
+        self.opcode = TEXT
+        return payload
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there may be another frame in what was put."""
+        return len(self._data) - self.taken >= 2
+
+    def keep_rest(self) -> bool:
+        """Keep what is not taken, for the next `put`. Returns whether there is any."""
+        has_rest = self.taken < len(self._data)
+        if has_rest:
+            self._tail += self._data[self.taken :]
+        else:
+            self._wanted = 0
+        self._data = b""
+        return has_rest
+
+    def judge(self) -> None:
+        """Raise `BrokenFrame` as soon as the text of a frame whose end has not come can't be UTF-8 any more (§8.1)."""
+        tail = self._tail
+        if len(tail) < 2 or (tail[0] & 0x0F or self._message) != TEXT:
+            return
+        length = tail[1] & 0x7F
+        start = 6 if length < 126 else 8 if length == 126 else 14
+        at = start + self._judged
+        if len(tail) <= at:
+            return
+        mask, turn = bytes(tail[start - 4 : start]), self._judged % 4
+        text = _unmask(bytes(tail[at:]), mask[turn:] + mask[:turn])
+        if self._judged == 0:
+            self._partial.setstate(self._utf8.getstate())
+        self._judged += len(text)
+        try:
+            self._partial.decode(text)
+        except UnicodeDecodeError:
+            raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
+
+    def forget(self) -> None:
+        """Nothing more of what came is of interest."""
+        self.taken = len(self._data)
+        self._tail.clear()
+        self._fragments.clear()
+
+    def _check_header(self, first: int, second: int, length: int) -> None:
+        opcode, is_final = first & 0x0F, first & 0x80
+        if first & 0x70:
+            raise BrokenFrame(PROTOCOL_ERROR, "reserved bit set")
+        if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
+            raise BrokenFrame(PROTOCOL_ERROR, "reserved opcode")
+        if not second & 0x80:
+            raise BrokenFrame(PROTOCOL_ERROR, "frame not masked")
+        if opcode >= CLOSE:
+            if length > CONTROL_LIMIT or not is_final:
+                raise BrokenFrame(PROTOCOL_ERROR, "control frame too long or fragmented")
+            return
+        if (opcode == CONTINUATION) != (self._message != CONTINUATION):
+            raise BrokenFrame(PROTOCOL_ERROR, "continuation of nothing, or a new message within one")
+        if len(self._fragments) + length > self._message_limit:
+            raise BrokenFrame(TOO_BIG, "message too big")
+
+    def _take(self, is_final: int, opcode: int, payload: bytes) -> bytes:
+        """Any frame but a text that is a whole message."""
+        self.opcode = opcode
+        if opcode >= CLOSE:
+            return payload
+        if opcode != CONTINUATION:
+            self._message = opcode
+        self._fragments += payload
+        if self._message == TEXT:
+            try:
+                self._utf8.decode(payload, bool(is_final))
+            except UnicodeDecodeError:
+                raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
+        if not is_final:
+            self.opcode = CONTINUATION
+            return b""
+        return self._whole_message()
+
+    def _whole_message(self) -> bytes:
+        message, self.opcode = bytes(self._fragments), self._message
+        self._message = CONTINUATION
+        self._fragments.clear()
+        self._utf8.reset()
+        return message
+
+
+class TextWriter:
+    """Writes text frames. Most are as long as the one before, and have the same header."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._head = head(TEXT, 0)
+
+    def frame(self, message: bytes) -> bytes:
+        """The frame of a text message, given as UTF-8."""
+        size = len(message)
+        if size != self._size:
+            self._size, self._head = size, head(TEXT, size)
+        return self._head + message
+
+
+def head(opcode: int, size: int) -> bytes:
+    """The header of an unmasked frame that is a whole message."""
+    if size < 126:
+        return bytes((0x80 | opcode, size))
+    if size < 1 << 16:
+        return bytes((0x80 | opcode, 126, size >> 8, size & 0xFF))
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """What a close frame carries. ``reason``: at most 123 bytes of UTF-8."""
+    return code.to_bytes(2, "big") + reason.encode()
+
+
+def read_close(payload: bytes) -> tuple[int, str]:
+    """Code and reason of a close frame. Raises `BrokenFrame`."""
+    if not payload:
+        return NO_CODE, ""
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) < 2 or code not in CLOSE_CODES:
+        raise BrokenFrame(PROTOCOL_ERROR, "close code not allowed")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise BrokenFrame(INVALID_TEXT, "close reason is not UTF-8") from None
+
+
+def _long_length(data: bytes, at: int, wide: int) -> int:
+    """The extended payload length at ``at``, of two or eight bytes, in the only form that is allowed: the shortest."""
+    if wide == 2:
+        length = data[at] << 8 | data[at + 1]
+        is_shortest = length >= 126
+    else:
+        length = int.from_bytes(data[at : at + wide], "big")
+        is_shortest = 1 << 16 <= length < 1 << 63
+    if not is_shortest:
+        raise BrokenFrame(PROTOCOL_ERROR, "payload length not in its shortest form")
+    return length
+
+
+def _check_utf8(payload: bytes) -> None:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
