@@ -119,6 +119,10 @@ class Counters:
     _first_audio: float | None = field(default=None, init=False)
     _usage: dict[str, Usage] = field(default_factory=dict, init=False)  # by model, in the order in which they served
 
+    def caller_audio_came(self) -> None:
+        """A message with the caller's audio came."""
+        self.frames_in += 1
+
     def agent_audio_sent(self, now: float) -> None:
         """A message with the agent's audio was sent."""
         self.frames_out += 1
@@ -132,6 +136,10 @@ class Counters:
     def spent(self, model: str, usage: Usage) -> None:
         """A response of this model used these tokens."""
         self._usage[model] = self._usage.get(model, Usage()) + usage
+
+    def at_end(self, *, interruptions: int, reconnects: int, frames_dropped: int) -> None:
+        """What others have counted."""
+        self.interruptions, self.reconnects, self.frames_dropped = interruptions, reconnects, frames_dropped
 
     def receipt(self, *, now: float, ended: Outcome, reason: str) -> Receipt:
         """What the call was, if it ends now."""

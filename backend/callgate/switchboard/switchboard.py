@@ -434,8 +434,8 @@ class Switchboard:
             log.warning("The media stream is refused: %s", exc)
             socket.close(REFUSED, "refused")
         else:
-            socket.serve(session)
-            reception.hand_over(session)
+            socket.serve(session.receiver)
+            reception.hand_over(session.receiver)
             await self._run(start, session)
         await socket.wait_closed()
 

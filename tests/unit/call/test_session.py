@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from callgate.call.session import CALLER_AUDIO_LIMIT, TO_TWILIO_LIMIT, Session
+from callgate.call.model_leg import CALLER_AUDIO_LIMIT
+from callgate.call.session import Session
+from callgate.call.twilio_leg import TO_TWILIO_LIMIT
 from callgate.core.agent import Agent
 from callgate.core.receipt import Receipt
 from callgate.core.tools.toolbox import HttpTool, Toolbox
@@ -42,6 +44,7 @@ class Peer:
     """Either socket: keeps what it is sent."""
 
     lost = None
+    receiver = None
 
     def __init__(self) -> None:
         self.sent: list[dict] = []
@@ -59,7 +62,8 @@ class Peer:
     def of(self, kind: str) -> list[dict]:
         return [message for message in self.sent if kind in (message.get("event"), message.get("type"))]
 
-    def adopt(self, receiver) -> None: ...
+    def adopt(self, receiver) -> None:
+        self.receiver = receiver
 
     def release(self) -> None: ...
 
@@ -96,17 +100,17 @@ class Call:
     async def talks(self) -> "Call":
         """Come to where both sides may speak."""
         async with asyncio.timeout(5):
-            while not self.model.of("response.create"):  # noqa: ASYNC110
+            while not (self.model.receiver and self.model.of("response.create")):  # noqa: ASYNC110
                 await asyncio.sleep(0)
         return self
 
     def caller_says(self, *frames: bytes) -> None:
         for frame in frames:
-            self.session.text_received(frame)
-        self.session.batch_received()
+            self.session.receiver.text_received(frame)
+        self.session.receiver.batch_received()
 
     async def end(self) -> Outcome:
-        self.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+        self.session.receiver.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
         return (await asyncio.wait_for(self.running, 5)).ended
 
 
@@ -132,17 +136,17 @@ async def test_frames_that_were_waiting_together_go_on_as_one(call):
 
 async def test_what_comes_behind_audio_is_not_done_before_it(call):
     for number in (1, 2):
-        call.session.text_received(caller(number))
+        call.session.receiver.text_received(caller(number))
     assert await call.end() is Outcome.CALLER_HUNG_UP
     assert call.model.audio == (b"\0\1" * 80) + (b"\0\2" * 80)
 
 
 async def test_a_model_that_stalls_misses_the_oldest_of_the_callers_audio_and_the_operator_is_told(call, caplog):
-    call.session.model_is_full()
+    call.model.receiver.model_is_full()
     for number in range(1, 1000):
         call.caller_says(caller(number))
     assert call.model.audio == b""
-    call.session.model_takes_more()
+    call.model.receiver.model_takes_more()
     kept = call.model.audio
     assert kept.endswith((999).to_bytes(2, "big") * 80)
     assert 200 * 160 < len(kept) <= CALLER_AUDIO_LIMIT
@@ -151,50 +155,50 @@ async def test_a_model_that_stalls_misses_the_oldest_of_the_callers_audio_and_th
 
 
 async def test_nothing_of_the_agents_is_lost_on_a_twilio_that_takes_nothing_for_a_while(call):
-    call.session.model_sent(delta(800))
-    call.session.pause_writing()
+    call.model.receiver.model_sent(delta(800))
+    call.session.receiver.pause_writing()
     for _ in range(50):
-        call.session.model_sent(delta(8000))
+        call.model.receiver.model_sent(delta(8000))
     assert len(call.twilio.of("media")) == 1
-    call.session.resume_writing()
+    call.session.receiver.resume_writing()
     assert len(call.twilio.of("media")) == 51
     names = [message["mark"]["name"] for message in call.twilio.of("mark")]
     assert names == [f"0:{800 + 8000 * count}" for count in range(1, 51)]
 
 
 async def test_what_waits_for_twilio_when_the_caller_speaks_up_is_never_sent(call):
-    call.session.pause_writing()
+    call.session.receiver.pause_writing()
     for _ in range(5):
-        call.session.model_sent(delta(8000))
-    call.session.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
-    call.session.resume_writing()
+        call.model.receiver.model_sent(delta(8000))
+    call.model.receiver.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
+    call.session.receiver.resume_writing()
     assert [message["event"] for message in call.twilio.sent] == ["clear"]
     assert call.model.of("conversation.item.truncate")
 
 
 async def test_a_twilio_for_which_ten_minutes_wait_is_given_up():
     call = await Call().talks()
-    call.session.pause_writing()
+    call.session.receiver.pause_writing()
     for _ in range(TO_TWILIO_LIMIT // 80_000 + 1):
-        call.session.model_sent(delta(60_000))
+        call.model.receiver.model_sent(delta(60_000))
     end = await asyncio.wait_for(call.running, 5)
     assert (end.ended, end.reason) == (Outcome.STREAM_LOST, "more than ten minutes of audio wait for Twilio")
     assert (call.twilio.closed, call.model.closed) == (1000, 1000)
 
 
 async def test_a_twilio_that_stays_full_ends_the_call(monkeypatch):
-    monkeypatch.setattr("callgate.call.session.WRITE_DEADLINE", 0.01)
+    monkeypatch.setattr("callgate.call.timers.WRITE_DEADLINE", 0.01)
     call = await Call().talks()
-    call.session.pause_writing()
+    call.session.receiver.pause_writing()
     end = await asyncio.wait_for(call.running, 5)
     assert "took no frame for" in end.reason
 
 
 async def test_a_model_that_stays_full_is_replaced_and_hears_what_it_should_have(monkeypatch):
-    monkeypatch.setattr("callgate.call.session.WRITE_DEADLINE", 0.01)
+    monkeypatch.setattr("callgate.call.timers.WRITE_DEADLINE", 0.01)
     call = await Call().talks()
     first, call.model = call.model, Model()
-    call.session.model_is_full()
+    first.receiver.model_is_full()
     loud = encode_to_app(Media("MZ1", base64.b64encode(b"\x10" * 160).decode(), "inbound", 1, 20, 1)).encode()
     call.caller_says(*[loud] * 30)
     async with asyncio.timeout(5):
@@ -211,9 +215,9 @@ async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(cal
     loop = asyncio.get_running_loop()
     due = loop.time() - CALLER_DEADLINE
     call.session._conversation._last_from_twilio = due - CALLER_DEADLINE
-    call.session._tick(due)
+    call.session._deadline.met(due)
     call.caller_says(caller(1))
-    call.session._tick(loop.time())
+    call.session._deadline.met(loop.time())
     assert await call.end() is Outcome.CALLER_HUNG_UP  # and was not missed before
 
 
@@ -221,7 +225,7 @@ async def test_a_caller_who_is_silent_is_missed():
     call = await Call().talks()
     loop = asyncio.get_running_loop()
     call.session._conversation._last_from_twilio = loop.time() - CALLER_DEADLINE
-    call.session._tick(loop.time())
+    call.session._deadline.met(loop.time())
     assert (await asyncio.wait_for(call.running, 5)).ended is Outcome.STREAM_LOST
 
 
@@ -245,7 +249,7 @@ async def test_what_the_operator_reads_names_the_call_though_the_sockets_do_not(
     logging.getLogger("callgate.call.session").addHandler(handler)
     try:
         with caplog.at_level(logging.DEBUG):
-            call.session.text_received(b'{"event":"later"}')
+            call.session.receiver.text_received(b'{"event":"later"}')
     finally:
         logging.getLogger("callgate.call.session").removeHandler(handler)
     assert named == ["CA1"]
@@ -253,10 +257,10 @@ async def test_what_the_operator_reads_names_the_call_though_the_sockets_do_not(
 
 
 async def test_a_mark_that_comes_back_is_told_to_the_conversation(call):
-    call.session.model_sent(delta(1600))
+    call.model.receiver.model_sent(delta(1600))
     (mark,) = call.twilio.of("mark")
-    call.session.text_received(encode_to_app(Mark("MZ1", mark["mark"]["name"])).encode())
-    call.session.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
+    call.session.receiver.text_received(encode_to_app(Mark("MZ1", mark["mark"]["name"])).encode())
+    call.model.receiver.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
     assert not call.twilio.of("clear")  # it had all been played
 
 
@@ -302,13 +306,13 @@ async def test_a_model_lost_while_its_successor_is_opened_is_followed_by_one_tha
     await call.talks()
     call.session._do([OpenModel(0.0, ())])  # the successor, for the next pause
     await call.until(lambda: len(call.opened) == 1)
-    call.session.model_lost("it was reset")
+    call.model.receiver.model_lost("it was reset")
     await call.until(lambda: len(call.opened) == 2)
     await call.until(lambda: call.given_up == 1)
     following = Model()
     call.opened[1].set_result(following)
     await call.until(lambda: following.of("response.create"))
-    call.session.model_sent(delta(800))
+    call.model.receiver.model_sent(delta(800))
     assert call.twilio.of("media")
     assert following.closed is None
     await call.end()
@@ -328,7 +332,7 @@ async def test_a_call_is_over_only_when_a_model_that_was_given_up_and_came_all_t
     await call.talks()
     call.session._do([OpenModel(0.0, ())])
     await call.until(lambda: len(call.opened) == 1)
-    call.session.model_lost("it was reset")
+    call.model.receiver.model_lost("it was reset")
     await call.end()
     assert late.closed == 1000
 
@@ -348,7 +352,7 @@ async def test_how_a_call_ended_is_known_and_on_record_before_twilio_is_told():
     await call.talks()
     assert call.session.ending is None
     call.caller_says(caller(1))
-    call.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+    call.session.receiver.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
     assert call.session.ending.outcome is Outcome.CALLER_HUNG_UP
     assert told == []
     receipt = await asyncio.wait_for(call.running, 5)
@@ -362,7 +366,7 @@ async def test_a_record_that_can_not_be_kept_does_not_keep_the_caller_on_a_dead_
 
     call = Call(at_end=fails)
     await call.talks()
-    call.session.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
+    call.session.receiver.text_received(encode_to_app(Stop("MZ1", "AC1", "CA1")).encode())
     with pytest.raises(RuntimeError, match="no room"):
         await asyncio.wait_for(call.running, 5)
     assert call.twilio.closed == 1000
@@ -383,7 +387,7 @@ async def test_a_tool_is_run_beside_the_call_and_the_model_told_what_it_gave():
 
     call_sid.set("CA1")
     call = await Call(EQUIPPED, run_tool=run).talks()
-    call.session.model_sent(json.dumps(ASKED).encode())
+    call.model.receiver.model_sent(json.dumps(ASKED).encode())
     async with asyncio.timeout(5):
         while not (items := call.model.of("conversation.item.create")):  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -405,7 +409,7 @@ async def test_a_call_that_ends_gives_up_the_tool_that_it_waits_for():
             given_up.set()
 
     call = await Call(EQUIPPED, run_tool=run).talks()
-    call.session.model_sent(json.dumps(ASKED).encode())
+    call.model.receiver.model_sent(json.dumps(ASKED).encode())
     await asyncio.sleep(0)
     await call.end()
     assert given_up.is_set()

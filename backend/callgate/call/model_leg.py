@@ -1,0 +1,165 @@
+"""The model's side of a call: what its session says, and what is sent to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable, Iterable
+
+from callgate.core.prices import usage_of
+from callgate.core.protocols import realtime_json
+from callgate.core.protocols.realtime import AppendAudio, ClientEvent, ResponseDone
+from callgate.core.protocols.realtime_fast import DeltaCutter, append_frame
+from callgate.core.receipt import Counters
+from callgate.core.turns.commands import Command, OpenModel
+from callgate.core.turns.conversation import Conversation
+from callgate.core.wire.base64_text import decoded_bytes
+from callgate.core.wire.media_stream_fast import MediaWriter, mark_frame
+from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
+from callgate.models.socket import ModelSocket
+
+from .model_sessions import ModelSessions, Open
+from .outbox import Outbox
+from .timers import WRITE_DEADLINE, Stall
+
+log = logging.getLogger(__name__)
+
+TO_MODEL_LIMIT = 4 * 1024 * 1024  # bytes: far more than the longest instructions
+CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, for a model that stalls
+
+
+class ModelLeg:
+    """Who receives what the call's session of the model says (`callgate.websocket.model_frames.ModelReceiver`), and
+    sends to it; which session that is, `ModelSessions` knows.
+
+    ``open_session``, ``at_failure``, ``context``: see there. ``outbox``: what waits for the model. ``to_twilio``: where
+    the agent's audio goes. ``do``: carries out what the conversation says.
+    """
+
+    def __init__(
+        self,
+        stream_sid: str,
+        open_session: Open,
+        conversation: Conversation,
+        counters: Counters,
+        outbox: Outbox,
+        to_twilio: Outbox,
+        do: Callable[[Iterable[Command]], None],
+        at_failure: Callable[[ModelSocket, str], None],
+        context: contextvars.Context,
+    ) -> None:
+        self._conversation = conversation
+        self._counters = counters
+        self._outbox = outbox
+        self._to_twilio = to_twilio
+        self._do = do
+        self._now: Callable[[], float] = asyncio.get_running_loop().time  # looked up once
+        self._stream_sid = stream_sid
+        self._media = MediaWriter(stream_sid)
+        self._deltas = DeltaCutter()
+        self._stall = Stall(self._took_nothing)
+        self._sessions = ModelSessions(open_session, self, self._ready, self._not_opened, at_failure, context)
+
+    # What the call calls.
+
+    @property
+    def dropped(self) -> int:
+        """How many frames of the caller's audio were dropped."""
+        return self._outbox.dropped
+
+    def open(self, wanted: OpenModel) -> None:
+        """Begin to open a session."""
+        self._sessions.open(wanted)
+
+    def adopt(self) -> None:
+        """The session that is ready becomes the call's."""
+        self.drop()
+        model = self._sessions.adopt()
+        self._counters.served_by(model.endpoint.model)
+        self._outbox.open(model.send)
+
+    def drop(self, failed_at: str = "") -> None:
+        """The call's session is not the call's any more. ``failed_at``: where it failed, at what."""
+        self._outbox.shut()
+        self._stall.end()
+        self._sessions.drop(failed_at)
+
+    def send(self, event: ClientEvent) -> None:
+        """Send an event, behind those that wait. Audio may be dropped."""
+        if isinstance(event, AppendAudio):
+            self._outbox.put(append_frame(event.audio.encode()), droppable=True)
+        else:
+            self._outbox.put(realtime_json.encode(event).encode())
+
+    def lose_if_full(self) -> None:
+        """Lose the session where too much waits for it."""
+        if self._outbox.full:
+            self._outbox.clear()
+            self.model_lost("it takes no more of what must be sent to it")
+
+    def forget_timers(self) -> None:
+        """The call is over."""
+        self._stall.end()
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        await self._sessions.close()
+
+    # What the session of the model calls.
+
+    def model_sent(self, frame: bytes) -> None:
+        deltas = self._deltas
+        if (audio := deltas.cut(frame)) is None:
+            self._model_event(frame)
+            return
+        size = decoded_bytes(audio)
+        now = self._now()
+        mark = self._conversation.agent_audio(deltas.response_id, deltas.item_id, size, now)
+        if mark is None:
+            return
+        self._counters.agent_audio_sent(now)
+        media = self._media.frame(audio)
+        if mark:
+            self._to_twilio.put_both(media, mark_frame(self._stream_sid, mark))
+        else:
+            self._to_twilio.put(media)
+        if self._to_twilio.full:
+            self._do(())
+
+    def model_lost(self, reason: str) -> None:
+        self._do(self._conversation.model_lost(reason, self._now()))
+
+    def model_is_full(self) -> None:
+        self._outbox.pause()
+        self._stall.begin()
+
+    def model_takes_more(self) -> None:
+        self._stall.end()
+        self._outbox.resume()
+
+    def _took_nothing(self) -> None:
+        self.model_lost(f"the model took no frame for {WRITE_DEADLINE:.0f} s")
+
+    def _model_event(self, frame: bytes) -> None:
+        try:
+            event = realtime_json.parse(frame.decode(errors="replace"))
+        except RealtimeError as exc:
+            self.model_lost(str(exc))
+        else:
+            if isinstance(event, ResponseDone) and (model := self._sessions.current) is not None:
+                self._counters.spent(model.endpoint.model, usage_of(event.usage))
+            self._do(self._conversation.model_sent(event, self._now()))
+
+    # What the sessions call.
+
+    def _ready(self) -> None:
+        self._do(self._conversation.model_ready(self._now()))
+
+    def _not_opened(self, exc: Exception) -> None:
+        if isinstance(exc, UpstreamError):
+            fatal = isinstance(exc, UpstreamRefused)
+            self._do(self._conversation.model_unavailable(str(exc), self._now(), fatal=fatal))
+        else:
+            log.error("Unexpected error while a model session was opened", exc_info=exc)
+            self._do(self._conversation.fail("no model session could be opened, by a fault of ours"))
