@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from callgate.config.settings import rehearsal_token
+from callgate.config.sources import rehearsal_token
 from callgate.errors import CallgateError
 
 from .local_edge import LOOPBACK, LocalEdge, Program, free_ports, last_lines

@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from callgate.config.settings import Config, rehearsal_token
+from callgate.config.settings import Config
+from callgate.config.sources import rehearsal_token
 from callgate.errors import ConfigError
 
 

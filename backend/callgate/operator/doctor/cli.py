@@ -48,7 +48,8 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, and print what was found. Raises `ConfigError` where it can't be looked at so."""
-    from callgate.config.settings import Config, read_settings
+    from callgate.config.settings import Config
+    from callgate.config.sources import read_settings
     from callgate.logs.setup import Masking
 
     from .examine import examine

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from callgate.config.settings import Config, rehearsal_token, settings
+from callgate.config.settings import Config, settings
+from callgate.config.sources import rehearsal_token
 from callgate.errors import ConfigError
 
 from .finding import Finding, Result, ok, skipped, warning, wrong

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from callgate.config.settings import read_settings
+from callgate.config.sources import read_settings
 from callgate.logs.setup import Masking
 
 from .bundle import Bundle, get_certificate, start_bundle

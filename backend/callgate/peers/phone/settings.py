@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from callgate.config.settings import Config, read_settings, rehearsal_token
+from callgate.config.settings import Config
+from callgate.config.sources import read_settings, rehearsal_token
 from callgate.errors import ConfigError
 
 from .options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Address, PhoneOptions
