@@ -215,7 +215,7 @@ async def test_a_call_that_is_fetched_back_has_its_agent_by_the_record(fake, tmp
         await called(first, SALES, CallSid=call_sid)
         await session_of(fake)
     async with serving(fake, tmp_path, STORE="on") as second:
-        document = ElementTree.fromstring(second.services.switchboard.reconnect(call_sid))
+        document = ElementTree.fromstring(second.services.switchboard.streams.reconnect(call_sid))
         async with on_the_line(second, call_sid, document) as line:
             await line.hear(GREETING)
     assert voice(await session_of(fake, 2)) == "cedar"

@@ -104,7 +104,7 @@ async def test_an_upgrade_whose_route_fails_is_answered_500_and_ends(service: Se
     def fails(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(service.services.switchboard, "check_upgrade", fails)
+    monkeypatch.setattr(service.services.switchboard.streams, "check_upgrade", fails)
     answer, _ = await asyncio.to_thread(asked, service.address, upgrade_request("/media-stream"))
     assert (answer.status, answer.headers["connection"]) == (500, "close")
     assert "a fault of ours" in log.getvalue()

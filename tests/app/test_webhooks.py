@@ -5,8 +5,8 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
+from callgate.switchboard.after_stream import MOST_RESUMES
 from callgate.switchboard.pulse import LATE, MOST_LATE
-from callgate.switchboard.switchboard import MOST_RESUMES
 from support.service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign
 
 WEBHOOKS = ["/incoming-call", "/call-interrupted", "/call-transferred", "/call-status", "/stream-status"]

@@ -132,7 +132,7 @@ class Placing:
         finally:
             registry.give_up(line)
         # Nothing is awaited since: nobody else is given the line.
-        self._switchboard.expect({**call, "CallSid": call_sid}, self._ended(call_sid))
+        self._switchboard.first_webhook.expect({**call, "CallSid": call_sid}, self._ended(call_sid))
         return call_sid
 
 

@@ -51,7 +51,7 @@ def _twiml(document: str) -> Response:
 @from_twilio
 async def incoming_call(webhook: Webhook) -> Response:
     """The number's voice webhook."""
-    return _twiml(await _services().switchboard.incoming_call(webhook.params, _repeat(webhook)))
+    return _twiml(await _services().switchboard.first_webhook.answer(webhook.params, _repeat(webhook)))
 
 
 @routes.post("/call-interrupted")
@@ -59,7 +59,9 @@ async def incoming_call(webhook: Webhook) -> Response:
 async def call_interrupted(webhook: Webhook) -> Response:
     """Where TwiML goes on when a stream has ended and the caller is still there."""
     params = _after_dialling(webhook)
-    return _twiml(await _services().switchboard.call_interrupted(params, *_counts(webhook), _repeat(webhook)))
+    return _twiml(
+        await _services().switchboard.after_stream.call_interrupted(params, *_counts(webhook), _repeat(webhook))
+    )
 
 
 @routes.post("/call-transferred")
@@ -67,7 +69,9 @@ async def call_interrupted(webhook: Webhook) -> Response:
 async def call_transferred(webhook: Webhook) -> Response:
     """Where TwiML goes on when somebody was rung for the caller."""
     params = _after_dialling(webhook)
-    return _twiml(await _services().switchboard.call_transferred(params, *_counts(webhook), _repeat(webhook)))
+    return _twiml(
+        await _services().switchboard.after_stream.call_transferred(params, *_counts(webhook), _repeat(webhook))
+    )
 
 
 def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
@@ -129,7 +133,7 @@ async def media_stream(token: str | None = None, proof: str = "") -> Response | 
     log.info("MEDIA STREAM WEBSOCKET ENDPOINT HIT!")
     services = _services()
     try:
-        claim = services.switchboard.check_upgrade(target_of(websocket.scope), websocket.headers, token)
+        claim = services.switchboard.streams.check_upgrade(target_of(websocket.scope), websocket.headers, token)
     except RequestRefused as exc:
         log.warning("Media Stream refused with 403: %s", exc)
         return Response("Forbidden\n", 403, content_type="text/plain")
@@ -138,12 +142,12 @@ async def media_stream(token: str | None = None, proof: str = "") -> Response | 
     reception = Reception()
     server = WebSocketServer(reception)
     if services.switchboard.config.fast_lane and takeover.take(websocket.scope, server):
-        await _uncancelled(services.switchboard.serve_stream(server, reception, claim))
+        await _uncancelled(services.switchboard.streams.serve(server, reception, claim))
         return None
     stream = AsgiStream(cast(Any, websocket)._get_current_object(), reception)
     stream.start()
     try:
-        await _uncancelled(services.switchboard.serve_stream(stream, reception, claim), stream.peer_gone)
+        await _uncancelled(services.switchboard.streams.serve(stream, reception, claim), stream.peer_gone)
     finally:
         await stream.stop()
     return None

@@ -35,7 +35,7 @@ class Services:
         self.switchboard = Switchboard(config, agents, upstream, ledger, HttpTools(config.http_tools_allow).run)
         client = _rest_client(config, http_client)
         self.outbound = Outbound(config, store, self.switchboard, client)
-        self.reattach = Reattach(store, ledger, self.switchboard.registry, client, self.switchboard.reconnect)
+        self.reattach = Reattach(store, ledger, self.switchboard.registry, client, self.switchboard.streams.reconnect)
 
     def readiness(self) -> dict[str, Any]:
         """Whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one sentence

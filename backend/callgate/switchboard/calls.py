@@ -1,0 +1,43 @@
+"""What is known of the calls of this process, for whoever answers a webhook of theirs or serves a stream."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from callgate.agents import Assigned
+from callgate.config.settings import Config
+from callgate.models.parking import Parking
+
+from .ledger import Ledger
+from .registry import Registry
+
+log = logging.getLogger(__name__)
+
+ENDED_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """``registry``: which there are; ``ledger``: what is on record; ``assigned``: which agent each has; ``parking``:
+    the model sessions that wait for them."""
+
+    config: Config
+    registry: Registry
+    ledger: Ledger
+    assigned: Assigned
+    parking: Parking
+
+    def admit(self, call_sid: str) -> bool:
+        """Keep a place for a call from now on, if there is one."""
+        return self.registry.admit(call_sid, time.time())
+
+    def is_over(self, params: Mapping[str, str]) -> bool:
+        """Whether Twilio has said, here or now, that the call is over."""
+        is_over = params.get("CallStatus") in ENDED_STATUSES or self.registry.is_over(params["CallSid"])
+        if is_over:
+            log.info("The call is over: a webhook of it changes nothing")
+        return is_over

@@ -1,0 +1,74 @@
+"""What is answered when a call comes in, or when one that we placed is answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from callgate.agents import Closed
+from callgate.core.masking import mask_number
+from callgate.core.wire import twiml
+
+from .calls import Calls
+from .pulse import Pulse
+from .repeats import Repeats
+from .streams import Streams
+
+log = logging.getLogger(__name__)
+
+
+class FirstWebhook:
+    """Admits calls. Its methods get the parameters of a request that is known to be Twilio's."""
+
+    def __init__(self, calls: Calls, repeats: Repeats, streams: Streams, pulse: Pulse) -> None:
+        self._calls, self._repeats, self._streams, self._pulse = calls, repeats, streams, pulse
+
+    async def answer(self, params: Mapping[str, str], repeat: str = "") -> str:
+        """A call comes in, or one that we placed was answered. Returns TwiML. ``repeat``: the token in the address, if
+        Twilio was asked to repeat it."""
+        call_sid = params["CallSid"]
+        if self._calls.is_over(params):
+            return twiml.hang_up()
+        if await self._came_before(call_sid) and not self._repeats.is_one(call_sid, repeat):
+            return self._repeats.ask_for(call_sid, twiml.INCOMING)
+        log.info("Call from %s to %s", mask_number(params.get("From", "")), mask_number(params.get("To", "")))
+        if self._pulse.is_late:
+            log.warning("The caller is told that all lines are busy: this process carries no further call")
+            return twiml.busy()
+        assigned = self._calls.assigned.call_comes(params)
+        if isinstance(assigned, Closed):
+            log.info("It is out of hours: the caller is told so")
+            return twiml.closed(assigned.sentence, assigned.language)
+        if not self._calls.admit(call_sid):
+            log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self._calls.config.max_calls)
+            return twiml.busy()
+        document = self._streams.connect(call_sid, consent=assigned.agent.consent or "")
+        self._calls.parking.open(call_sid, assigned.agent)
+        self._calls.ledger.call_came(params)
+        return document
+
+    def expect(self, params: Mapping[str, str], ended: str | None = None) -> None:
+        """We placed a call: keep its place, and have the model's session ready when it is answered. ``ended``: the
+        status that it has ended with by now, if it has: then it is only recorded."""
+        self._calls.ledger.call_came(params)
+        if ended is not None:
+            self._calls.ledger.call_over(params["CallSid"], ended)
+            return
+        assigned = self._calls.assigned.call_comes(params)
+        if isinstance(assigned, Closed) or self._calls.registry.holds(params["CallSid"]):
+            return
+        if self._calls.admit(params["CallSid"]):
+            self._calls.parking.open(params["CallSid"], assigned.agent)
+
+    async def _came_before(self, call_sid: str) -> bool:
+        """Whether the first webhook of the call was answered before. Not where that answer may have got lost: its
+        stream is still awaited. Where there is no record to look at, every call may have been, once half of the places
+        are taken."""
+        if self._calls.registry.generation(call_sid) is not None:
+            return True
+        if self._calls.registry.holds(call_sid):
+            return False
+        if self._calls.registry.came(call_sid):
+            return True
+        is_known = await self._calls.ledger.knows(call_sid)
+        return self._calls.registry.is_half_full if is_known is None else is_known
