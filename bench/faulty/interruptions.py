@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from callgate.peers.linecheck.realtime.protocol import Turn
+from callgate.peers.linecheck.realtime.pending_turn import Turn
 from callgate.peers.linecheck.realtime.response import Answer, Pace, Speech
 from callgate.peers.phone.script import Interrupt, Say, Step
 from support.fake_openai import Connection, Event, FakeOpenAI, Faults, Script

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from callgate.peers.linecheck.realtime.protocol import Turn
+from callgate.peers.linecheck.realtime.pending_turn import Turn
 from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
 from callgate.peers.phone.script import Hold, Interrupt, Say, Step
 from support.fake_openai import Connection, Event, Script

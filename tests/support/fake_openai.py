@@ -30,7 +30,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from callgate.core.wire.media_stream import SAMPLE_RATE, SILENCE
 from callgate.peers.linecheck import clips
-from callgate.peers.linecheck.realtime.protocol import Answerer, RealtimeServer, Turn
+from callgate.peers.linecheck.realtime.pending_turn import Turn
+from callgate.peers.linecheck.realtime.protocol import Answerer, RealtimeServer
 from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed

@@ -19,6 +19,7 @@ from callgate.operator.ask import Answer, UnreachableError
 from callgate.peers.phone.call import new_sid
 from callgate.peers.phone.codes import advice
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
+from callgate.peers.phone.sids import new_sid
 from callgate.peers.phone.signing import sign_upgrade, sign_webhook, sign_wrongly
 from callgate.peers.phone.stream import open_stream
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from callgate.core.wire.media_stream import SAMPLE_RATE
 
-from .realtime.protocol import Turn
+from .realtime.pending_turn import Turn
 from .realtime.response import Answer, Speech
 
 GREETING_TEXT = "Hello. This is the Callgate line check. Say something, and hear it back."

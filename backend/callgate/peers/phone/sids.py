@@ -1,0 +1,10 @@
+"""Twilio's SIDs."""
+
+from __future__ import annotations
+
+import secrets
+
+
+def new_sid(prefix: str) -> str:
+    """A fresh SID: two letters and 32 hexadecimal digits."""
+    return prefix + secrets.token_hex(16)
