@@ -15,7 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
-from callgate.peers.phone.signing import sign_upgrade, sign_webhook
+from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook
 from picows import WSError, ws_connect
 
 from . import wire

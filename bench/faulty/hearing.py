@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from callgate.core.wire.media_stream import BYTES_PER_MS, FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE
-from callgate.peers.phone.hearing import is_audible
-from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.simulation.hearing import is_audible
+from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.wav import encode
 
 GRAM = 16  # bytes by which a place in a sentence is known

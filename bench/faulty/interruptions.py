@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from callgate.peers.linecheck.realtime.pending_turn import Turn
 from callgate.peers.linecheck.realtime.response import Answer, Pace, Speech
-from callgate.peers.phone.script import Interrupt, Say, Step
+from callgate.peers.phone.simulation.script import Interrupt, Say, Step
 from support.fake_openai import Connection, Event, FakeOpenAI, Faults, Script
 
 from . import hearing

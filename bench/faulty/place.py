@@ -22,9 +22,9 @@ from typing import Any, TypeVar
 
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import Address, Limits, PhoneOptions
-from callgate.peers.phone.report import CallReport
-from callgate.peers.phone.script import Step
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.script import Step
+from callgate.peers.phone.simulation.timeline import Event
 from callgate.store import Transcript
 from callgate.store.places import FILE_NAME
 from support.fake_openai import FakeOpenAI

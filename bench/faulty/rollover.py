@@ -17,7 +17,7 @@ from typing import Final
 from callgate.core.wire.media_stream import FRAME_BYTES
 from callgate.peers.linecheck.realtime.pending_turn import Turn
 from callgate.peers.linecheck.realtime.response import Answer, Speech
-from callgate.peers.phone.script import Say, Step
+from callgate.peers.phone.simulation.script import Say, Step
 from support.fake_openai import Connection, FakeOpenAI, Script
 
 from . import hearing

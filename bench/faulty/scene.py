@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from callgate.peers.linecheck.realtime.pending_turn import Turn
 from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
-from callgate.peers.phone.script import Hold, Interrupt, Say, Step
+from callgate.peers.phone.simulation.script import Hold, Interrupt, Say, Step
 from support.fake_openai import Connection, Event, Script
 
 from .hearing import Sentence, bytes_of, noise

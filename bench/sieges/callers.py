@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 
 import aiohttp
 import uvloop
-from callgate.peers.phone.signing import sign_upgrade, sign_webhook
+from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook
 from picows import WSError, ws_connect
 
 from bench import wire

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree
 
-from callgate.peers.phone.signing import sign_upgrade, sign_webhook
+from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook
 
 from bench import wire
 

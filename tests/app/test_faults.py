@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from callgate.core.wire.media_stream import FRAME_BYTES, SILENCE
 from callgate.peers.linecheck.realtime.response import Pace
-from callgate.peers.phone.report import CallReport, StreamClose
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.report import CallReport, StreamClose
+from callgate.peers.phone.simulation.timeline import Event
 from support.fake_openai import PATIENCE, At, Close, Connection, FakeOpenAI, Faults, Received, Script, say, tone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from callgate.peers.phone.options import Address, Limits, PhoneOptions
-from callgate.peers.phone.script import Wait
+from callgate.peers.phone.simulation.script import Wait
 from support.fake_openai import FakeOpenAI, Script, say, tone
 from support.fixtures import AUTH_TOKEN
 from support.outbound_service import THEIRS, Outbound, outbound, twilio_rest

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from callgate.peers.phone import cli, signing
+from callgate.peers.phone import cli
 from callgate.peers.phone.call import place_call, place_calls
-from callgate.peers.phone.faults import Faults, Injection
 from callgate.peers.phone.options import Address, Limits, PhoneOptions
-from callgate.peers.phone.report import CallReport
-from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.simulation import signing
+from callgate.peers.phone.simulation.faults import Faults, Injection
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
 from callgate.peers.phone.voices import each_its_own
 from callgate.peers.phone.wav import encode, write_stereo
 from support.phone_peer import (

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from callgate.peers.phone.call import place_call
-from callgate.peers.phone.faults import Faults, Injection
 from callgate.peers.phone.options import Address, Limits, PhoneOptions
-from callgate.peers.phone.report import CallReport
-from callgate.peers.phone.script import Hold, Wait
+from callgate.peers.phone.simulation.faults import Faults, Injection
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.script import Hold, Wait
 from support.phone_peer import (
     CONNECT,
     NAME,

@@ -18,8 +18,8 @@ from callgate.errors import StoreError
 from callgate.peers.linecheck.realtime.response import Answer, Speech
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import Address, PhoneOptions
-from callgate.peers.phone.report import CallReport
-from callgate.peers.phone.script import Digits, Hold, Say, Wait
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.script import Digits, Hold, Say, Wait
 from callgate.peers.phone.wav import encode
 from support.fake_openai import Connection, FakeOpenAI, Script, asking, say, tone, tool, tools
 from support.fixtures import AUTH_TOKEN

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from callgate.peers.linecheck.realtime.response import Speech
 from callgate.peers.phone.call import place_call, place_calls
-from callgate.peers.phone.faults import Faults
 from callgate.peers.phone.options import Address, PhoneOptions
-from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Wait
-from callgate.peers.phone.signing import sign_as_https, sign_nothing, sign_wrongly
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.faults import Faults
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.simulation.signing import sign_as_https, sign_nothing, sign_wrongly
+from callgate.peers.phone.simulation.timeline import Event
 from callgate.peers.phone.voices import each_its_own
 from callgate.peers.phone.wav import read_ulaw
 from demo.local_edge import LOOPBACK, LocalEdge, free_ports

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 
 import pytest
-from callgate.peers.phone.script import Say
+from callgate.peers.phone.simulation.script import Say
 from support.engine.bundle import Bundle, Done, note
 from support.engine.line import WORDS, Line
 

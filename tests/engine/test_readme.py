@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from callgate.peers.phone.script import Say
+from callgate.peers.phone.simulation.script import Say
 from support.engine.bundle import HERE, ROOT, run
 from support.engine.line import WORDS, Line
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from callgate.peers.phone.script import Hold, Say, Wait
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.script import Hold, Say, Wait
+from callgate.peers.phone.simulation.timeline import Event
 from cryptography.x509.oid import NameOID
 from support.engine.bundle import ROOT, Bundle, note
 from support.engine.line import WORDS, Line

@@ -9,14 +9,18 @@ import pytest
 from support.rooms import arrows, folders, modules, order, within
 
 ALL = modules()
-PURE = [(room, module) for room in ("core", "peers.linecheck.realtime") for module in within(room, ALL).values()]
+PURE = [
+    (room, module)
+    for room in ("core", "peers.linecheck.realtime", "peers.phone.simulation")
+    for module in within(room, ALL).values()
+]
 SERVICE = {
     name: each for name, each in ALL.items() if name and name.partition(".")[0] not in ("__main__", "operator", "peers")
 }
 HARMLESS = {  # libraries that neither act nor wait
     "__future__", "base64", "binascii", "collections", "copy", "dataclasses", "decimal", "enum", "hashlib",
     "ipaddress", "itertools", "json", "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
-    "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
+    "xml.etree", "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
     "codecs", "websockets.speedups", "websockets.utils",
 }  # fmt: skip
 

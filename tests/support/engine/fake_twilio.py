@@ -15,9 +15,9 @@ from typing import Final
 
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import PhoneOptions
-from callgate.peers.phone.script import Say
 from callgate.peers.phone.settings import REHEARSAL
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.script import Say
+from callgate.peers.phone.simulation.timeline import Event
 from callgate.peers.phone.wav import read_ulaw
 
 from support.twilio_rest import FakeTwilioRest, PlacedCall

@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import NO_ACCOUNT, Address, PhoneOptions
-from callgate.peers.phone.report import CallReport
 from callgate.peers.phone.settings import REHEARSAL
 from callgate.peers.phone.sids import new_sid
-from callgate.peers.phone.signing import sign_webhook
-from callgate.peers.phone.twiml import parse
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.signing import sign_webhook
+from callgate.peers.phone.simulation.twiml import parse
 from callgate.peers.phone.wav import read_ulaw
 from cryptography import x509
 

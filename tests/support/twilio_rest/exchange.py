@@ -13,9 +13,9 @@ from callgate.peers.phone.call import Call, tls_context
 from callgate.peers.phone.http import Web
 from callgate.peers.phone.options import PhoneOptions
 from callgate.peers.phone.orders import Orders
-from callgate.peers.phone.report import CallReport
-from callgate.peers.phone.script import Hold, Step
-from callgate.peers.phone.timeline import Event
+from callgate.peers.phone.simulation.report import CallReport
+from callgate.peers.phone.simulation.script import Hold, Step
+from callgate.peers.phone.simulation.timeline import Event
 
 from . import FakeTwilioRest
 from .calls import OVER, PlacedCall

@@ -18,10 +18,10 @@ from callgate.core.wire.media_stream import (
     Stop,
 )
 from callgate.core.wire.media_stream_json import encode_to_twilio
-from callgate.peers.phone.caller import Caller
-from callgate.peers.phone.line import Line, Recording, make_start
-from callgate.peers.phone.script import Digits, Hold, Interrupt, Say, Step, Wait
-from callgate.peers.phone.timeline import Timeline
+from callgate.peers.phone.simulation.caller import Caller
+from callgate.peers.phone.simulation.line import Line, Recording, make_start
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Step, Wait
+from callgate.peers.phone.simulation.timeline import Timeline
 
 SIDS = ("MZ" + 32 * "1", "AC" + 32 * "2", "CA" + 32 * "3")
 WORDS = b"\x20" * 10 * FRAME_BYTES  # 0.2 s, loud

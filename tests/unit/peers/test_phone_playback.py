@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from callgate.core.wire.media_stream import FRAME_BYTES, PLAYBACK_LIMIT_BYTES, SILENCE
 from callgate.errors import MediaStreamError
-from callgate.peers.phone.playback import BUFFER_OVERFLOW, MARK_LIMIT, Playback
+from callgate.peers.phone.simulation.playback import BUFFER_OVERFLOW, MARK_LIMIT, Playback
 from hypothesis import given
 from hypothesis import strategies as st
 

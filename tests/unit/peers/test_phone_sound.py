@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 from callgate.peers.phone import correlate
-from callgate.peers.phone.hearing import is_audible, speech_bytes
 from callgate.peers.phone.options import PhoneOptions
-from callgate.peers.phone.script import Interrupt, Say, Wait
+from callgate.peers.phone.simulation.hearing import is_audible, speech_bytes
+from callgate.peers.phone.simulation.script import Interrupt, Say, Wait
 from callgate.peers.phone.voices import each_its_own, speeds
 from callgate.peers.phone.wav import MAX_SECONDS, RecordingError, at_speed, decode, encode, read_ulaw, write_stereo
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from callgate.core.wire import twiml as app_twiml
 from callgate.errors import PhoneError
-from callgate.peers.phone import verbs
-from callgate.peers.phone.twiml import NotSimulated, check_stream_url, parse
+from callgate.peers.phone.simulation import verbs
+from callgate.peers.phone.simulation.twiml import NotSimulated, check_stream_url, parse
 
 
 def document(inside: str) -> bytes:

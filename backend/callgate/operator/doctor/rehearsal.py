@@ -8,9 +8,9 @@ from typing import Final
 from callgate.errors import ConfigError
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, PhoneOptions
-from callgate.peers.phone.report import broken
-from callgate.peers.phone.script import Say
 from callgate.peers.phone.settings import REHEARSAL
+from callgate.peers.phone.simulation.report import broken
+from callgate.peers.phone.simulation.script import Say
 from callgate.peers.phone.wav import read_ulaw
 
 from .finding import Finding, ok, skipped, wrong

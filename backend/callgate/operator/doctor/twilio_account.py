@@ -17,7 +17,7 @@ from callgate.core.masking import mask_number
 from callgate.core.wire.twiml import PROOF
 from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioUnreachableError
 from callgate.operator.setup.webhooks import shown
-from callgate.peers.phone.codes import MEANINGS
+from callgate.peers.phone.simulation.codes import MEANINGS
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .twilio_api import get, no_way, why_not

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from callgate.peers.phone.report import CallReport
+from callgate.peers.phone.simulation.report import CallReport
 
 BAR: Final = 40  # signs
 ANSWER: Final = "the agent's answer"

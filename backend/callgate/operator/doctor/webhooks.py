@@ -20,7 +20,8 @@ from callgate.peers.phone.call import new_sid
 from callgate.peers.phone.codes import advice
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
 from callgate.peers.phone.sids import new_sid
-from callgate.peers.phone.signing import sign_upgrade, sign_webhook, sign_wrongly
+from callgate.peers.phone.simulation.codes import advice
+from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook, sign_wrongly
 from callgate.peers.phone.stream import open_stream
 
 from .finding import Finding, ok, skipped, warning, wrong

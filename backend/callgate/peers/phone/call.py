@@ -16,18 +16,18 @@ from urllib.parse import urljoin, urlsplit
 
 from callgate.errors import ConfigError, PhoneError
 
-from . import twiml, verbs
 from .call_log import CallLog
 from .callbacks import Callbacks
-from .caller import Caller
 from .echo import Echo, compare_echoes
 from .http import Web, require_twiml_type
 from .options import PhoneOptions
 from .orders import Orders
-from .report import CallReport
 from .sids import new_sid
+from .simulation import twiml, verbs
+from .simulation.caller import Caller
+from .simulation.report import CallReport
+from .simulation.timeline import mask_url
 from .stream_leg import StreamLeg
-from .timeline import mask_url
 
 MAX_VERBS: Final = 50  # of one call, so that a loop of redirects ends
 API_VERSION: Final = "2010-04-01"

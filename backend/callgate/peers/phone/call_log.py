@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from . import verbs
-from .caller import Caller, Utterance
-from .line import Line, Recording
 from .options import PhoneOptions
 from .promises import Facts, judge
-from .report import CallError, CallReport, Spoken, StreamClose
-from .script import Interrupt
-from .timeline import Event, Timeline
+from .simulation import verbs
+from .simulation.caller import Caller, Utterance
+from .simulation.line import Line, Recording
+from .simulation.report import CallError, CallReport, Spoken, StreamClose
+from .simulation.script import Interrupt
+from .simulation.timeline import Event, Timeline
 
 
 class CallLog:

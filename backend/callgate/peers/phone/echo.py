@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .correlate import ANOTHERS_WORDS, OWN_WORDS, Voice, anothers_words, own_words
-from .report import CallReport, Promise
+from .simulation.report import CallReport, Promise
 from .wav import decode
 
 

@@ -21,8 +21,8 @@ from callgate import __version__
 from callgate.errors import PhoneError
 
 from .options import Address, Limits
-from .signing import sign_webhook
-from .timeline import mask_url
+from .simulation.signing import sign_webhook
+from .simulation.timeline import mask_url
 
 MAX_BODY: Final = 64 * 1024
 CLOSE_DEADLINE: Final = 1.0  # seconds, for connections to say goodbye at the end of a call

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from .faults import NO_FAULTS, Faults
 from .orders import Orders
-from .script import Step
-from .timeline import Event
+from .simulation.faults import NO_FAULTS, Faults
+from .simulation.script import Step
+from .simulation.timeline import Event
 
 SECONDS: Final = 1.0
 

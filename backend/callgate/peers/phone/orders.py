@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from . import twiml
-from .verbs import Hangup, Verb
+from .simulation import twiml
+from .simulation.verbs import Hangup, Verb
 
 
 class Orders:

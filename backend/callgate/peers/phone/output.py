@@ -12,8 +12,8 @@ from callgate.errors import ConfigError
 
 from .call import Calls
 from .picture import draw_call
-from .report import CallReport, broken
-from .timeline import table
+from .simulation.report import CallReport, broken
+from .simulation.timeline import table
 from .wav import write_stereo
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from callgate.core.wire.media_stream import SAMPLE_RATE
 from callgate.errors import CallgateError
 
-from .report import CallReport
-from .timeline import Event
+from .simulation.report import CallReport
+from .simulation.timeline import Event
 from .wav import Samples, decode
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .caller import Caller, Utterance
-from .codes import ACCEPT_CODES, FRAME_CODES, MEANINGS, WEBHOOK_CODES, advice
 from .options import PhoneOptions
-from .report import CallError, Promise
-from .script import Interrupt
+from .simulation.caller import Caller, Utterance
+from .simulation.codes import ACCEPT_CODES, FRAME_CODES, MEANINGS, WEBHOOK_CODES, advice
+from .simulation.report import CallError, Promise
+from .simulation.script import Interrupt
 
 READ_LOG = "Read the backend's log for this call"
 

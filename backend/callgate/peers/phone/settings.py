@@ -15,8 +15,8 @@ from callgate.config.sources import read_settings, rehearsal_token
 from callgate.errors import ConfigError
 
 from .options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Address, PhoneOptions
-from .script import Digits, Hold, Interrupt, Say, Step, Wait
-from .timeline import Event
+from .simulation.script import Digits, Hold, Interrupt, Say, Step, Wait
+from .simulation.timeline import Event
 from .wav import read_ulaw
 
 # What a caller says who is told nothing: "Hello. Can you hear me?", made with flite's voice rms, µ-law at 8 kHz.

@@ -21,15 +21,15 @@ from callgate.core.wire.media_stream import FRAME_SECONDS
 from callgate.core.wire.media_stream_json import encode_to_app
 from callgate.errors import PhoneError
 
-from .codes import STREAM_CLOSED, STREAM_LOST
-from .faults import Faults
 from .http import USER_AGENT, tls_reason
-from .line import Line
 from .options import Address, Limits
 from .orders import Orders
-from .playback import BUFFER_OVERFLOW
-from .report import CallError, StreamClose
-from .timeline import mask_url
+from .simulation.codes import STREAM_CLOSED, STREAM_LOST
+from .simulation.faults import Faults
+from .simulation.line import Line
+from .simulation.playback import BUFFER_OVERFLOW
+from .simulation.report import CallError, StreamClose
+from .simulation.timeline import mask_url
 
 MAX_MESSAGE: Final = 8 * 2**20  # bytes: ten minutes of audio in base64, and room for its envelope
 PROTOCOL_BROKEN: Final = 31924

@@ -9,14 +9,14 @@ from urllib.parse import urljoin, urlsplit
 
 from callgate.errors import PhoneError
 
-from . import twiml, verbs
 from .call_log import CallLog
 from .callbacks import Callbacks
-from .caller import Caller
-from .line import Line, make_start
 from .options import PhoneOptions
 from .orders import Orders
 from .sids import new_sid
+from .simulation import twiml, verbs
+from .simulation.caller import Caller
+from .simulation.line import Line, make_start
 from .stream import StreamRun, open_stream
 
 

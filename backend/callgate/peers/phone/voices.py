@@ -9,7 +9,7 @@ import dataclasses
 from typing import Final
 
 from .options import PhoneOptions
-from .script import Interrupt, Say, Step
+from .simulation.script import Interrupt, Say, Step
 from .wav import at_speed
 
 FASTEST: Final = 1.5

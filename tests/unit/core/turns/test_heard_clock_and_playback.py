@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from callgate.core.turns.heard_clock import HeardClock
 from callgate.core.wire.media_stream import BYTES_PER_MS
-from callgate.peers.phone.playback import Playback
+from callgate.peers.phone.simulation.playback import Playback
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
