@@ -1,0 +1,49 @@
+"""Whatever a run of the tests inherits from who started it, the programs that tests start don't."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from support.project import ROOT
+
+# To the program that it starts: the signals which that one ignores, and those it blocks, and its umask.
+PARENT = """
+import subprocess, sys
+from support.inherited import start_afresh
+start_afresh()
+sys.exit(subprocess.run(["grep", "-E", "^(SigIgn|SigBlk|Umask):", "/proc/self/status"]).returncode)
+"""
+AS_BY_HAND = ["Umask:\t0022", f"SigBlk:\t{0:016x}", f"SigIgn:\t{0:016x}"]
+
+
+def inherit_the_worst() -> None:
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_program_that_a_test_starts_inherits_no_ignored_or_blocked_signal_and_no_umask(umask: int) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", PARENT], cwd=ROOT / "tests", umask=umask, preexec_fn=inherit_the_worst,
+        check=True, stdout=subprocess.PIPE, text=True, timeout=20,
+    ).stdout  # fmt: skip
+    assert told.splitlines() == AS_BY_HAND
+
+
+def test_a_run_that_is_to_ignore_a_signal_goes_on_ignoring_it() -> None:
+    script = "import os, signal; from support.inherited import start_afresh; start_afresh(); os.kill(os.getpid(), 1)"
+    subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT / "tests", check=True, timeout=20,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )  # fmt: skip
+
+
+def test_this_run_passes_nothing_on() -> None:
+    told = subprocess.run(
+        ["grep", "-E", "^(SigIgn|SigBlk|Umask):", "/proc/self/status"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    assert told.splitlines() == AS_BY_HAND
