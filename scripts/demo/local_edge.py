@@ -171,7 +171,7 @@ class LocalEdge:
                 self._start_acme()
                 return
             except EdgeError as error:
-                self._stop_acme()
+                self.stop_acme()
                 if attempt == "last" or " in use" not in str(error):
                     raise
 
@@ -283,7 +283,8 @@ class LocalEdge:
     def programs(self) -> list[Program]:
         return [program for program in (self.nginx, *self._acme) if program is not None]
 
-    def _stop_acme(self) -> None:
+    def stop_acme(self) -> None:
+        """End the ACME server, and the DNS server that it asks."""
         while self._acme:
             self._acme.pop().stop()
 

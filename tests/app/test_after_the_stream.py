@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import functools
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +11,7 @@ import pytest
 from callgate.core.turns.commands import Outcome
 from callgate.models.socket import ModelSocket
 from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.store import JournalLimits, Store
 from support.fake_openai import FakeOpenAI, Script, failed, say, tone, tool
 from support.relayed import until
 from support.service import BASE_URL, Service, Stream, config_for, running
@@ -106,14 +107,16 @@ async def test_a_call_that_was_cut_off_goes_on_while_its_old_model_is_still_bein
     assert registry.outcome(call.call_sid) is Outcome.CALLER_HUNG_UP
 
 
-async def test_another_process_knows_at_once_that_the_agent_said_goodbye(fake, tmp_path: Path, may_close):
+async def test_another_process_knows_at_once_that_the_agent_said_goodbye(
+    fake, tmp_path: Path, may_close, monkeypatch: pytest.MonkeyPatch
+):
     fake.script = Script((GOODBYE,))
+    # What waits to be written is written when somebody is in a hurry, or not at all.
+    monkeypatch.setattr("callgate.web.app.Store", functools.partial(Store, limits=JournalLimits(pause=600.0)))
     async with (
         running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
         running(config_for(fake.url, tmp_path, STORE="on", PORT="2")) as second,
     ):
-        journal = first.services.store.journal
-        journal._limits = dataclasses.replace(journal._limits, pause=600.0)
         call = await first.call()
         async with first.stream(call) as line:
             assert await line.closed() == 1000

@@ -184,7 +184,7 @@ async def test_out_of_hours_the_caller_is_told_so_and_no_model_is_opened(fake, t
 
 
 async def test_a_number_whose_model_is_refused_keeps_no_other_from_its_own(fake, tmp_path):
-    fake._faults = (Faults(refuse=503),)
+    fake.faults = (Faults(refuse=503),)
     fake.script = Script((say(GREETING),))
     async with serving(fake, tmp_path) as service:
         await called(service, SALES)
@@ -223,7 +223,7 @@ async def test_a_call_that_is_fetched_back_has_its_agent_by_the_record(fake, tmp
 
 async def test_a_live_call_keeps_its_agent_when_the_file_changes_and_the_model_is_lost(fake, tmp_path, no_backoff):
     fake.script = Script(after=lambda turn: say(GREETING))
-    fake._faults = (Faults(at=(At("response.done", Close(1011)),)),)
+    fake.faults = (Faults(at=(At("response.done", Close(1011)),)),)
     file = tmp_path / "agents.toml"
     file.write_text('default.voice = "cedar"')
     config = config_for(fake.url, tmp_path, AGENTS_FILE=str(file))

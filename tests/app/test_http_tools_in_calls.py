@@ -126,7 +126,7 @@ async def test_a_caller_who_hangs_up_meanwhile_leaves_nothing_behind(fake, serve
 async def test_a_remote_mcp_server_that_fails_is_told_to_the_operator_and_the_call_goes_on(fake, tmp_path, log):
     missing = {"type": "mcp_list_tools.failed", "event_id": "event_mcp_1", "item_id": "mcpl_1"}
     failed = {"type": "response.mcp_call.failed", "event_id": "event_mcp_2", "item_id": "mcp_1", "output_index": 0}
-    fake._faults = Faults(at=(At("response.created", Send(missing)), At("response.done", Send(failed))))
+    fake.faults = Faults(at=(At("response.created", Send(missing)), At("response.done", Send(failed))))
     fake.script = Script((say(GREETING), say(ANSWER)))
     async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
         await line.hear(GREETING + ANSWER)

@@ -342,10 +342,10 @@ async def test_a_key_that_is_none_is_refused(service, twilio, key):
 
 
 async def test_a_twilio_that_can_not_be_reached_is_said_to_be_that_and_the_key_may_be_used_again(service, twilio):
-    address, twilio.http_client._address = twilio.http_client._address, "http://127.0.0.1:9"
+    address, twilio.http_client.address = twilio.http_client.address, "http://127.0.0.1:9"
     status, answer, _ = await service.call(key="one")
     assert (status, "can't be reached" in answer["error"]) == (502, True)
-    twilio.http_client._address = address
+    twilio.http_client.address = address
     assert (await service.call(key="one"))[0] == 201
 
 
@@ -377,7 +377,7 @@ class Held(Redirected):
     """An HTTP client that asks nothing until it is told to go on."""
 
     def __init__(self, client: Redirected) -> None:
-        super().__init__(client._address)
+        super().__init__(client.address)
         self.asked, self.go_on = threading.Event(), threading.Event()
 
     def request(self, *args, **kwargs):

@@ -59,8 +59,7 @@ async def test_a_call_whose_session_was_lost_while_it_waited_opens_another(servi
     fake.script = Script((say(GREETING),))
     call = await service.call()
     await fake.until(lambda: bool(fake.connections) and bool(fake.connections[0].received))
-    for websocket in fake._server.connections:
-        await websocket.close(1001, "away")
+    await fake.close_all(1001, "away")
     await fake.all_closed()
     async with service.stream(call) as line:
         await line.hear(GREETING)
@@ -69,7 +68,7 @@ async def test_a_call_whose_session_was_lost_while_it_waited_opens_another(servi
 
 
 async def test_a_call_whose_session_could_not_be_opened_ahead_tries_again(service, fake, log):
-    fake._faults = (Faults(refuse=503),)
+    fake.faults = (Faults(refuse=503),)
     fake.script = Script((say(GREETING),))
     async with service.stream() as line:
         await line.hear(GREETING)
@@ -78,7 +77,7 @@ async def test_a_call_whose_session_could_not_be_opened_ahead_tries_again(servic
 
 @pytest.mark.parametrize("faults", [Faults(), Faults(hang_upgrade=True)])
 async def test_a_service_that_stops_leaves_no_session_behind(fake, tmp_path, faults):
-    fake._faults = faults
+    fake.faults = faults
     async with running(config_for(fake.url, tmp_path)) as service:
         await service.call()
         await fake.until(lambda: fake.upgrades == 1)

@@ -52,7 +52,7 @@ def asked(address: str, request: bytes) -> tuple[Answer, bytes]:
     host, port = address.split(":")
     with Probe((host, int(port))) as probe:
         answer = probe.ask(request)
-        rest = probe._buffer
+        rest = probe.unread
         with contextlib.suppress(ConnectionResetError):
             while data := probe.socket.recv(65536):
                 rest += data

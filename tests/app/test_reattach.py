@@ -122,7 +122,7 @@ class Held(Redirected):
     """An HTTP client that keeps the answer to its first request until it is told to give it."""
 
     def __init__(self, client: Redirected) -> None:
-        super().__init__(client._address)
+        super().__init__(client.address)
         self.answered, self.give = threading.Event(), threading.Event()
 
     def request(self, *args, **kwargs) -> Response:
@@ -171,7 +171,7 @@ async def test_an_answer_that_is_not_twilios_does_not_end_the_search(fake, rest,
     call_sid = new_sid("CA")
     rest.live = {call_sid: "in-progress"}
     await abandon(fake, tmp_path, call_sid)
-    client = Portal(rest.http_client._address)
+    client = Portal(rest.http_client.address)
     async with running(config_for(fake.url, tmp_path, STORE="on", PORT="1"), http_client=client):
         await until(lambda: call_sid in rest.updates)
     assert "can't be fetched back yet" in log.getvalue()

@@ -36,7 +36,7 @@ async def test_the_callers_words_reach_the_model_unchanged_and_are_answered(serv
 
 
 async def test_no_audio_reaches_a_session_that_is_not_confirmed(fake, tmp_path, log):
-    fake._faults = Faults(at=(At("session.updated", Delay(0.3)),))
+    fake.faults = Faults(at=(At("session.updated", Delay(0.3)),))
     fake.script = Script((say(GREETING),))
     async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
         await line.say(MURMUR)
@@ -87,7 +87,7 @@ async def test_a_caller_who_speaks_over_the_agent_silences_it_and_the_model_lear
 
 
 async def test_audio_that_comes_late_after_an_interruption_is_not_heard(fake, tmp_path, log):
-    fake._faults = Faults(late_deltas=5)
+    fake.faults = Faults(late_deltas=5)
     fake.script = Script((say(tone(20.0)), say(ANSWER)))
     async with running(config_for(fake.url, tmp_path)) as service, service.stream(hold_marks=True) as line:
         await line.listen(lambda line: len(line.heard) > 16_000)

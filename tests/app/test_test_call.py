@@ -91,6 +91,6 @@ async def test_a_refusal_of_twilios_is_translated(ask, twilio):
 
 
 async def test_an_api_that_can_not_be_reached_is_said_to_be_that(ask, twilio):
-    twilio.http_client._address = "http://127.0.0.1:9"
+    twilio.http_client.address = "http://127.0.0.1:9"
     status, answer = await ask()
     assert (status, "can't be reached" in answer["error"]) == (502, True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from callgate.agents.assigned import now
+from callgate.agents.assigned import Assigned, now
 from callgate.config.settings import Config
 from callgate.core.turns.commands import Outcome
 from callgate.core.turns.limits import Step
@@ -247,14 +248,20 @@ async def test_a_transfer_is_not_made_again_where_twilio_only_says_which_request
 
 @pytest.mark.parametrize("how", [TRANSFER, DIGITS])
 @pytest.mark.parametrize("elsewhere", [False, True])
-async def test_the_longest_time_is_the_calls_however_often_the_agent_left_it(fake, tmp_path, how, elsewhere):
+async def test_the_longest_time_is_the_calls_however_often_the_agent_left_it(
+    fake, tmp_path, monkeypatch, how, elsewhere
+):
     leaves_and_comes_back(fake, how)
+    later = timedelta()
+    monkeypatch.setattr(
+        "callgate.switchboard.switchboard.Assigned", functools.partial(Assigned, clock=lambda: now() + later)
+    )
     settings = config(fake, tmp_path, PORT="1"), config(fake, tmp_path, PORT="2")
     async with running(settings[0]) as first, running(settings[1]) as second:
         call = await left(first)
         await known(second, call, Outcome.TRANSFERRED if how is TRANSFER else Outcome.SENDING_DIGITS)
         service = second if elsewhere else first
-        service.services.switchboard.assigned._clock = lambda: now() + timedelta(hours=1)
+        later = timedelta(hours=1)
         document = await asked(service, "/call-interrupted?resumed=0", call)
         if how is TRANSFER:
             document = await asked(service, action(document), call, DialCallStatus="busy")

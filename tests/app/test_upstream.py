@@ -28,9 +28,9 @@ def upstream_of(fake: FakeOpenAI) -> Upstream:
 async def test_why_each_server_gave_no_session_is_told_once(fake, caplog, statuses, first_fails_before):
     """By the log, or by the error that whoever asked then logs."""
     upstream = upstream_of(fake)
-    fake._faults = [Faults(refuse=status) for status in statuses]
+    fake.faults = [Faults(refuse=status) for status in statuses]
     if first_fails_before:  # so it is tried last
-        fake._faults = [Faults(refuse=503), Faults(), *fake._faults]
+        fake.faults = [Faults(refuse=503), Faults(), *fake.faults]
         await (await upstream.open(OPENING)).close()
     caplog.clear()
     with caplog.at_level(logging.WARNING), pytest.raises(UpstreamError) as caught:

@@ -156,7 +156,7 @@ async def test_renewal_that_fails_leaves_what_is_served_and_health_tells(
 ) -> None:
     await kept().turn()
     served = edge.served_certificate()
-    edge._stop_acme()
+    edge.stop_acme()
     conf = edge.state / f"certbot/config/renewal/{edge.domain}.conf"
     conf.write_text(f"renew_before_expiry = 9999 days\n{conf.read_text()}")
     clock.moved = 13 * HOURS
@@ -172,7 +172,7 @@ async def test_what_is_issued_but_not_published_is_published_without_the_authori
     await kept().turn()
     served = edge.served_certificate()
     shutil.rmtree(edge.published / edge.domain)
-    edge._stop_acme()
+    edge.stop_acme()
     await kept().turn()
     assert edge.served_certificate() == served
 

@@ -14,7 +14,7 @@ from callgate.store import Archive, JournalLimits
 from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted
 from callgate.store.queries import write_batch
 from sqlalchemy import text
-from support.stores import CALLED, CALLER, START, TIMEOUT, at, flushed, record, store_of, turn, until
+from support.stores import CALLED, CALLER, START, TIMEOUT, at, database_of, flushed, record, store_of, turn, until
 
 RECEIPT = {"seconds": 12.5, "tokens": {"audio_in": 3, "cached": 1}, "cost_usd": 0.0123, "model": "gpt-realtime-2.1"}
 
@@ -164,9 +164,10 @@ async def test_a_batch_that_is_written_twice_adds_no_receipt_twice(config):
     receipt = {"duration_s": 5.0, "usage": {"audio_in": 3}}
     ended = [CallEnded("CA1", at(second), "failed", "lost", receipt) for second in (5, 8)]
     events = (CallStarted(record(process="one/1")), ended[0], CallResumed("CA1", at(6), "one/1"), ended[1])
-    async with store_of(config) as store:
+    async with store_of(config) as store, database_of(config) as database:
+        await store.call("CA1")  # which makes it
         for batch in (Batch(events[:2], ()), Batch(events[:2], ()), Batch(events, ()), Batch(events, ())):
-            await store._database.write(lambda connection, batch=batch: write_batch(connection, batch), TIMEOUT)
+            await database.write(lambda connection, batch=batch: write_batch(connection, batch), TIMEOUT)
         found = (await store.call("CA1")).call
     assert found.receipt == {"duration_s": 10.0, "usage": {"audio_in": 6}}
 
@@ -252,7 +253,7 @@ async def test_a_process_that_is_silent_keeps_its_calls_until_no_call_can_be_lef
         await flushed(one)
 
         async def left_by_one_that_is_silent_for(hours):
-            await silence(one, hours)
+            await silence(config, one.process, hours)
             return await two.abandoned()
 
         assert await left_by_one_that_is_silent_for(23) == []
@@ -260,12 +261,12 @@ async def test_a_process_that_is_silent_keeps_its_calls_until_no_call_can_be_lef
         assert call.call_sid == "CA1"
 
 
-async def silence(store, hours):
+async def silence(config, process, hours):
     """Let it look as if the process had not beaten for so long."""
-    on_postgres = store._database.place.name.startswith("PostgreSQL")
-    then = f"now() - interval '{hours} hours'" if on_postgres else f"datetime('now', '-{hours} hours')"
+    then = f"now() - interval '{hours} hours'" if config.database_url else f"datetime('now', '-{hours} hours')"
     statement = text(f"UPDATE processes SET seen_at = {then} WHERE process = :process")
-    await store._database.write(lambda connection: connection.execute(statement, {"process": store.process}), TIMEOUT)
+    async with database_of(config) as database:
+        await database.write(lambda connection: connection.execute(statement, {"process": process}), TIMEOUT)
 
 
 async def test_a_process_learns_that_a_call_it_claimed_is_held_by_another_or_has_ended(config):
@@ -318,10 +319,9 @@ async def test_deleting_a_call_removes_everything(config):
         await flushed(store)
         assert await store.call("CA1") is None
         assert len((await store.call("CA2")).turns) == 2
-        rows = await store._database.read(
-            lambda connection: connection.scalar(text("SELECT count(*) FROM turns WHERE call_sid = 'CA1'")), TIMEOUT
-        )
-        assert rows == 0
+        turns = text("SELECT count(*) FROM turns WHERE call_sid = 'CA1'")
+        async with database_of(config) as database:
+            assert await database.read(lambda connection: connection.scalar(turns), TIMEOUT) == 0
         assert store.journal.lost == 0
 
 

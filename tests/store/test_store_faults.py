@@ -16,7 +16,7 @@ from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.store import Archive, JournalLimits
 from support.disks import fill, small_disk
-from support.stores import TIMEOUT, at, flushed, record, store_of, turn, until
+from support.stores import TIMEOUT, at, database_of, flushed, record, store_of, turn, until
 
 
 async def failing(store, said=""):
@@ -255,7 +255,8 @@ async def test_a_file_that_another_program_holds_never_holds_up_the_event_loop(o
             with pytest.raises(StoreError, match="does not answer in time"):
                 await store.claim("CA1", store.process)
             assert (await store.memory("CA1")).turns == (turn(0, "meanwhile"),)
-            assert "is locked" in await until(lambda: locked(store))
+            async with database_of(on_sqlite) as database:
+                assert "is locked" in await until(lambda: locked(database))
             loop.set_debug(False)
             other.execute("ROLLBACK")
         await flushed(store)
@@ -263,9 +264,9 @@ async def test_a_file_that_another_program_holds_never_holds_up_the_event_loop(o
     assert not [entry for entry in caplog.records if entry.name == "asyncio" and entry.levelno >= logging.WARNING]
 
 
-async def locked(store):
+async def locked(database):
     try:
-        await store._database.write(lambda connection: asyncio.sleep(0), TIMEOUT)
+        await database.write(lambda connection: asyncio.sleep(0), TIMEOUT)
     except StoreError as exc:
         return str(exc)
 

@@ -271,7 +271,7 @@ class FakeOpenAI:
         self.script = script or Script()
         self.api_key = api_key
         self.session_seconds = session_seconds
-        self._faults = faults
+        self.faults = faults
         #: How many times an upgrade was asked for, refused ones included.
         self.upgrades = 0
         self.connections: list[Connection] = []
@@ -328,6 +328,12 @@ class FakeOpenAI:
         await self.until(lambda: len(self.events(type)) >= count, f"{count} × {type} received")
         return self.events(type)[count - 1]
 
+    async def close_all(self, code: int, reason: str) -> None:
+        """Close every connection that is open, as a server does that goes away."""
+        assert self._server is not None
+        for websocket in self._server.connections:
+            await websocket.close(code, reason)
+
     async def all_closed(self) -> None:
         """Wait until no connection is open."""
         await self.until(lambda: self.open_connections == 0, "all connections closed")
@@ -360,9 +366,9 @@ class FakeOpenAI:
     # The upgrade.
 
     def _faults_of(self, attempt: int) -> Faults:
-        if isinstance(self._faults, Faults):
-            return self._faults
-        return self._faults[attempt] if attempt < len(self._faults) else Faults()
+        if isinstance(self.faults, Faults):
+            return self.faults
+        return self.faults[attempt] if attempt < len(self.faults) else Faults()
 
     async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         faults = self._faults_of(self.upgrades)

@@ -198,7 +198,7 @@ async def full_call(service: Service, fake: FakeOpenAI, call_sid: str) -> Transc
     def script(connection: Connection) -> Script:
         return first_session() if connection.number == 0 else second_session()
 
-    fake.script, fake._faults = script, FAULTS
+    fake.script, fake.faults = script, FAULTS
     async with asyncio.timeout(20):  # until the store is open
         while service.services.store.journal.failure or not await _reads(service, call_sid):  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -199,7 +199,7 @@ async def serving(app: App, tls: ssl.SSLContext | None) -> AsyncIterator[App]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    app.port = site._server.sockets[0].getsockname()[1]
+    app.port = runner.addresses[0][1]
     try:
         yield app
     finally:

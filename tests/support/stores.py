@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from callgate.config.settings import Config
 from callgate.store import CallRecord, JournalLimits, Message, Store, StoreTimes, Turn
+from callgate.store.database import Database
+from callgate.store.places import place_of
 
 T = TypeVar("T")
 
@@ -53,6 +55,16 @@ async def store_of(
         config, name=name, limits=limits, times=StoreTimes(**{"close_deadline": 0.2, "read_deadline": TIMEOUT, **times})
     ) as store:
         yield store
+
+
+@contextlib.asynccontextmanager
+async def database_of(config: Config) -> AsyncIterator[Database]:
+    """The database that a service has made, as another program has it open."""
+    database = Database(place_of(config), serves=False)
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 async def flushed(store: Store) -> None:

@@ -122,7 +122,10 @@ class Answer:
 
 
 class Probe:
-    """A connection to a server. As a context manager it is closed at the end, whatever has become of it."""
+    """A connection to a server. As a context manager it is closed at the end, whatever has become of it.
+
+    ``unread``: what came behind what was asked for.
+    """
 
     def __init__(self, address: tuple[str, int], *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
@@ -130,7 +133,7 @@ class Probe:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self._buffer = b""
+        self.unread = b""
         try:
             self.socket.connect(address)
         except OSError:
@@ -157,9 +160,9 @@ class Probe:
     def ask(self, request: bytes) -> Answer:
         """Send bytes, and read the head of an HTTP answer."""
         self.send(request)
-        while b"\r\n\r\n" not in self._buffer:
+        while b"\r\n\r\n" not in self.unread:
             self._fill("the head of an answer")
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        head, _, self.unread = self.unread.partition(b"\r\n\r\n")
         status, *lines = head.decode("latin1").split("\r\n")
         fields = (line.partition(":") for line in lines)
         return Answer(int(status.split()[1]), {name.lower(): value.strip() for name, _, value in fields})
@@ -245,7 +248,7 @@ class Probe:
         code = int.from_bytes(got.payload[:2], "big") if got.payload else 1005
         reason = got.payload[2:].decode()
         try:
-            more = self._buffer or self.socket.recv(1)
+            more = self.unread or self.socket.recv(1)
         except ConnectionResetError:
             return frames, Ending(code, reason, reset=True)
         if more:
@@ -253,18 +256,18 @@ class Probe:
         return frames, Ending(code, reason)
 
     def _take(self, size: int) -> bytes:
-        while len(self._buffer) < size:
+        while len(self.unread) < size:
             self._fill(f"{size} bytes of a frame")
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        taken, self.unread = self.unread[:size], self.unread[size:]
         return taken
 
     def _fill(self, wanted: str) -> None:
         try:
             data = self.socket.recv(2**20)
         except TimeoutError:
-            raise ProbeError(f"waited {DEADLINE:.0f} s for {wanted}, found {self._buffer[:100]!r}") from None
+            raise ProbeError(f"waited {DEADLINE:.0f} s for {wanted}, found {self.unread[:100]!r}") from None
         if not data:
-            if self._buffer:
-                raise ProbeError(f"the connection ended within {wanted}: {self._buffer[:100]!r}")
+            if self.unread:
+                raise ProbeError(f"the connection ended within {wanted}: {self.unread[:100]!r}")
             raise EOFError
-        self._buffer += data
+        self.unread += data

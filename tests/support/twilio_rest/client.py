@@ -16,17 +16,17 @@ HOSTS: Final = ("api.twilio.com", "monitor.twilio.com", "voice.twilio.com")
 
 
 class Redirected(TwilioHttpClient):
-    """Twilio's own HTTP client, whose socket goes to the fake; everything else is as it is in production."""
+    """Twilio's own HTTP client, whose socket goes to the fake at ``address``; all else is as it is in production."""
 
     def __init__(self, address: str) -> None:
         super().__init__(timeout=5)
-        self._address = address
+        self.address = address
 
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
         parts = urlsplit(url)
         assert parts.scheme == "https", url
         assert parts.netloc in HOSTS, url
-        return super().request(method, self._address + url.removeprefix(f"https://{parts.netloc}"), *args, **kwargs)
+        return super().request(method, self.address + url.removeprefix(f"https://{parts.netloc}"), *args, **kwargs)
 
 
 @contextlib.contextmanager

@@ -43,6 +43,13 @@ async def test_a_retried_webhook_takes_no_second_place():
     assert registry.admit("CA1", 1)
 
 
+async def test_a_webhook_that_is_retried_keeps_the_place_no_longer():
+    registry = Registry(1)
+    registry.admit("CA1", 0)
+    registry.admit("CA1", LIFETIME - 1)
+    assert registry.admit("CA2", LIFETIME + 1)
+
+
 async def test_the_place_of_a_call_that_never_came_is_given_up_with_its_token():
     registry = Registry(1)
     registry.admit("CA1", 0)

@@ -27,11 +27,11 @@ from callgate.core.turns.commands import AdoptModel, DropModel, OpenModel, Outco
 from callgate.core.turns.conversation import Phase
 from callgate.core.turns.keypad import KEYS_TOGETHER
 from callgate.core.turns.liveness import ANSWER_WITHIN, ASK_AFTER, FRAMES_OF_SPEECH, PAUSE, WORDS_WITHIN
-from callgate.core.turns.session_life import LOSSES, ROLLOVER_AFTER, ROLLOVER_AT_LAST
+from callgate.core.turns.session_life import LOSSES
 from callgate.core.turns.transcript import Role
 from callgate.core.turns.unanswered import LEAD_IN_FRAMES
 from callgate.core.wire.media_stream import Clear, Dtmf, Media, Stop
-from support.conversation_driver import LOUD, ONE_MOMENT, QUIET, Call, audio, of
+from support.conversation_driver import LOUD, ONE_MOMENT, QUIET, Call, audio, greeted, of
 
 
 class TestLostModel:
@@ -305,10 +305,11 @@ class TestPatience:
 
 class TestRollover:
     @pytest.fixture
-    def old(self, talking):
-        """A call whose model's hour is coming to its end."""
-        talking.conversation._tenure.began(talking.now - ROLLOVER_AFTER)
-        return talking
+    def old(self, monkeypatch):
+        """A call whose model's hour is coming to its end. Its successor's lasts as long as ever."""
+        with monkeypatch.context() as begun_long_ago:
+            begun_long_ago.setattr("callgate.core.turns.session_life.ROLLOVER_AFTER", 0.0)
+            return greeted(Call())
 
     def test_in_a_pause_another_session_takes_over_without_a_word(self, old):
         assert of(OpenModel, old.waits(PAUSE + 0.5))
@@ -345,7 +346,7 @@ class TestRollover:
         assert old.ended is None
         assert of(OpenModel, old.waits(30))
 
-    def test_without_a_pause_it_comes_to_a_loss_in_time(self, talking):
-        talking.conversation._tenure.began(talking.now - ROLLOVER_AT_LAST)
-        talking.says(5.0)
-        assert of(OpenModel, talking.waits(0.5))
+    def test_without_a_pause_it_comes_to_a_loss_in_time(self, old, monkeypatch):
+        monkeypatch.setattr("callgate.core.turns.session_life.ROLLOVER_AT_LAST", 0.0)
+        old.says(5.0)
+        assert of(OpenModel, old.waits(0.5))
