@@ -78,7 +78,7 @@ class LocalEdge:
         self._environ = dict(environ or {})
         self._acme_environ = dict(acme_environ or {})
         self._acme: list[Program] = []
-        self._worker_user = _worker_user()
+        self._worker_user = worker_user()
 
     def __enter__(self) -> Self:
         try:
@@ -308,7 +308,7 @@ def _make_self_signed(cert: Path, key: Path) -> None:
         raise EdgeError(f"openssl can't make a certificate: {done.stderr.strip()}")
 
 
-def _worker_user() -> pwd.struct_passwd | None:
+def worker_user() -> pwd.struct_passwd | None:
     if os.geteuid() != 0:
         return None
     for name in ("nginx", "www-data", "nobody"):

@@ -67,10 +67,10 @@ def test_an_opening_that_is_dropped_at_any_point_leaves_nothing(
 async def test_an_opening_that_is_given_up_in_its_tcp_connection_is_cancelled(tmp_path: Path, monkeypatch):
     """There is nothing to end yet: it is not waited for."""
 
-    async def never(*_: object) -> None:
+    async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("callgate.models.upstream._connected_socket", never)
+    monkeypatch.setattr("callgate.models.upstream.aiohappyeyeballs.start_connection", never)
     monkeypatch.setattr("callgate.models.upstream.GIVE_UP_DEADLINE", 3600.0)
     parking = Parking(Upstream(endpoints(config_for("ws://127.0.0.1:9", tmp_path), None)), 1)
     parking.open("CA", AGENT)

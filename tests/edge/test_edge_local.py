@@ -107,7 +107,7 @@ def test_temporary_state_is_removed() -> None:
 
 
 def test_state_that_the_workers_can_not_enter_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_edge, "_worker_user", lambda: pwd.getpwuid(os.geteuid()))
+    monkeypatch.setattr(local_edge, "worker_user", lambda: pwd.getpwuid(os.geteuid()))
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(EdgeError, match="can't enter"):
