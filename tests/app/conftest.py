@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
+from callgate.store import Store
 from support.fake_openai import FakeOpenAI
 from support.fixtures import log, no_task_is_left  # noqa: F401
 from support.outbound_service import Outbound, outbound, twilio_rest
 from support.service import Service, config_for, running
+from support.stores import PATIENT
 from support.twilio_rest import FakeTwilioRest
 
 
@@ -36,6 +39,12 @@ def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 def no_call_is_refused_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service whose event loop is late takes no further call, and here it may be late by no fault of its own."""
     monkeypatch.setattr("callgate.switchboard.pulse.LATE", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def no_store_fails_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service goes on without a store that is late, and here it may be late by no fault of its own."""
+    monkeypatch.setattr("callgate.web.app.Store", functools.partial(Store, times=PATIENT))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from callgate.store import JournalLimits, Store
 from support.fake_openai import FakeOpenAI, Script, failed, say, tone, tool
 from support.relayed import until
 from support.service import BASE_URL, Service, Stream, config_for, running
+from support.stores import PATIENT
 
 GREETING = tone(0.4, 440)
 BACK = tone(0.4, 660)
@@ -112,7 +113,9 @@ async def test_another_process_knows_at_once_that_the_agent_said_goodbye(
 ):
     fake.script = Script((GOODBYE,))
     # What waits to be written is written when somebody is in a hurry, or not at all.
-    monkeypatch.setattr("callgate.web.app.Store", functools.partial(Store, limits=JournalLimits(pause=600.0)))
+    monkeypatch.setattr(
+        "callgate.web.app.Store", functools.partial(Store, times=PATIENT, limits=JournalLimits(pause=600.0))
+    )
     async with (
         running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
         running(config_for(fake.url, tmp_path, STORE="on", PORT="2")) as second,

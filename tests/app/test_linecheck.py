@@ -56,7 +56,8 @@ async def test_hundred_callers_at_once_each_hear_their_own_words() -> None:
         words = WORDS[number * 20 : number * 20 + 8_000]
         async with session(url) as websocket:
             await speak(websocket, silence(0.5) + words + silence(1))
-            return words in audio_of(await read_until(websocket, "response.done"))
+            # Each waits for all: this process speaks for a hundred, and answers them.
+            return words in audio_of(await read_until(websocket, "response.done", patience=20 * PATIENCE))
 
     async with LineCheck() as line_check:
         heard = await asyncio.gather(*(call(line_check.url, number) for number in range(100)))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from callgate.peers.linecheck.realtime.response import Speech
+from callgate.store import Store
 from support.fake_openai import Script, say, tone, tool
 from support.outbound_service import THEIRS
 from support.relayed import until
 from support.service import ACCOUNT, BASE_URL, Service, Stream, config_for, new_sid, running, sign, told_to_repeat
+from support.stores import PATIENT
 
 HELLO, BACK = tone(0.4, 440), tone(0.4, 660)
 AGENTS = """
@@ -167,6 +171,8 @@ async def test_a_store_that_does_not_answer_turns_no_caller_away(fake, tmp_path,
         await answers.wait()
         return True
 
+    times = dataclasses.replace(PATIENT, known_deadline=0.05)
+    monkeypatch.setattr("callgate.web.app.Store", functools.partial(Store, times=times))
     async with running(config_for(fake.url, tmp_path, STORE="on")) as service:
         assert await service.services.store.call("CA0") is None  # it is open
         monkeypatch.setattr("callgate.store.queries.is_kept", late)

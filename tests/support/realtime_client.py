@@ -21,10 +21,10 @@ async def send(websocket: ClientConnection, type: str, **fields: Any) -> None:
     await websocket.send(json.dumps({"type": type, **fields}))
 
 
-async def read_until(websocket: ClientConnection, type: str) -> list[dict]:
-    """The events up to and with the next of this type, each checked against the SDK."""
+async def read_until(websocket: ClientConnection, type: str, *, patience: float = PATIENCE) -> list[dict]:
+    """The events up to and with the next of this type, each checked against the SDK. Waits for ``patience`` seconds."""
     events: list[dict] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(patience):
         while not events or events[-1]["type"] != type:
             events.append(json.loads(await websocket.recv()))
             validate_server_event(events[-1])

@@ -18,6 +18,10 @@ T = TypeVar("T")
 TIMEOUT = 20.0  # seconds, for what comes at once
 START = datetime(2126, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)  # so late that the upkeep does not take it for old
 QUICK = JournalLimits(pause=0.001, first_retry=0.01, last_retry=0.05)
+PATIENT = StoreTimes(
+    flush_deadline=TIMEOUT, known_deadline=TIMEOUT, read_deadline=TIMEOUT, message_deadline=TIMEOUT,
+    write_deadline=TIMEOUT, close_deadline=TIMEOUT,
+)  # fmt: skip
 CALLER, CALLED = "+15551230001", "+15551230002"
 
 
