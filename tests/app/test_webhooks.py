@@ -5,7 +5,6 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from callgate.switchboard.pulse import LATE, MOST_LATE
 from callgate.switchboard.switchboard import MOST_RESUMES
 from support.relayed import until
 from support.service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign

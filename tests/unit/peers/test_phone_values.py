@@ -13,7 +13,7 @@ from callgate.peers.phone.options import Address, PhoneOptions
 from callgate.peers.phone.settings import options_from
 from callgate.peers.phone.simulation import codes, signing
 from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
-from callgate.peers.phone.simulation.timeline import Event, Timeline, mask_number, mask_url, table
+from callgate.peers.phone.simulation.timeline import Event, Timeline, mask_url, table
 from twilio.request_validator import RequestValidator
 
 TOKEN = "0123456789abcdef"

@@ -16,8 +16,6 @@ from xml.etree import ElementTree
 from callgate.core.wire import twiml
 from callgate.errors import PhoneError
 from callgate.operator.ask import Answer, UnreachableError
-from callgate.peers.phone.call import new_sid
-from callgate.peers.phone.codes import advice
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
 from callgate.peers.phone.sids import new_sid
 from callgate.peers.phone.simulation.codes import advice
