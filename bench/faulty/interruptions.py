@@ -12,9 +12,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from callgate.peers.linecheck.realtime.pending_turn import Turn
-from callgate.peers.linecheck.realtime.response import Answer, Pace, Speech
-from callgate.peers.phone.simulation.script import Interrupt, Say, Step
+from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech, SpeechPace
+from callgate.peers.phone.simulation.script import Interrupt, Speak, Step
 from support.fake_openai import Connection, Event, FakeOpenAI, Faults, Script
 
 from . import hearing
@@ -81,12 +81,12 @@ async def interrupt(tls: Tls, count: int, at_once: int, seed: int) -> Outcome:
 async def _call(tls: Tls, seed: tuple[int, int], count: int, delay: float) -> tuple[Call, FakeOpenAI]:
     await asyncio.sleep(delay)
     chance = random.Random(repr(seed))
-    pace = Pace(delta_ms=chance.choice((20, 60, 200, 400)), times=chance.uniform(2.0, 11.0))
+    pace = SpeechPace(delta_ms=chance.choice((20, 60, 200, 400)), times=chance.uniform(2.0, 11.0))
 
-    def answer(turn: Turn) -> Answer:
-        return Answer((Speech(noise((*seed, 1, turn.number), ANSWER), "And so on, and so on."),))
+    def answer(turn: ToAnswer) -> ScriptedResponse:
+        return ScriptedResponse((Speech(noise((*seed, 1, turn.number), ANSWER), "And so on, and so on."),))
 
-    steps: list[Step] = [Say(noise((*seed, 0), WORDS), "question")]
+    steps: list[Step] = [Speak(noise((*seed, 0), WORDS), "question")]
     steps += [
         Interrupt(noise((*seed, 2, number), WORDS), "interruption", chance.uniform(EARLIEST, LATEST))
         for number in range(count)

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from callgate.peers.phone.call import place_call
-from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.options import Address, PhoneOptions, TwilioLimits
 from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.simulation.script import Step
 from callgate.peers.phone.simulation.timeline import Event
-from callgate.store import Transcript
+from callgate.store import StoredCall
 from callgate.store.places import FILE_NAME
 from support.fake_openai import FakeOpenAI
 from support.fixtures import AUTH_TOKEN
@@ -44,7 +44,7 @@ LATENESS_LOOK = 0.005 * SECONDS
 STORE = FILE_NAME
 FALLBACK = "+15550009999"  # 555: nobody's
 MODEL_KEY = "sk-test"  # as `service.config_for` has it
-LIMITS = Limits(connect=5 * SECONDS, read=5 * SECONDS, upgrade=5 * SECONDS, close=2 * SECONDS)
+LIMITS = TwilioLimits(connect=5 * SECONDS, read=5 * SECONDS, upgrade=5 * SECONDS, close=2 * SECONDS)
 
 Result = TypeVar("Result")
 
@@ -108,7 +108,7 @@ class Place:
         report = await place_call(replace(self._options, script=script, on_event=note, **options))
         return Call(report, zeros[0], await self._left(before))
 
-    async def record_of(self, call: Call) -> Transcript:
+    async def record_of(self, call: Call) -> StoredCall:
         """What the store has of a call."""
         store = self._service.services.store
         await store.journal.flush(TIDY_WITHIN)

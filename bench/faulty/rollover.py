@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from callgate.core.wire.media_stream import FRAME_BYTES
-from callgate.peers.linecheck.realtime.pending_turn import Turn
-from callgate.peers.linecheck.realtime.response import Answer, Speech
-from callgate.peers.phone.simulation.script import Say, Step
+from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
+from callgate.peers.phone.simulation.script import Speak, Step
 from support.fake_openai import Connection, FakeOpenAI, Script
 
 from . import hearing
@@ -78,17 +78,17 @@ class Exchanges:
     @property
     def steps(self) -> tuple[Step, ...]:
         """What the caller does."""
-        return tuple(Say(question.audio, question.text) for question in self.questions)
+        return tuple(Speak(question.audio, question.text) for question in self.questions)
 
     def script(self, connection: Connection) -> Script:
         """What the model of this connection says. One that is asked for nothing asks back."""
 
-        def answer(turn: Turn) -> Answer:
+        def answer(turn: ToAnswer) -> ScriptedResponse:
             if (place := self._recognised(turn.heard)) is not None:
                 sentence = self.answers[place]
             else:
                 sentence = self.again if any(history(connection.received)) else self.greeting
-            return Answer((Speech(sentence.audio, sentence.text),))
+            return ScriptedResponse((Speech(sentence.audio, sentence.text),))
 
         return Script(after=answer, transcript=self._transcript)
 

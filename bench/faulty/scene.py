@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from callgate.peers.linecheck.realtime.pending_turn import Turn
-from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
-from callgate.peers.phone.simulation.script import Hold, Interrupt, Say, Step
+from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, ScriptedToolCall, Speech, SpeechPace
+from callgate.peers.phone.simulation.script import Hold, Interrupt, Speak, Step
 from support.fake_openai import Connection, Event, Script
 
 from .hearing import Sentence, bytes_of, noise
 
 SECONDS = 1.0
-PACE = Pace(delta_ms=200, times=4.0)  # so that the long answer is still being made when the caller interrupts it
+PACE = SpeechPace(delta_ms=200, times=4.0)  # so that the long answer is still being made when the caller interrupts it
 INTERRUPTED_AFTER = 0.3 * SECONDS
 RECOGNISED = 400  # bytes of an utterance, by which the model knows it
 
@@ -60,9 +60,9 @@ class Scene:
     def steps(self) -> tuple[Step, ...]:
         """What the caller does. It never hangs up: that is for the agent, which said goodbye."""
         return (
-            Say(self.question.audio, "question"),
+            Speak(self.question.audio, "question"),
             Interrupt(self.interruption.audio, "interruption", INTERRUPTED_AFTER),
-            Say(self.farewell.audio, "farewell"),
+            Speak(self.farewell.audio, "farewell"),
             Hold(),
         )
 
@@ -75,7 +75,7 @@ class Scene:
         """What the model of this connection says."""
         return Script(after=lambda turn: self._answer(turn, connection), transcript=self._transcript, pace=PACE)
 
-    def _answer(self, turn: Turn, connection: Connection) -> Answer:
+    def _answer(self, turn: ToAnswer, connection: Connection) -> ScriptedResponse:
         words = self._transcript(turn.heard) if turn.heard else ""
         if not words:
             told = list(history(connection.received))
@@ -93,14 +93,14 @@ class Scene:
                 return self._part()
         return _say(self.taken_up)
 
-    def _go_on(self, said: str) -> Answer:
+    def _go_on(self, said: str) -> ScriptedResponse:
         """Take up one's own words."""
         if self.goodbye.text in said:
-            return Answer((FunctionCall("hang_up"),))
+            return ScriptedResponse((ScriptedToolCall("hang_up"),))
         return self._part() if said and self.goodbye.text.startswith(said) else _say(self.taken_up)
 
-    def _part(self) -> Answer:
-        return Answer((_speech(self.goodbye), FunctionCall("hang_up")))
+    def _part(self) -> ScriptedResponse:
+        return ScriptedResponse((_speech(self.goodbye), ScriptedToolCall("hang_up")))
 
     def _transcript(self, audio: bytes) -> str:
         """The last sentence of the caller's that is in the audio, however little of it; "" where there is none."""
@@ -118,8 +118,8 @@ def history(received: list[Event]) -> Iterator[tuple[str, str]]:
             yield item["role"], " ".join(part["text"] for part in item["content"] if "text" in part)
 
 
-def _say(sentence: Sentence) -> Answer:
-    return Answer((_speech(sentence),))
+def _say(sentence: Sentence) -> ScriptedResponse:
+    return ScriptedResponse((_speech(sentence),))
 
 
 def _speech(sentence: Sentence) -> Speech:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from callgate.core.turns.commands import Outcome
 from callgate.models.socket import ModelSocket
-from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
 from callgate.store import JournalLimits, Store
 from support.fake_openai import FakeOpenAI, Script, failed, say, tone, tool
 from support.relayed import until
@@ -63,7 +63,7 @@ async def known(service: Service, call: Stream, outcome: Outcome) -> None:
             await asyncio.sleep(0)
 
 
-def one_after_the_other(fake: FakeOpenAI, *answers: Answer) -> Script:
+def one_after_the_other(fake: FakeOpenAI, *answers: ScriptedResponse) -> Script:
     """Each session's first answer."""
     return Script(after=lambda turn: answers[len(fake.connections) - 1])
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from callgate.peers.linecheck.realtime.response import Pace, Speech
+from callgate.peers.linecheck.realtime.response import Speech, SpeechPace
 from support.fake_openai import (
     At,
     Close,
@@ -79,7 +79,7 @@ class TestHabits:
             assert response["status_details"]["error"]["code"] == "insufficient_quota"
 
     async def test_huge_delta_holds_all_the_audio(self) -> None:
-        script = Script((say(tone(2)),), pace=Pace(delta_ms=60_000, times=100))
+        script = Script((say(tone(2)),), pace=SpeechPace(delta_ms=60_000, times=100))
         async with FakeOpenAI(script) as fake, client(fake) as websocket:
             deltas = [event for event in await ask(websocket) if event["type"] == "response.output_audio.delta"]
             assert len(deltas) == 1

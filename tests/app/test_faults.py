@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from callgate.core.wire.media_stream import FRAME_BYTES, SILENCE
-from callgate.peers.linecheck.realtime.response import Pace
+from callgate.peers.linecheck.realtime.response import SpeechPace
 from callgate.peers.phone.simulation.report import CallReport, StreamClose
 from callgate.peers.phone.simulation.timeline import Event
 from support.fake_openai import PATIENCE, At, Close, Connection, FakeOpenAI, Faults, Received, Script, say, tone
@@ -221,7 +221,7 @@ async def to_the_end(fake: FakeOpenAI, *frames: str) -> tuple[list[dict], int | 
 
 async def test_a_fault_can_wait_for_a_turn_and_a_script_can_go_by_its_connection() -> None:
     def script(connection: Connection) -> Script:
-        return Script((say(tone(0.1 * (connection.number + 1))), say(tone(0.1))), pace=Pace(times=1000))
+        return Script((say(tone(0.1 * (connection.number + 1))), say(tone(0.1))), pace=SpeechPace(times=1000))
 
     pcmu = {"format": {"type": "audio/pcmu"}}
     update = {"type": "session.update", "session": {"type": "realtime", "audio": {"input": pcmu, "output": pcmu}}}

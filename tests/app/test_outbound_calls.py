@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.options import Address, PhoneOptions, TwilioLimits
 from callgate.peers.phone.simulation.script import Wait
 from support.fake_openai import FakeOpenAI, Script, say, tone
 from support.fixtures import AUTH_TOKEN
@@ -78,7 +78,7 @@ async def world(fake: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             account_sid=ACCOUNT,
             connect_to=Address("127.0.0.1", port),
             ca=certificates.ca,
-            limits=Limits(close=1.0),
+            limits=TwilioLimits(close=1.0),
             max_seconds=20.0,
         )
         yield World(service, twilio, await stack.enter_async_context(Exchange(twilio, options, Answers())))

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from callgate.peers.phone import cli
 from callgate.peers.phone.call import place_call, place_calls
-from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.options import Address, PhoneOptions, TwilioLimits
 from callgate.peers.phone.simulation import signing
 from callgate.peers.phone.simulation.faults import Faults, Injection
 from callgate.peers.phone.simulation.report import CallReport
-from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Speak, Wait
 from callgate.peers.phone.voices import each_its_own
 from callgate.peers.phone.wav import encode, write_stereo
 from support.phone_peer import (
@@ -84,7 +84,7 @@ def options_for(app: App, certificates: Certificates) -> PhoneOptions:
         quiet_seconds=QUIET,
         reply_within=5.0,
         max_seconds=20.0,
-        limits=Limits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=1.0),
+        limits=TwilioLimits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=1.0),
     )
 
 
@@ -110,7 +110,7 @@ def outcome(report: CallReport) -> list[str]:
 
 async def test_a_caller_is_greeted_speaks_and_hears_its_own_words(serve: Serve) -> None:
     async with serve(greet_and_say_back) as (app, options):
-        calls = await place_calls([dataclasses.replace(options, script=(Say(WORDS),), greeting=True, echo=True)])
+        calls = await place_calls([dataclasses.replace(options, script=(Speak(WORDS),), greeting=True, echo=True)])
 
     (report,) = calls.reports
     assert outcome(report) == []
@@ -209,7 +209,7 @@ async def test_an_app_that_talks_over_the_caller_breaks_a_promise(serve: Serve) 
 
 async def test_silence_from_the_app_breaks_the_promises_of_greeting_and_reply(serve: Serve) -> None:
     async with serve() as (_, options):
-        options = dataclasses.replace(options, script=(Say(WORDS),), greeting=True, reply_within=0.2)
+        options = dataclasses.replace(options, script=(Speak(WORDS),), greeting=True, reply_within=0.2)
         report = await place_call(options)
     assert [promise.what for promise in report.promises if not promise.kept] == [
         "the agent greets the caller",
@@ -266,7 +266,7 @@ async def test_a_caller_goes_on_with_its_script_on_the_stream_it_is_resumed_on(s
     twiml = CONNECT.replace("</Response>", "<Redirect>/call-interrupted</Redirect></Response>")
     resumed = CONNECT.replace("/media-stream", "/media-stream/again")
     async with serve(talk, incoming_call=twiml, call_interrupted=resumed) as (_, options):
-        calls = await place_calls([dataclasses.replace(options, script=(Say(WORDS),), echo=True)])
+        calls = await place_calls([dataclasses.replace(options, script=(Speak(WORDS),), echo=True)])
     (report,) = calls.reports
     assert outcome(report) == []
     assert report.codes == (31903,)
@@ -366,7 +366,7 @@ async def test_a_status_callback_that_fails_breaks_a_promise(serve: Serve) -> No
 
 async def test_twenty_calls_at_once_do_not_mix(serve: Serve) -> None:
     async with serve(say_back) as (_, options):
-        options = dataclasses.replace(options, script=(Say(WORDS),), echo=True)
+        options = dataclasses.replace(options, script=(Speak(WORDS),), echo=True)
         calls = await place_calls(each_its_own(options, 20), stagger=0.01)
     assert [line for report in calls.reports for line in outcome(report)] == []
     assert calls.echo is not None
@@ -396,7 +396,7 @@ async def test_callers_that_hear_each_others_words_are_noticed(serve: Serve) -> 
         return talk
 
     async with serve(swapping()) as (_, options):
-        options = dataclasses.replace(options, script=(Say(WORDS),), echo=True)
+        options = dataclasses.replace(options, script=(Speak(WORDS),), echo=True)
         calls = await place_calls(each_its_own(options, 2))
     assert all(any("own words: NOT kept" in line for line in outcome(report)) for report in calls.reports)
     assert all(any("other caller's words: NOT kept" in line for line in outcome(report)) for report in calls.reports)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from callgate.peers.phone.call import place_call
-from callgate.peers.phone.options import Address, Limits, PhoneOptions
+from callgate.peers.phone.options import Address, PhoneOptions, TwilioLimits
 from callgate.peers.phone.simulation.faults import Faults, Injection
 from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.simulation.script import Hold, Wait
@@ -34,7 +34,7 @@ from support.phone_peer import (
 
 pytestmark = pytest.mark.whole
 
-LIMITS = Limits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # a busy machine is slow
+LIMITS = TwilioLimits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # a busy machine is slow
 
 
 @pytest.fixture(scope="module")

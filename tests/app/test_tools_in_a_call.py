@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from callgate.agents.clips import one_moment
 from callgate.errors import StoreError
-from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import Address, PhoneOptions
 from callgate.peers.phone.simulation.report import CallReport
-from callgate.peers.phone.simulation.script import Digits, Hold, Say, Wait
+from callgate.peers.phone.simulation.script import Digits, Hold, Speak, Wait
 from callgate.peers.phone.wav import encode
 from support.fake_openai import Connection, FakeOpenAI, Script, asking, say, tone, tool, tools
 from support.fixtures import AUTH_TOKEN
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.whole
 
 HUMAN, SALES = "+15551230009", "+15551230008"
 ONE_MOMENT = base64.b64decode(one_moment())
-WORDS = Say(encode((0.25 * np.random.default_rng(1).standard_normal(4000)).astype(np.float32)))
+WORDS = Speak(encode((0.25 * np.random.default_rng(1).standard_normal(4000)).astype(np.float32)))
 AGENTS = """
 [default]
 tools = ["hang_up", "transfer_call", "send_digits", "take_message"]
@@ -58,7 +58,7 @@ class Place:
     def __init__(self, service: Service, fake: FakeOpenAI, port: int, certificates: Certificates) -> None:
         self.service, self.fake, self._port, self._ca = service, fake, port, certificates.ca
 
-    def answers(self, *sessions: Sequence[Answer]) -> None:
+    def answers(self, *sessions: Sequence[ScriptedResponse]) -> None:
         """What each session of the model's says and asks for, one turn after the other."""
 
         def script(connection: Connection) -> Script:

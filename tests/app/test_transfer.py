@@ -13,7 +13,7 @@ from callgate.agents.assigned import Assigned, now
 from callgate.config.settings import Config
 from callgate.core.turns.commands import Outcome
 from callgate.core.turns.limits import Step
-from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
 from support.fake_openai import FakeOpenAI, Script, say, tone, tool
 from support.service import BASE_URL, PROOF, Service, Stream, config_for, running
 
@@ -35,7 +35,7 @@ def config(fake: FakeOpenAI, tmp_path: Path, **settings: str) -> Config:
     return config_for(fake.url, tmp_path, AGENTS_FILE=str(agents), **{"STORE": "on", **settings})
 
 
-def leaves_and_comes_back(fake: FakeOpenAI, how: Answer) -> None:
+def leaves_and_comes_back(fake: FakeOpenAI, how: ScriptedResponse) -> None:
     fake.script = Script(after=lambda turn: how if len(fake.connections) == 1 else say(BACK, "Here I am."))
 
 

@@ -18,7 +18,7 @@ from callgate.peers.linecheck.realtime.response import Speech
 from callgate.peers.phone.call import place_call, place_calls
 from callgate.peers.phone.options import Address, PhoneOptions
 from callgate.peers.phone.simulation.faults import Faults
-from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Speak, Wait
 from callgate.peers.phone.simulation.signing import sign_as_https, sign_nothing, sign_wrongly
 from callgate.peers.phone.simulation.timeline import Event
 from callgate.peers.phone.voices import each_its_own
@@ -76,14 +76,16 @@ async def place(beside: Beside, edge: LocalEdge, tmp_path: Path) -> AsyncIterato
 
 
 async def test_twenty_callers_at_once_each_hear_their_own_words_and_no_others(place):
-    calls = await place_calls(each_its_own(place.call(Say(words(), "words"), echo=True), 20))
+    calls = await place_calls(each_its_own(place.call(Speak(words(), "words"), echo=True), 20))
     assert [promise.as_line() for report in calls.reports for promise in report.promises if not promise.kept] == []
     assert calls.echo.own >= 0.95
     assert calls.echo.anothers < 0.5
 
 
 async def test_a_caller_who_speaks_over_the_agent_silences_it(place):
-    report = await place_call(place.call(Say(words(), "words"), Interrupt(words("Rear_Left"), "over", 0.4), echo=True))
+    report = await place_call(
+        place.call(Speak(words(), "words"), Interrupt(words("Rear_Left"), "over", 0.4), echo=True)
+    )
     assert report.kept, report.promises
     assert report.clears == 1
 
@@ -102,7 +104,7 @@ async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
             place.edge.nginx.send(signal.SIGHUP)
 
     report = await place_call(
-        place.call(Say(words(), "words"), Say(words("Rear_Left"), "more"), echo=True, on_event=reload)
+        place.call(Speak(words(), "words"), Speak(words("Rear_Left"), "more"), echo=True, on_event=reload)
     )
     assert report.kept, report.promises
 
@@ -180,7 +182,7 @@ async def test_a_caller_who_is_put_through_in_vain_is_back_with_the_agent_and_th
             await process.reads("listening on")
             with beside(int(settings["PORT"])) as other:
                 place = Place(other, process)
-                report = await place_call(place.call(Say(words(), "words"), Digits("0"), Hold(), dials=("busy",)))
+                report = await place_call(place.call(Speak(words(), "words"), Digits("0"), Hold(), dials=("busy",)))
         await model.all_closed()
     connect = ("Connect", "Redirect")
     assert report.verbs == (*connect, "Dial", *connect, "Say", "Dial", "Hangup")

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 
 import pytest
-from callgate.peers.phone.simulation.script import Say
+from callgate.peers.phone.simulation.script import Speak
 from support.engine.bundle import Bundle, Done, note
 from support.engine.line import WORDS, Line
 
@@ -38,7 +38,7 @@ def kept(bundle: Bundle) -> str:
 
 async def test_a_call_is_answered_over_a_certificate_that_nobody_had_to_ask_for(line):
     assert "Pebble" in line.served().issuer.rfc4514_string()
-    report = await line.call(Say(WORDS, "words"), echo=True)
+    report = await line.call(Speak(WORDS, "words"), echo=True)
     assert report.kept, report.promises
 
 
@@ -67,7 +67,7 @@ async def test_a_new_certificate_is_served_at_once_and_a_call_does_not_notice(bu
     before = line.served()
     started = bundle.inspect("nginx")["State"]["StartedAt"]
     async with asyncio.TaskGroup() as group:
-        call = group.create_task(line.call(*[Say(WORDS, f"words {n}") for n in range(4)], echo=True))
+        call = group.create_task(line.call(*[Speak(WORDS, f"words {n}") for n in range(4)], echo=True))
         group.create_task(asyncio.to_thread(bundle.run, ISSUE, "--force"))
     assert call.result().kept, call.result().promises
     assert line.served().serial_number != before.serial_number

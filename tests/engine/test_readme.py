@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from callgate.peers.phone.simulation.script import Say
+from callgate.peers.phone.simulation.script import Speak
 from support.engine.bundle import HERE, ROOT, run
 from support.engine.line import WORDS, Line
 
@@ -54,7 +54,7 @@ async def test_a_reader_ends_up_with_a_certificate_and_a_call(bundle):
         run(["bash", "-euo", "pipefail", "-c", command], environ=environ, cwd=bundle.folder)
 
     line = Line(bundle, DOMAIN, bundle.acme_folder / "root.pem", AUTH_TOKEN)
-    report = await line.call(Say(WORDS, "words"), echo=True)
+    report = await line.call(Speak(WORDS, "words"), echo=True)
     assert report.kept, report.promises
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from callgate.peers.phone.simulation.script import Hold, Say, Wait
+from callgate.peers.phone.simulation.script import Hold, Speak, Wait
 from callgate.peers.phone.simulation.timeline import Event
 from cryptography.x509.oid import NameOID
 from support.engine.bundle import ROOT, Bundle, note
@@ -66,7 +66,7 @@ def test_a_call_is_placed_with_the_command_the_readme_names(rehearsal):
 
 
 async def test_a_call_from_outside_reaches_the_agent_through_the_published_port(line):
-    report = await line.call(Say(WORDS, "words"), echo=True)
+    report = await line.call(Speak(WORDS, "words"), echo=True)
     assert report.kept, report.promises
     assert "ordinary path" not in line.bundle.logs("backend")  # the fast one fits the image's Hypercorn
 
@@ -84,7 +84,9 @@ async def test_a_certbot_that_is_restarted_and_one_that_is_replaced_are_not_noti
         line.bundle.compose("up", "--detach", "--no-deps", "certbot")
 
     on_event, changed = when("says", change)
-    report = await line.call(Say(WORDS, "one"), Say(WORDS, "two"), Say(WORDS, "three"), echo=True, on_event=on_event)
+    report = await line.call(
+        Speak(WORDS, "one"), Speak(WORDS, "two"), Speak(WORDS, "three"), echo=True, on_event=on_event
+    )
     await asyncio.gather(*changed)
     assert changed
     assert report.kept, report.promises
@@ -164,7 +166,7 @@ def test_a_backend_that_ends_by_itself_is_started_again(line):
 
 async def test_a_restart_of_nginx_cuts_a_call_and_the_operator_is_told_so(line):
     on_event, restarted = when("says", lambda: line.bundle.compose("restart", "--timeout", "1", "nginx"))
-    report = await line.call(Say(WORDS, "words"), Hold(), on_event=on_event, max_seconds=30)
+    report = await line.call(Speak(WORDS, "words"), Hold(), on_event=on_event, max_seconds=30)
     await asyncio.gather(*restarted)
     assert not report.kept
     assert 31903 in report.codes

@@ -30,9 +30,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from callgate.core.wire.media_stream import SAMPLE_RATE, SILENCE
 from callgate.peers.linecheck import clips
-from callgate.peers.linecheck.realtime.pending_turn import Turn
+from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
 from callgate.peers.linecheck.realtime.protocol import Answerer, RealtimeServer
-from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Pace, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, ScriptedToolCall, Speech, SpeechPace
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -53,9 +53,9 @@ _logger.setLevel(logging.WARNING)
 # What the fake says.
 
 
-def say(audio: bytes, transcript: str = "Hello.") -> Answer:
+def say(audio: bytes, transcript: str = "Hello.") -> ScriptedResponse:
     """Speak these µ-law bytes."""
-    return Answer((Speech(audio, transcript),))
+    return ScriptedResponse((Speech(audio, transcript),))
 
 
 def tone(seconds: float, hertz: float = 440.0) -> bytes:
@@ -64,27 +64,27 @@ def tone(seconds: float, hertz: float = 440.0) -> bytes:
     return bytes(clips.encode_sample(0.28 * math.sin(2 * math.pi * hertz * index / SAMPLE_RATE)) for index in samples)
 
 
-def tool(name: str, /, *, first: Speech | None = None, **arguments: Any) -> Answer:
+def tool(name: str, /, *, first: Speech | None = None, **arguments: Any) -> ScriptedResponse:
     """Ask for a tool, after saying something ``first`` or nothing."""
     return tools(asking(name, **arguments), first=first)
 
 
-def asking(name: str, /, **arguments: Any) -> FunctionCall:
+def asking(name: str, /, **arguments: Any) -> ScriptedToolCall:
     """One tool that is asked for."""
-    return FunctionCall(name, json.dumps(arguments))
+    return ScriptedToolCall(name, json.dumps(arguments))
 
 
-def tools(*calls: FunctionCall, first: Speech | None = None) -> Answer:
+def tools(*calls: ScriptedToolCall, first: Speech | None = None) -> ScriptedResponse:
     """Ask for several tools in one response, after saying something ``first`` or nothing."""
-    return Answer((first, *calls) if first else calls)
+    return ScriptedResponse((first, *calls) if first else calls)
 
 
-def failed(code: str = "server_error", message: str = "The server had an error.") -> Answer:
+def failed(code: str = "server_error", message: str = "The server had an error.") -> ScriptedResponse:
     """A response that says nothing and ends ``failed``: ``insufficient_quota``, ``rate_limit_exceeded``, ..."""
-    return Answer(status="failed", error={"type": code, "code": code, "message": message})
+    return ScriptedResponse(status="failed", error={"type": code, "code": code, "message": message})
 
 
-def echo(turn: Turn) -> Answer:
+def echo(turn: ToAnswer) -> ScriptedResponse:
     """The caller's own words; 20 ms of silence when there are none."""
     return say(turn.heard or bytes([SILENCE]) * 160, "[the caller's own words]")
 
@@ -93,18 +93,18 @@ def echo(turn: Turn) -> Answer:
 class Script:
     """What is said: ``answers`` to each session's turns in order, then ``after`` for all that follow.
 
-    Huge deltas are a `Pace` of huge ``delta_ms``; a model slow to speak is a small ``times``.
+    Huge deltas are a `SpeechPace` of huge ``delta_ms``; a model slow to speak is a small ``times``.
     """
 
-    answers: Sequence[Answer | Answerer] = ()
+    answers: Sequence[ScriptedResponse | Answerer] = ()
     after: Answerer = echo
     transcript: str | Callable[[bytes], str] = "What the caller said."  # of each utterance; or made from its µ-law
-    pace: Pace = field(default_factory=Pace)
+    pace: SpeechPace = field(default_factory=SpeechPace)
 
-    def answer(self, turn: Turn) -> Answer:
+    def answer(self, turn: ToAnswer) -> ScriptedResponse:
         """The answer to this turn."""
         answer = self.answers[turn.number] if turn.number < len(self.answers) else self.after
-        return answer if isinstance(answer, Answer) else answer(turn)
+        return answer if isinstance(answer, ScriptedResponse) else answer(turn)
 
     def transcribe(self, audio: bytes) -> str:
         """The words of an utterance."""

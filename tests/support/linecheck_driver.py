@@ -10,7 +10,7 @@ from callgate.core.wire.media_stream import FRAME_BYTES, FRAME_SECONDS, SAMPLE_R
 from callgate.peers.linecheck import clips
 from callgate.peers.linecheck.realtime.client_events import Event
 from callgate.peers.linecheck.realtime.protocol import Answerer, RealtimeServer
-from callgate.peers.linecheck.realtime.response import Pace
+from callgate.peers.linecheck.realtime.response import SpeechPace
 
 from support.realtime_types import validate_server_event
 
@@ -31,7 +31,9 @@ def user_text(text: str) -> Event:
 class Driver:
     """Sends client events and collects what the server answers, each event checked against the SDK's types."""
 
-    def __init__(self, answerer: Answerer = clips.answer, *, pace: Pace | None = None, opened: bool = True) -> None:
+    def __init__(
+        self, answerer: Answerer = clips.answer, *, pace: SpeechPace | None = None, opened: bool = True
+    ) -> None:
         self.now = 1_000.0
         self.events: list[Event] = []
         self.server = RealtimeServer(

@@ -16,7 +16,7 @@ from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.logs.setup import set_up_logging
 from callgate.peers.linecheck.realtime.response import Speech
-from callgate.store import Transcript
+from callgate.store import StoredCall
 
 from support.fake_openai import (
     At,
@@ -93,7 +93,7 @@ def private_in(text: str) -> list[str]:
     return found + NUMBER.findall(text)
 
 
-def check_call(found: Transcript, log: str) -> None:
+def check_call(found: StoredCall, log: str) -> None:
     """Of a full call: all that was to happen has, and nothing that was said is told where it should not be."""
     assert private_in(log) == []
     assert private_in(f"{found.call.reason} {found.call.receipt}") == []
@@ -191,7 +191,7 @@ async def call_of(service: Service, call_sid: str, path: str = "/incoming-call")
     return Stream(call_sid, stream.attrib["url"].removeprefix(WSS_URL), stream[0].attrib["value"])
 
 
-async def full_call(service: Service, fake: FakeOpenAI, call_sid: str) -> Transcript:
+async def full_call(service: Service, fake: FakeOpenAI, call_sid: str) -> StoredCall:
     """Hold the call: words, tools, a message, an interruption; a model that is lost, and whose successors fail while
     they are opened; a stream that is cut off, and taken up again; a goodbye. Returns what was kept of it."""
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from callgate.config.settings import Config
-from callgate.store import CallRecord, JournalLimits, Message, Store, StoreTimes, Turn
+from callgate.store import CallRecord, JournalLimits, Store, StoredMessage, StoredTurn, StoreTimes
 from callgate.store.database import Database
 from callgate.store.places import place_of
 
@@ -36,18 +36,18 @@ def record(call_sid: str = "CA1", **values: Any) -> CallRecord:
     return CallRecord(**{"call_sid": call_sid, "started_at": START, **known, **values})
 
 
-def turn(number: int, text: str, **values: Any) -> Turn:
+def turn(number: int, text: str, **values: Any) -> StoredTurn:
     """What the caller says; the agent, for odd numbers."""
     role = "agent" if number % 2 else "caller"
-    return Turn(
+    return StoredTurn(
         **{"number": number, "at": at(number), "role": role, "text": text, "item_id": f"item_{number}", **values}
     )
 
 
-def message(key: str, **values: Any) -> Message:
+def message(key: str, **values: Any) -> StoredMessage:
     """What a caller leaves, a minute into the call."""
     left = {"text": "The parcel is broken.\nCall me back.", "name": "Ada", "callback": CALLER}
-    return Message(**{"key": key, "at": at(60), **left, **values})
+    return StoredMessage(**{"key": key, "at": at(60), **left, **values})
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,8 @@ from typing import Any, Final
 from callgate.config.settings import Config
 from callgate.core.masking import mask_number
 from callgate.errors import StoreError
-from callgate.store import Archive, CallRecord, Message, Transcript, Turn
+from callgate.logs.setup import mask_number
+from callgate.store import Archive, CallRecord, StoredCall, StoredMessage, StoredTurn
 
 DONE, NOT_DONE = 0, 1
 
@@ -125,7 +126,7 @@ def _row(call: CallRecord, numbers: bool) -> Sequence[str]:
     )
 
 
-def transcript_lines(found: Transcript, numbers: bool = False) -> Iterable[str]:
+def transcript_lines(found: StoredCall, numbers: bool = False) -> Iterable[str]:
     """A call for people to read. ``numbers``: with phone numbers whole."""
     call = found.call
     who = f"{_number(call.from_number, numbers) or '?'} to {_number(call.to_number, numbers) or '?'}"
@@ -143,7 +144,7 @@ def transcript_lines(found: Transcript, numbers: bool = False) -> Iterable[str]:
         yield from (f"  {name}  {value}" for name, value in _aligned(_flat(call.receipt)))
 
 
-def _message_lines(message: Message, numbers: bool) -> Iterable[str]:
+def _message_lines(message: StoredMessage, numbers: bool) -> Iterable[str]:
     yield from ("", f"Message, {message.at:%Y-%m-%d %H:%M:%S} UTC")
     yield f"  {_printable(message.text)}"
     if message.name:
@@ -158,7 +159,7 @@ def _ending(call: CallRecord) -> str:
     return f"ended after {_length(call)}: {_printable(call.reason or call.outcome or 'nobody knows why')}"
 
 
-def _said(turn: Turn, started_at: datetime) -> str:
+def _said(turn: StoredTurn, started_at: datetime) -> str:
     """``   2.2 s  Agent   Hello! How can I — the caller cut in after 2.2 s``"""
     text = _printable(turn.text) or "…"
     if turn.cut:
@@ -218,7 +219,7 @@ def _call_values(call: CallRecord, numbers: bool) -> dict[str, Any]:
     return values
 
 
-def _message_values(message: Message, numbers: bool) -> dict[str, Any]:
+def _message_values(message: StoredMessage, numbers: bool) -> dict[str, Any]:
     values = dataclasses.asdict(message)
     return values if numbers else values | {"callback": mask_number(message.callback)}
 

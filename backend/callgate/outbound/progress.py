@@ -16,7 +16,7 @@ ENDS: Final = ("completed", "busy", "no-answer", "canceled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class CallNews:
     """Something that happened to a call. ``at``: seconds since it was placed. ``text``: what more is to be said."""
 
     number: int
@@ -33,7 +33,7 @@ class Progress:
         self.status = ""
         self.answered_by: str | None = None
         self.talked = False
-        self.events: list[Event] = []
+        self.events: list[CallNews] = []
         self._began = time.monotonic()
         self._news = asyncio.Event()
 
@@ -66,7 +66,7 @@ class Progress:
     def happened(self, name: str, text: str = "") -> None:
         """Note an event, and tell who waits."""
         if len(self.events) < MOST_EVENTS:
-            self.events.append(Event(len(self.events) + 1, round(time.monotonic() - self._began, 2), name, text))
+            self.events.append(CallNews(len(self.events) + 1, round(time.monotonic() - self._began, 2), name, text))
         self._news.set()
         self._news = asyncio.Event()
 

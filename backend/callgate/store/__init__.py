@@ -11,7 +11,7 @@ database ─ places                connections, deadlines, faults; what differs 
 
 from .archive import Archive
 from .journal import Journal, JournalLimits
-from .records import CallRecord, Message, Role, Transcript, Turn
+from .records import CallRecord, Role, StoredCall, StoredMessage, StoredTurn
 from .store import Store, StoreTimes
 
 __all__ = [
@@ -19,10 +19,10 @@ __all__ = [
     "CallRecord",
     "Journal",
     "JournalLimits",
-    "Message",
     "Role",
     "Store",
     "StoreTimes",
-    "Transcript",
-    "Turn",
+    "StoredCall",
+    "StoredMessage",
+    "StoredTurn",
 ]

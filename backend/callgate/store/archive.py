@@ -13,7 +13,7 @@ from callgate.errors import StoreError
 from . import queries
 from .database import Database, T, Work
 from .places import place_of
-from .records import CallRecord, Transcript
+from .records import CallRecord, StoredCall
 
 SECONDS = 1.0
 READ_DEADLINE: Final = 10 * SECONDS
@@ -46,7 +46,7 @@ class Archive:
         """The newest calls, the newest first; ``since``: only those that started then or later."""
         return await self._read(lambda connection: queries.read_calls(connection, limit, since))
 
-    async def call(self, call_sid: str) -> Transcript | None:
+    async def call(self, call_sid: str) -> StoredCall | None:
         """A call and its turns; None where there is no such call."""
         return await self._read(lambda connection: queries.read_transcript(connection, call_sid))
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from callgate.core.receipt import added
 
-from .records import CallRecord, Transcript, Turn
+from .records import CallRecord, StoredCall, StoredTurn
 
 ENTRY_BYTES: Final = 400  # what an entry takes beside its text, roughly
 
@@ -65,7 +65,7 @@ class SaidTurn:
     """A turn of a call."""
 
     call_sid: str
-    turn: Turn
+    turn: StoredTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Waiting:
             self.lost += 1
 
 
-def merged(kept: Transcript | None, waiting: Batch) -> Transcript | None:
+def merged(kept: StoredCall | None, waiting: Batch) -> StoredCall | None:
     """What a call will be when that which waits of it is written; None where there is no such call."""
     call = kept.call if kept else None
     turns = {turn.key: SaidTurn(kept.call.call_sid, turn) for turn in kept.turns} if kept else {}
@@ -165,7 +165,7 @@ def merged(kept: Transcript | None, waiting: Batch) -> Transcript | None:
         before = turns.get(said.turn.key)
         turns[said.turn.key] = _newer(before, said) if before else said
     in_order = sorted((said.turn for said in turns.values()), key=lambda turn: (turn.number, turn.at, turn.key))
-    return Transcript(call, tuple(in_order), kept.messages if kept else ())
+    return StoredCall(call, tuple(in_order), kept.messages if kept else ())
 
 
 def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:

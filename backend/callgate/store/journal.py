@@ -21,7 +21,7 @@ from callgate.errors import StoreError, StoreRefused
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
 from .database import Database, Work
 from .queries import write_batch
-from .records import CallRecord, Turn
+from .records import CallRecord, StoredTurn
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ class Journal:
         """A call began. This process holds it, whatever ``record.process`` says."""
         self._put(CallStarted(replace(record, process=self._process)))
 
-    def turn(self, call_sid: str, turn: Turn) -> None:
-        """Something was said, or is known better now (`Turn` says which takes the place of which)."""
+    def turn(self, call_sid: str, turn: StoredTurn) -> None:
+        """Something was said, or is known better now (`StoredTurn` says which takes the place of which)."""
         if self._database is not None:
             self._waiting.put_turn(SaidTurn(call_sid, turn))
             self._work.set()

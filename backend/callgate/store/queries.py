@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from callgate.core.receipt import added
 
 from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
-from .records import CallRecord, Message, Transcript, Turn
+from .records import CallRecord, StoredCall, StoredMessage, StoredTurn
 from .schema import UtcDateTime, calls, messages, processes, turns
 
 Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
@@ -68,7 +68,7 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
             await connection.execute(end if receipt is not None else end.where(calls.c.ended_at.is_(None)))
 
 
-async def write_message(connection: AsyncConnection, call_sid: str, message: Message) -> None:
+async def write_message(connection: AsyncConnection, call_sid: str, message: StoredMessage) -> None:
     """Keep a message of a call that is kept. Keeping it a second time changes nothing."""
     values = {name: _storable(getattr(message, name)) for name in MESSAGE_FIELDS}
     insert = _insert(connection.dialect.name, messages).values(call_sid=call_sid, **values)
@@ -111,7 +111,7 @@ def _storable(value: Any) -> Any:
 # Reading.
 
 
-async def read_transcript(connection: AsyncConnection, call_sid: str) -> Transcript | None:
+async def read_transcript(connection: AsyncConnection, call_sid: str) -> StoredCall | None:
     """The call and its turns; None where there is no such call."""
     row = (await connection.execute(select(calls).where(calls.c.call_sid == call_sid))).one_or_none()
     if row is None:
@@ -122,7 +122,7 @@ async def read_transcript(connection: AsyncConnection, call_sid: str) -> Transcr
     left = await connection.execute(
         select(messages).where(messages.c.call_sid == call_sid).order_by(messages.c.at, messages.c.key)
     )
-    return Transcript(_call(row), tuple(_turn(row) for row in said), tuple(_message(row) for row in left))
+    return StoredCall(_call(row), tuple(_turn(row) for row in said), tuple(_message(row) for row in left))
 
 
 async def is_kept(connection: AsyncConnection, call_sid: str) -> bool:
@@ -150,12 +150,12 @@ def _call(row: Row[Any]) -> CallRecord:
     return CallRecord(**{name: getattr(row, name) for name in CALL_FIELDS})
 
 
-def _message(row: Row[Any]) -> Message:
-    return Message(**{name: getattr(row, name) for name in MESSAGE_FIELDS})
+def _message(row: Row[Any]) -> StoredMessage:
+    return StoredMessage(**{name: getattr(row, name) for name in MESSAGE_FIELDS})
 
 
-def _turn(row: Row[Any]) -> Turn:
-    return Turn(**{name: getattr(row, name) for name in TURN_FIELDS})
+def _turn(row: Row[Any]) -> StoredTurn:
+    return StoredTurn(**{name: getattr(row, name) for name in TURN_FIELDS})
 
 
 # Processes and the calls they leave. The clock is the database's own: the machines of several need not agree.

@@ -34,7 +34,7 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class StoredTurn:
     """What was said at one time by one side, or a note about the call.
 
     A turn is known by its ``item_id`` (the model's), or by its ``number`` where it has none. Given again, it takes the
@@ -56,7 +56,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class StoredMessage:
     """What a caller left for the owner. ``callback``: where they want to be called, as they said it."""
 
     key: str  # known by it within its call
@@ -67,9 +67,9 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class StoredCall:
     """A call, what was said in it, in order, and the messages that were left."""
 
     call: CallRecord
-    turns: tuple[Turn, ...]
-    messages: tuple[Message, ...] = ()
+    turns: tuple[StoredTurn, ...]
+    messages: tuple[StoredMessage, ...] = ()

@@ -31,7 +31,7 @@ from .database import Database, T, Work
 from .journal import DEFAULT_LIMITS, Journal, JournalLimits
 from .placements import KeptPlacements, Placements, RememberedPlacements
 from .places import place_of
-from .records import CallRecord, Message, Transcript
+from .records import CallRecord, StoredCall, StoredMessage
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Store(Archive):
 
     # Calls that are taken up again. All raise `StoreError`, within a deadline.
 
-    async def memory(self, call_sid: str) -> Transcript | None:
+    async def memory(self, call_sid: str) -> StoredCall | None:
         """What is known of a call, in the database or still waiting for it; None where nothing is."""
         await self.journal.flush(self._times.flush_deadline, call_sid)
         waiting = self.journal.of_call(call_sid)
@@ -151,7 +151,7 @@ class Store(Archive):
 
     # What a caller is told of: it is kept, or it is not.
 
-    async def keep_message(self, call_sid: str, message: Message) -> None:
+    async def keep_message(self, call_sid: str, message: StoredMessage) -> None:
         """Keep what a caller left. Raises `StoreError`, within a deadline."""
         if not await self.journal.flush(self._times.message_deadline, call_sid):  # it needs its call
             raise StoreError(self.journal.failure or "the store does not answer in time")

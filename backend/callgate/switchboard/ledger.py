@@ -85,7 +85,7 @@ class Ledger:
             number = numbers.setdefault(turn.item_id, len(numbers) + 1)
             self._store.journal.turn(
                 call_sid,
-                store.Turn(
+                store.StoredTurn(
                     number=number,
                     at=_now(),
                     role=turn.role.value,
@@ -102,7 +102,9 @@ class Ledger:
         """What keeps the messages that are left in one call, each known by a key. It raises `StoreError`."""
 
         async def keep(key: str, message: Message) -> None:
-            kept = store.Message(key=key, at=_now(), text=message.text, name=message.name, callback=message.callback)
+            kept = store.StoredMessage(
+                key=key, at=_now(), text=message.text, name=message.name, callback=message.callback
+            )
             await self._store.keep_message(call_sid, kept)
 
         return keep

@@ -24,7 +24,7 @@ LET_GO_DEADLINE = 0.5  # seconds for a stream that Twilio has left to end
 OVER_KEPT = 20_000  # how many calls of which Twilio said that they are over, and will never be again
 
 
-class Call(Protocol):
+class LiveCall(Protocol):
     """A live call, as far as the registry needs it."""
 
     @property
@@ -41,7 +41,7 @@ class Registry:
     def __init__(self, max_calls: int) -> None:
         self._max_calls = max_calls
         self._admitted: dict[str, float] = {}  # CallSid -> when its place is given up
-        self._live: dict[str, Call] = {}  # CallSid -> the session
+        self._live: dict[str, LiveCall] = {}  # CallSid -> the session
         self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
         self._endings: OrderedDict[str, End] = OrderedDict()
         self._generations: OrderedDict[str, int] = OrderedDict()  # CallSid -> that of the last stream that began
@@ -121,7 +121,7 @@ class Registry:
             raise RequestRefused("the token was used before")
         self._used[token.nonce] = token.expires
 
-    def begin(self, call_sid: str, call: Call, generation: int = 0) -> None:
+    def begin(self, call_sid: str, call: LiveCall, generation: int = 0) -> None:
         """The call's stream began; ``generation``: how many it had before. Raises `RequestRefused` when the call
         already has one that has not ended."""
         before = self._live.get(call_sid)
@@ -135,7 +135,7 @@ class Registry:
             self._generations.popitem(last=False)
         self._empty.clear()
 
-    def end(self, call_sid: str, call: Call, ending: End) -> None:
+    def end(self, call_sid: str, call: LiveCall, ending: End) -> None:
         """The call's stream ended, and is all closed; where another has begun since, that one counts."""
         if self._live.get(call_sid) is not call:
             return

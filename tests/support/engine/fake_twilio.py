@@ -16,7 +16,7 @@ from typing import Final
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import PhoneOptions
 from callgate.peers.phone.settings import REHEARSAL
-from callgate.peers.phone.simulation.script import Say
+from callgate.peers.phone.simulation.script import Speak
 from callgate.peers.phone.simulation.timeline import Event
 from callgate.peers.phone.wav import read_ulaw
 
@@ -49,7 +49,7 @@ class Exchange:
                 account_sid=self._twilio.account_sid,
                 from_number=call.parameter("From"),
                 to_number=call.parameter("To"),
-                script=(Say(read_ulaw(REHEARSAL), "words"),),
+                script=(Speak(read_ulaw(REHEARSAL), "words"),),
                 echo=True,
                 ca=ACME / "root.pem",
                 on_event=answered,

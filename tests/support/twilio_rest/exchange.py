@@ -9,7 +9,7 @@ import contextlib
 from dataclasses import dataclass, replace
 
 from callgate.errors import PhoneError
-from callgate.peers.phone.call import Call, tls_context
+from callgate.peers.phone.call import PhoneCall, tls_context
 from callgate.peers.phone.http import Web
 from callgate.peers.phone.options import PhoneOptions
 from callgate.peers.phone.orders import Orders
@@ -119,7 +119,7 @@ class Exchange:
         )
         detecting = asyncio.create_task(self._detect(web, call, started))
         try:
-            self.reports.append(await Call(options, self._tls).run())
+            self.reports.append(await PhoneCall(options, self._tls).run())
         finally:
             detecting.cancel()
             await asyncio.gather(detecting, return_exceptions=True)

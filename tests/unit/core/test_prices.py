@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 from callgate.core.prices import PRICES, Price, Usage, estimate, usage_of
-from callgate.peers.linecheck.realtime.response import Answer, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.realtime.realtime_response_usage import RealtimeResponseUsage
@@ -56,7 +56,7 @@ def test_usage_is_read_as_the_api_writes_it(usage):
 
 
 def test_usage_of_a_response_of_the_realtime_server_is_read_whole():
-    driver = Driver(lambda turn: Answer((Speech(WORDS[:3_200], "Hello there"),)))
+    driver = Driver(lambda turn: ScriptedResponse((Speech(WORDS[:3_200], "Hello there"),)))
     driver.send("response.create")
     driver.finish()
     (done,) = driver.of("response.done")

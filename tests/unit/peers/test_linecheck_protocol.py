@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 from callgate.peers.linecheck import clips
-from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, ScriptedToolCall, Speech
 from callgate.peers.linecheck.realtime.session import PCMU as PCMU_TYPE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,7 +89,7 @@ class TestSpeaking:
         assert driver.spoken == clips.greeting()
 
     def test_response_events_come_in_the_order_of_the_service(self) -> None:
-        driver = Driver(lambda turn: Answer((Speech(WORDS[:1600], "Hello"),)))
+        driver = Driver(lambda turn: ScriptedResponse((Speech(WORDS[:1600], "Hello"),)))
         driver.events.clear()
         driver.send("response.create")
         driver.finish()
@@ -110,7 +110,7 @@ class TestSpeaking:
         ]
 
     def test_audio_goes_out_eight_times_as_fast_as_real_time_and_not_all_at_once(self) -> None:
-        driver = Driver(lambda turn: Answer((Speech(bytes(8_000 * 4), "four seconds"),)))
+        driver = Driver(lambda turn: ScriptedResponse((Speech(bytes(8_000 * 4), "four seconds"),)))
         driver.send("response.create")
         assert len(driver.spoken) == 1_600
         driver.wait(0.26)
@@ -129,7 +129,7 @@ class TestSpeaking:
         assert deltas == done["transcript"] == clips.GREETING_TEXT
 
     def test_usage_counts_what_was_heard_and_said(self) -> None:
-        driver = Driver(lambda turn: Answer((Speech(bytes(8_000), "one two"),)))
+        driver = Driver(lambda turn: ScriptedResponse((Speech(bytes(8_000), "one two"),)))
         driver.send("response.create")
         driver.finish()
         usage = driver.of("response.done")[0]["response"]["usage"]
@@ -178,7 +178,7 @@ class TestSpeaking:
         assert PCMU_TYPE in driver.of("error")[0]["error"]["message"]
 
     def test_function_call_carries_its_arguments(self) -> None:
-        driver = Driver(lambda turn: Answer((FunctionCall("hang_up", '{"reason":"bye"}'),)))
+        driver = Driver(lambda turn: ScriptedResponse((ScriptedToolCall("hang_up", '{"reason":"bye"}'),)))
         driver.send("response.create")
         [done] = driver.of("response.function_call_arguments.done")
         deltas = "".join(event["delta"] for event in driver.of("response.function_call_arguments.delta"))
@@ -228,7 +228,7 @@ class TestHearing:
         assert 3_000 <= stopped["audio_end_ms"] <= 3_600
 
     def test_speech_during_a_response_cancels_it_as_turn_detected(self) -> None:
-        driver = Driver(lambda turn: Answer((Speech(bytes(8_000 * 60), "endless"),)))
+        driver = Driver(lambda turn: ScriptedResponse((Speech(bytes(8_000 * 60), "endless"),)))
         driver.send("response.create")
         driver.speak(WORDS[:8_000])
         [done] = driver.of("response.done")
@@ -255,7 +255,7 @@ class TestHearing:
         assert len(driver.spoken) < 8_000 * 2
 
     def test_speech_during_a_response_lets_it_go_on_without_interrupt_response(self) -> None:
-        driver = Driver(lambda turn: Answer((Speech(bytes(8_000 * 60), "endless"),)))
+        driver = Driver(lambda turn: ScriptedResponse((Speech(bytes(8_000 * 60), "endless"),)))
         driver.configure(interrupt_response=False)
         driver.send("response.create")
         driver.speak(WORDS + silence(1))

@@ -10,8 +10,8 @@ from callgate.core.wire.media_stream import FRAME_BYTES
 from callgate.peers.linecheck.realtime.input_audio import (
     MAX_UTTERANCE_BYTES,
     InputAudioBuffer,
-    SpeechStarted,
-    SpeechStopped,
+    SpeechBegan,
+    SpeechEnded,
 )
 from callgate.peers.linecheck.realtime.session import TurnDetection
 from callgate.peers.linecheck.realtime.vad import code_at, dbfs_at, level
@@ -27,13 +27,13 @@ def noise(seconds: float, code: int, *, seed: int = 1) -> bytes:
     )
 
 
-def feed(buffer: InputAudioBuffer, audio: bytes, size: int = FRAME_BYTES) -> list[SpeechStarted | SpeechStopped]:
+def feed(buffer: InputAudioBuffer, audio: bytes, size: int = FRAME_BYTES) -> list[SpeechBegan | SpeechEnded]:
     return [seen for start in range(0, len(audio), size) for seen in buffer.append(audio[start : start + size])]
 
 
 def utterances(audio: bytes, turn_detection: TurnDetection | None = None) -> list[bytes]:
     seen = feed(InputAudioBuffer(turn_detection or TurnDetection()), audio)
-    return [each.audio for each in seen if isinstance(each, SpeechStopped)]
+    return [each.audio for each in seen if isinstance(each, SpeechEnded)]
 
 
 def test_level_of_silence_is_0_and_of_full_scale_127() -> None:
@@ -48,8 +48,8 @@ def test_level_of_silence_is_0_and_of_full_scale_127() -> None:
 def test_utterance_holds_every_byte_of_the_words_however_they_are_appended(size: int) -> None:
     seen = feed(InputAudioBuffer(TurnDetection()), silence(1) + WORDS + silence(1), size)
     started, stopped = seen
-    assert isinstance(started, SpeechStarted)
-    assert isinstance(stopped, SpeechStopped)
+    assert isinstance(started, SpeechBegan)
+    assert isinstance(stopped, SpeechEnded)
     assert WORDS in stopped.audio
     assert len(stopped.audio) <= len(WORDS) + 8 * 700
 
@@ -77,7 +77,7 @@ def test_pause_shorter_than_silence_duration_does_not_end_an_utterance() -> None
 def test_prefix_padding_is_kept_before_the_words() -> None:
     for prefix in (0, 300, 1_000):
         seen = feed(InputAudioBuffer(TurnDetection(prefix_padding_ms=prefix)), silence(2) + bytes(8_000) + silence(1))
-        assert seen[0] == SpeechStarted(8 * (2_000 - prefix))
+        assert seen[0] == SpeechBegan(8 * (2_000 - prefix))
 
 
 def test_threshold_tells_how_loud_speech_must_be() -> None:
@@ -90,11 +90,11 @@ def test_steady_noise_is_answered_once_and_then_is_the_background() -> None:
     buffer = InputAudioBuffer(TurnDetection())
     fan = noise(60, 50)
     started, stopped = feed(buffer, fan)
-    assert isinstance(started, SpeechStarted)
-    assert isinstance(stopped, SpeechStopped)
+    assert isinstance(started, SpeechBegan)
+    assert isinstance(stopped, SpeechEnded)
     assert len(stopped.audio) < 8_000 * 5
     loud = noise(1, 110, seed=2)
-    assert [type(seen) for seen in feed(buffer, loud + fan)] == [SpeechStarted, SpeechStopped]
+    assert [type(seen) for seen in feed(buffer, loud + fan)] == [SpeechBegan, SpeechEnded]
 
 
 def test_tone_of_two_seconds_is_heard_whole() -> None:
@@ -113,10 +113,10 @@ def test_endless_speech_is_cut_at_the_cap_and_does_not_interrupt_its_own_answer(
     buffer = InputAudioBuffer(TurnDetection())
     music = (noise(0.3, 90) + silence(0.2)) * 110  # 55 s, never 500 ms of silence
     started, stopped = feed(buffer, music)
-    assert isinstance(started, SpeechStarted)
-    assert isinstance(stopped, SpeechStopped)
+    assert isinstance(started, SpeechBegan)
+    assert isinstance(stopped, SpeechEnded)
     assert len(stopped.audio) == MAX_UTTERANCE_BYTES
-    assert [type(seen) for seen in feed(buffer, silence(1) + WORDS + silence(1))] == [SpeechStarted, SpeechStopped]
+    assert [type(seen) for seen in feed(buffer, silence(1) + WORDS + silence(1))] == [SpeechBegan, SpeechEnded]
 
 
 def test_buffer_stays_small_while_nobody_speaks() -> None:

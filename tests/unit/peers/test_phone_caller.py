@@ -20,7 +20,7 @@ from callgate.core.wire.media_stream import (
 from callgate.core.wire.media_stream_json import encode_to_twilio
 from callgate.peers.phone.simulation.caller import Caller
 from callgate.peers.phone.simulation.line import Line, Recording, make_start
-from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Step, Wait
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Speak, Step, Wait
 from callgate.peers.phone.simulation.timeline import Timeline
 
 SIDS = ("MZ" + 32 * "1", "AC" + 32 * "2", "CA" + 32 * "3")
@@ -83,7 +83,7 @@ def test_frames_are_numbered_and_timed_as_twilio_does() -> None:
 
 
 def test_the_caller_waits_for_the_greeting_and_until_the_agent_is_quiet() -> None:
-    scene = Scene(Say(WORDS), greeted=True)
+    scene = Scene(Speak(WORDS), greeted=True)
     assert loud(scene.run(0.5)) == 0
     scene.play(0.3)
     assert loud(scene.run(0.3)) == 0
@@ -93,18 +93,18 @@ def test_the_caller_waits_for_the_greeting_and_until_the_agent_is_quiet() -> Non
 
 
 def test_without_a_greeting_the_caller_speaks_at_once() -> None:
-    assert loud(Scene(Say(WORDS)).run(0.2)) == 10
+    assert loud(Scene(Speak(WORDS)).run(0.2)) == 10
 
 
 def test_a_greeting_that_never_comes_holds_the_caller_up_only_so_long() -> None:
-    scene = Scene(Say(WORDS), greeted=True)
+    scene = Scene(Speak(WORDS), greeted=True)
     assert loud(scene.run(REPLY_WITHIN - 0.1)) == 0
     assert loud(scene.run(0.4)) == 10
     assert not scene.caller.greeting_heard
 
 
 def test_the_caller_hears_the_reply_out_and_then_hangs_up() -> None:
-    scene = Scene(Say(WORDS))
+    scene = Scene(Speak(WORDS))
     scene.run(0.3)
     scene.play(0.2)
     assert not any(isinstance(message, Stop) for message in scene.run(0.2 + QUIET - FRAME_SECONDS))
@@ -114,7 +114,7 @@ def test_the_caller_hears_the_reply_out_and_then_hangs_up() -> None:
 
 
 def test_sound_from_before_the_end_of_the_words_is_not_their_reply() -> None:
-    scene = Scene(Say(WORDS))
+    scene = Scene(Speak(WORDS))
     scene.run(0.1)
     scene.play(0.3)  # queued while the caller speaks, played beyond its last word
     scene.run(0.5)
@@ -122,7 +122,7 @@ def test_sound_from_before_the_end_of_the_words_is_not_their_reply() -> None:
 
 
 def test_silence_is_not_a_reply() -> None:
-    scene = Scene(Say(WORDS))
+    scene = Scene(Speak(WORDS))
     scene.run(0.3)
     scene.play(0.3, byte=0xFF)
     scene.run(0.4)
@@ -130,14 +130,14 @@ def test_silence_is_not_a_reply() -> None:
 
 
 def test_a_reply_that_never_comes_is_missed_and_the_caller_goes_on() -> None:
-    scene = Scene(Say(WORDS), Say(WORDS))
+    scene = Scene(Speak(WORDS), Speak(WORDS))
     scene.run(0.2 + REPLY_WITHIN + 0.3)
     assert scene.caller.utterances[0].missed
     assert len(scene.caller.utterances) == 2
 
 
 def test_the_reply_is_timed_from_the_last_word_and_not_from_the_silence_recorded_after_it() -> None:
-    scene = Scene(Say(WORDS + b"\xff" * 8000))
+    scene = Scene(Speak(WORDS + b"\xff" * 8000))
     scene.run(0.3)
     scene.play(0.1)
     scene.run(0.1)
@@ -243,7 +243,7 @@ def test_more_than_ten_minutes_of_audio_is_an_overflow() -> None:
 
 
 def test_both_sides_are_recorded_in_step() -> None:
-    scene = Scene(Say(WORDS))
+    scene = Scene(Speak(WORDS))
     scene.play(0.2)
     scene.run(0.6)
     assert scene.said() == WORDS
@@ -255,7 +255,7 @@ def test_both_sides_are_recorded_in_step() -> None:
 
 
 def test_words_that_a_lost_stream_cut_off_are_said_again() -> None:
-    scene = Scene(Say(WORDS))
+    scene = Scene(Speak(WORDS))
     scene.run(0.1)
     scene.now += 0.5
     scene.connect()
@@ -266,7 +266,7 @@ def test_words_that_a_lost_stream_cut_off_are_said_again() -> None:
 
 
 def test_an_unanswered_utterance_is_answered_on_the_next_stream_and_not_said_again() -> None:
-    scene = Scene(Say(WORDS + b"\xff" * 4000))
+    scene = Scene(Speak(WORDS + b"\xff" * 4000))
     scene.run(0.3)
     scene.connect()
     scene.play(0.2)

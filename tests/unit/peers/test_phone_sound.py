@@ -11,7 +11,7 @@ import soundfile
 from callgate.peers.phone import correlate
 from callgate.peers.phone.options import PhoneOptions
 from callgate.peers.phone.simulation.hearing import is_audible, speech_bytes
-from callgate.peers.phone.simulation.script import Interrupt, Say, Wait
+from callgate.peers.phone.simulation.script import Interrupt, Speak, Wait
 from callgate.peers.phone.voices import each_its_own, speeds
 from callgate.peers.phone.wav import MAX_SECONDS, RecordingError, at_speed, decode, encode, read_ulaw, write_stereo
 
@@ -115,7 +115,7 @@ def test_speech_ends_before_the_silence_at_the_end_of_a_recording() -> None:
 
 def test_each_of_several_callers_has_a_voice_of_its_own_and_one_alone_speaks_as_recorded() -> None:
     words = encode(babble(1))
-    options = PhoneOptions(to="https://a.example/", auth_token="t", script=(Say(words), Wait(1), Interrupt(words)))
+    options = PhoneOptions(to="https://a.example/", auth_token="t", script=(Speak(words), Wait(1), Interrupt(words)))
     assert each_its_own(options, 1) == (options,)
     several = each_its_own(options, 5)
     assert len({one.script[0].audio for one in several}) == 5

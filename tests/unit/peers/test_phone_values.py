@@ -12,7 +12,7 @@ from callgate.peers.phone import cli
 from callgate.peers.phone.options import Address, PhoneOptions
 from callgate.peers.phone.settings import options_from
 from callgate.peers.phone.simulation import codes, signing
-from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Say, Wait
+from callgate.peers.phone.simulation.script import Digits, Hold, Interrupt, Speak, Wait
 from callgate.peers.phone.simulation.timeline import Event, Timeline, mask_url, table
 from twilio.request_validator import RequestValidator
 
@@ -107,7 +107,7 @@ def test_the_script_is_in_the_order_of_the_command_line(wav: Path) -> None:
     line = f"--say {wav} --digits 12# --interrupt {wav} --after 0.3 --wait 2 --interrupt {wav} --listen 1.5 --hold"
     audio = options(["--say", str(wav)]).script[0].audio  # type: ignore[union-attr]
     assert options(line.split()).script == (
-        Say(audio, "hello.wav"),
+        Speak(audio, "hello.wav"),
         Digits("12#"),
         Interrupt(audio, "hello.wav", 0.3),
         Wait(2),

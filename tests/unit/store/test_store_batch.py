@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from callgate.store import CallRecord, Transcript, Turn
+from callgate.store import CallRecord, StoredCall, StoredTurn
 from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted, SaidTurn, Waiting, merged
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ RECORD = CallRecord(call_sid="CA1", started_at=START, process="one/1")
 
 def said(number: int, text: str = "words", call_sid: str = "CA1", **values: object) -> SaidTurn:
     known = {"number": number, "at": START + timedelta(seconds=number), "role": "agent", "item_id": f"item_{number}"}
-    return SaidTurn(call_sid, Turn(**{**known, "text": text, **values}))  # type: ignore[arg-type]
+    return SaidTurn(call_sid, StoredTurn(**{**known, "text": text, **values}))  # type: ignore[arg-type]
 
 
 def waiting(count: int = 1000, size: int = 1_000_000) -> Waiting:
@@ -92,7 +92,7 @@ def test_long_words_fill_it_as_many_do():
 def test_whatever_fails_in_between_each_turn_ends_as_it_was_said_last(steps):
     """A database that fails at any time ends with the same turns as one that never does."""
     entries = waiting()
-    written: dict[str, Turn] = {}
+    written: dict[str, StoredTurn] = {}
     expected: dict[str, str] = {}
     for what, number, text in steps:
         if what == "turn":
@@ -111,7 +111,7 @@ def test_whatever_fails_in_between_each_turn_ends_as_it_was_said_last(steps):
 
 
 def test_what_waits_of_a_call_is_merged_with_what_is_kept_of_it():
-    kept = Transcript(RECORD, (said(1, "Hello").turn, said(2, "Wait").turn))
+    kept = StoredCall(RECORD, (said(1, "Hello").turn, said(2, "Wait").turn))
     later = START + timedelta(seconds=60)
     events = (CallEnded("CA1", later, "failed", "lost"), CallResumed("CA1", later, "two/1"))
     found = merged(kept, Batch(events, (said(3, "goes on"), said(7, "Hello!", item_id="item_1", cut=True))))
@@ -123,7 +123,7 @@ def test_what_waits_of_a_call_is_merged_with_what_is_kept_of_it():
 def test_a_resume_that_is_written_already_counts_once():
     later = START + timedelta(seconds=60)
     resumed = CallResumed("CA1", later, "two/1")
-    once = merged(Transcript(RECORD, ()), Batch((resumed,), ()))
+    once = merged(StoredCall(RECORD, ()), Batch((resumed,), ()))
     assert once is not None
     twice = merged(once, Batch((resumed,), ()))
     assert twice == once
@@ -137,7 +137,7 @@ def test_receipts_are_added_up_and_each_once():
         CallResumed("CA1", START + timedelta(seconds=6), "two/1"),
         CallEnded("CA1", START + timedelta(seconds=9), "goodbye", "done", second),
     )
-    once = merged(Transcript(RECORD, ()), Batch(events, ()))
+    once = merged(StoredCall(RECORD, ()), Batch(events, ()))
     assert once is not None
     assert once.call.receipt == {"duration_s": 7.5, "cost_usd": None}
     assert merged(once, Batch(events, ())) == once
@@ -145,4 +145,4 @@ def test_receipts_are_added_up_and_each_once():
 
 def test_of_a_call_that_is_not_kept_and_does_not_wait_nothing_is_known():
     assert merged(None, Batch((), (said(1),))) is None
-    assert merged(None, Batch((CallStarted(RECORD),), (said(1),))) == Transcript(RECORD, (said(1).turn,))
+    assert merged(None, Batch((CallStarted(RECORD),), (said(1),))) == StoredCall(RECORD, (said(1).turn,))

@@ -10,7 +10,7 @@ from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, PhoneOptions
 from callgate.peers.phone.settings import REHEARSAL
 from callgate.peers.phone.simulation.report import broken
-from callgate.peers.phone.simulation.script import Say
+from callgate.peers.phone.simulation.script import Speak
 from callgate.peers.phone.wav import read_ulaw
 
 from .finding import Finding, ok, skipped, wrong
@@ -29,7 +29,7 @@ async def call(case: Case) -> Sequence[Finding]:
     options = PhoneOptions(
         to=f"{config.base_url}/incoming-call",
         auth_token=config.twilio_auth_tokens[0],
-        script=(Say(read_ulaw(REHEARSAL), REHEARSAL.name),),
+        script=(Speak(read_ulaw(REHEARSAL), REHEARSAL.name),),
         account_sid=config.twilio_account_sid or NO_ACCOUNT,
         from_number=FROM_NUMBER,
         to_number=config.twilio_phone_number or TO_NUMBER,

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from callgate.core.wire import twiml
 from callgate.errors import PhoneError
 from callgate.operator.ask import Answer, UnreachableError
-from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Limits
+from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, TwilioLimits
 from callgate.peers.phone.sids import new_sid
 from callgate.peers.phone.simulation.codes import advice
 from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook, sign_wrongly
@@ -144,7 +144,7 @@ async def upgrade(case: Case) -> Sequence[Finding]:
 
 async def _upgrade(case: Case, signature: str | None) -> float:
     """Open the stream, and close it. How long TCP, TLS and the upgrade took, in seconds. Raises `PhoneError`."""
-    opened = await open_stream(case.stream_url, signature, case.world.trust(), Limits(), case.edge)
+    opened = await open_stream(case.stream_url, signature, case.world.trust(), TwilioLimits(), case.edge)
     await opened.connection.close()
     return opened.tcp_seconds + opened.tls_seconds + opened.upgrade_seconds
 

@@ -8,19 +8,19 @@ from importlib.resources import files
 
 from callgate.core.wire.media_stream import SAMPLE_RATE
 
-from .realtime.pending_turn import Turn
-from .realtime.response import Answer, Speech
+from .realtime.pending_turn import ToAnswer
+from .realtime.response import ScriptedResponse, Speech
 
 GREETING_TEXT = "Hello. This is the Callgate line check. Say something, and hear it back."
 
 
-def answer(turn: Turn) -> Answer:
+def answer(turn: ToAnswer) -> ScriptedResponse:
     """The caller's own words when there are any; a beep for a typed item, such as a key pressed; else the greeting."""
     if turn.heard:
-        return Answer((Speech(turn.heard, describe(turn.heard)),))
+        return ScriptedResponse((Speech(turn.heard, describe(turn.heard)),))
     if turn.text is not None:
-        return Answer((Speech(beep(), "[beep]"),))
-    return Answer((Speech(greeting(), GREETING_TEXT),))
+        return ScriptedResponse((Speech(beep(), "[beep]"),))
+    return ScriptedResponse((Speech(greeting(), GREETING_TEXT),))
 
 
 def describe(audio: bytes) -> str:

@@ -43,7 +43,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class CallReports:
     """Several calls made together. ``echo`` is there where it was asked for."""
 
     reports: tuple[CallReport, ...]
@@ -60,22 +60,22 @@ async def place_call(options: PhoneOptions) -> CallReport:
     return (await place_calls([options])).reports[0]
 
 
-async def place_calls(calls: Sequence[PhoneOptions], *, stagger: float = 0.0) -> Calls:
+async def place_calls(calls: Sequence[PhoneOptions], *, stagger: float = 0.0) -> CallReports:
     """Make several calls at once, ``stagger`` seconds from one start to the next. Raises as `place_call` does."""
     contexts = {ca: tls_context(ca) for ca in {options.ca for options in calls}}
 
     async def start(number: int, options: PhoneOptions) -> CallReport:
         await asyncio.sleep(number * stagger)
-        return await Call(options, contexts[options.ca]).run()
+        return await PhoneCall(options, contexts[options.ca]).run()
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(start(number, options)) for number, options in enumerate(calls)]
     reports = [task.result() for task in tasks]
     if not any(options.echo for options in calls):
-        return Calls(tuple(reports), None)
+        return CallReports(tuple(reports), None)
     expected = [options.echo for options in calls]
     judged, echo = await asyncio.to_thread(compare_echoes, reports, expected)
-    return Calls(judged, echo)
+    return CallReports(judged, echo)
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
@@ -86,7 +86,7 @@ def tls_context(ca: Path | None) -> ssl.SSLContext:
         raise ConfigError([f"{ca} can't be used as a CA file ({exc.strerror or exc}): name a PEM file"]) from exc
 
 
-class Call:
+class PhoneCall:
     """One call."""
 
     def __init__(self, options: PhoneOptions, tls: ssl.SSLContext) -> None:

@@ -20,7 +20,7 @@ from yarl import URL
 from callgate import __version__
 from callgate.errors import PhoneError
 
-from .options import Address, Limits
+from .options import Address, TwilioLimits
 from .simulation.signing import sign_webhook
 from .simulation.timeline import mask_url
 
@@ -35,7 +35,7 @@ _WRONG_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookAnswer:
     """A webhook's answer, with status 2xx. ``url`` is the last one asked; times are in seconds."""
 
     url: str
@@ -49,7 +49,9 @@ class Answer:
 class Web:
     """The HTTPS side of one call. Use as an asynchronous context manager."""
 
-    def __init__(self, tls: ssl.SSLContext, token: str, limits: Limits, connect_to: Address | None = None) -> None:
+    def __init__(
+        self, tls: ssl.SSLContext, token: str, limits: TwilioLimits, connect_to: Address | None = None
+    ) -> None:
         self._token = token
         self._limits = limits
         self._connect_to = connect_to
@@ -81,7 +83,7 @@ class Web:
         if self._closing:
             await asyncio.wait(self._closing, timeout=CLOSE_DEADLINE)
 
-    async def ask(self, method: str, url: str, form: Mapping[str, str]) -> Answer:
+    async def ask(self, method: str, url: str, form: Mapping[str, str]) -> WebhookAnswer:
         """Ask a webhook. With GET the ``form`` goes into the query. Raises `PhoneError` where Twilio gives up."""
         url = urldefrag(url).url
         if method == "GET":
@@ -100,7 +102,7 @@ class Web:
 
     async def _try(
         self, method: str, url: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> tuple[Answer, str | None]:
+    ) -> tuple[WebhookAnswer, str | None]:
         try:
             return await self._request(method, url, form, headers)
         except PhoneError as exc:
@@ -110,7 +112,7 @@ class Web:
 
     async def _request(
         self, method: str, url: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> tuple[Answer, str | None]:
+    ) -> tuple[WebhookAnswer, str | None]:
         loop = asyncio.get_running_loop()
         target, routing = self._route(url)
         marks = SimpleNamespace(connecting=0.0, connected=0.0)
@@ -138,7 +140,7 @@ class Web:
                 content_type = response.headers.get("Content-Type", "")
                 connect_seconds = marks.connected - marks.connecting
                 took = loop.time() - asked
-                return Answer(url, response.status, content_type, body, took, connect_seconds), location
+                return WebhookAnswer(url, response.status, content_type, body, took, connect_seconds), location
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise _refusal(exc, url) from exc
 
@@ -183,7 +185,7 @@ class _Routing:
     server_name: str | None  # for SNI and the certificate's check, where it is not the target's
 
 
-def require_twiml_type(answer: Answer) -> None:
+def require_twiml_type(answer: WebhookAnswer) -> None:
     """Raises `PhoneError` (12300) where the answer's type is not one that Twilio takes for TwiML."""
     kind = answer.content_type.partition(";")[0].strip().lower()
     if kind not in ("text/xml", "application/xml"):

@@ -30,7 +30,7 @@ class Address(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TwilioLimits:
     """How long Twilio waits. Source: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides."""
 
     connect: float = 5 * SECONDS  # TCP and TLS, of a webhook and of a stream
@@ -66,6 +66,6 @@ class PhoneOptions:
     dials: tuple[DialOutcome, ...] = ()  # what comes of each <Dial>, in order; all that follow are answered
     ring_seconds: float = 600 * SECONDS  # nobody rings longer, whatever <Dial> asks for
     quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for so long has finished
-    limits: Limits = Limits()
+    limits: TwilioLimits = TwilioLimits()
     faults: Faults = NO_FAULTS
     on_event: Callable[[Event], None] | None = field(default=None, repr=False)

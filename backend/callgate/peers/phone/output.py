@@ -10,14 +10,14 @@ from typing import Any
 
 from callgate.errors import ConfigError
 
-from .call import Calls
+from .call import CallReports
 from .picture import draw_call
 from .simulation.report import CallReport, broken
 from .simulation.timeline import table
 from .wav import write_stereo
 
 
-def as_text(calls: Calls) -> str:
+def as_text(calls: CallReports) -> str:
     """One call as its timeline; several as a line each and the sum of them."""
     if len(calls.reports) == 1:
         parts = [table(calls.reports[0].events)]
@@ -29,7 +29,7 @@ def as_text(calls: Calls) -> str:
     return "\n".join(parts)
 
 
-def as_json_text(calls: Calls) -> str:
+def as_json_text(calls: CallReports) -> str:
     """All calls for machines."""
     echo = calls.echo
     document: dict[str, Any] = {
@@ -40,7 +40,7 @@ def as_json_text(calls: Calls) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False)
 
 
-def broken_promises(calls: Calls) -> list[str]:
+def broken_promises(calls: CallReports) -> list[str]:
     """A line for each promise that was not kept; with several calls it begins with the call's number."""
     several = len(calls.reports) > 1
     return [
@@ -50,7 +50,7 @@ def broken_promises(calls: Calls) -> list[str]:
     ]
 
 
-def write_files(calls: Calls, record: Path | None, timeline: Path | None, picture: Path | None) -> None:
+def write_files(calls: CallReports, record: Path | None, timeline: Path | None, picture: Path | None) -> None:
     """Write what was asked for. Raises `RecordingError`, `PictureError` or `ConfigError`."""
     count = len(calls.reports)
     for number, report in enumerate(calls.reports, 1):
@@ -75,7 +75,7 @@ def _line(number: int, report: CallReport) -> str:
     return f"call {number:3d}  {report.seconds:7.2f} s  replies {replies:<16} {report.ended}: {verdict}"
 
 
-def _sums(calls: Calls) -> list[str]:
+def _sums(calls: CallReports) -> list[str]:
     reports = calls.reports
     return [
         _spread("first audio after start", (r.first_audio for r in reports)),
@@ -91,6 +91,6 @@ def _spread(what: str, values: Iterable[float | None]) -> str:
     return f"{what}: {known[0]:.0f} ms lowest, {median(known):.0f} ms median, {known[-1]:.0f} ms highest"
 
 
-def _verdict(calls: Calls) -> str:
+def _verdict(calls: CallReports) -> str:
     promises = [promise for report in calls.reports for promise in report.promises]
     return f"{len(promises) - len(broken(promises))} of {len(promises)} promises kept"

@@ -15,7 +15,7 @@ from callgate.config.sources import read_settings, rehearsal_token
 from callgate.errors import ConfigError
 
 from .options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, Address, PhoneOptions
-from .simulation.script import Digits, Hold, Interrupt, Say, Step, Wait
+from .simulation.script import Digits, Hold, Interrupt, Speak, Step, Wait
 from .simulation.timeline import Event
 from .wav import read_ulaw
 
@@ -63,7 +63,7 @@ def _script(steps: list[tuple[str, Any]]) -> tuple[Step, ...]:
     for name, value in steps:
         match name:
             case "say":
-                script.append(Say(recording(value), value.name))
+                script.append(Speak(recording(value), value.name))
             case "interrupt":
                 path, after = value
                 script.append(Interrupt(recording(path), path.name, DEFAULT_AFTER if after is None else after))

@@ -22,7 +22,7 @@ from callgate.core.wire.media_stream_json import encode_to_app
 from callgate.errors import PhoneError
 
 from .http import USER_AGENT, tls_reason
-from .options import Address, Limits
+from .options import Address, TwilioLimits
 from .orders import Orders
 from .simulation.codes import STREAM_CLOSED, STREAM_LOST
 from .simulation.faults import Faults
@@ -55,7 +55,7 @@ class _Connect(connect):
 
 
 async def open_stream(
-    url: str, signature: str | None, tls: ssl.SSLContext, limits: Limits, connect_to: Address | None = None
+    url: str, signature: str | None, tls: ssl.SSLContext, limits: TwilioLimits, connect_to: Address | None = None
 ) -> Opened:
     """Connect and upgrade, as Twilio does. ``url`` has passed `twiml.check_stream_url`. Raises `PhoneError`."""
     loop = asyncio.get_running_loop()
@@ -143,7 +143,7 @@ class StreamRun:
         connection: ClientConnection,
         line: Line,
         faults: Faults,
-        limits: Limits,
+        limits: TwilioLimits,
         clock: Callable[[], float],
         deadline: float,
         orders: Orders,

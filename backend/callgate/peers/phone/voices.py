@@ -9,7 +9,7 @@ import dataclasses
 from typing import Final
 
 from .options import PhoneOptions
-from .simulation.script import Interrupt, Say, Step
+from .simulation.script import Interrupt, Speak, Step
 from .wav import at_speed
 
 FASTEST: Final = 1.5
@@ -32,6 +32,6 @@ def each_its_own(options: PhoneOptions, count: int) -> tuple[PhoneOptions, ...]:
 
 def _revoiced(step: Step, speed: float) -> Step:
     match step:
-        case Say() | Interrupt():
+        case Speak() | Interrupt():
             return dataclasses.replace(step, audio=at_speed(step.audio, speed))
     return step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from callgate.peers.linecheck.realtime.response import Answer, FunctionCall, Speech
+from callgate.peers.linecheck.realtime.response import ScriptedResponse, ScriptedToolCall, Speech
 from support.linecheck_driver import WORDS, Driver, silence, user_text
 from support.realtime_types import EventInvalid, validate_client_event, validate_server_event
 
@@ -42,15 +42,17 @@ SERVER_EVENTS = {
 
 def test_every_event_the_server_sends_is_one_of_the_sdk() -> None:
     """A session that makes the server send each type of event; `Driver` checks each event it takes."""
-    failed = Answer(status="failed", error={"type": "server_error", "code": "overloaded", "message": "Try again."})
+    failed = ScriptedResponse(
+        status="failed", error={"type": "server_error", "code": "overloaded", "message": "Try again."}
+    )
     speech = Speech(WORDS[:3_200], "Hello there")
     answers = {
-        0: Answer((speech, FunctionCall("hang_up", '{"reason":"goodbye"}'))),
+        0: ScriptedResponse((speech, ScriptedToolCall("hang_up", '{"reason":"goodbye"}'))),
         1: failed,
-        2: Answer((speech,), status="incomplete", reason="max_output_tokens"),
-        3: Answer((Speech(WORDS * 4, "long"),)),
+        2: ScriptedResponse((speech,), status="incomplete", reason="max_output_tokens"),
+        3: ScriptedResponse((Speech(WORDS * 4, "long"),)),
     }
-    driver = Driver(lambda turn: answers.get(turn.number, Answer((speech,))))
+    driver = Driver(lambda turn: answers.get(turn.number, ScriptedResponse((speech,))))
     audio = {"input": {"transcription": {"model": "gpt-transcribe"}, "noise_reduction": {"type": "near_field"}}}
     driver.send("session.update", session={"type": "realtime", "audio": audio, "reasoning": {"effort": "low"}})
     driver.send("response.create", response={"metadata": {"topic": "greeting"}, "max_output_tokens": 100})

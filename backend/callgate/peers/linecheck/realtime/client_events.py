@@ -10,7 +10,7 @@ import json
 from typing import Any, TypeAlias
 
 from .items import ITEM_CREATE
-from .schema import Refused, anything, base64_audio, by, fields, nullable, number, string
+from .schema import EventRefused, anything, base64_audio, by, fields, nullable, number, string
 from .session import RESPONSE_CREATE
 
 Event: TypeAlias = dict[str, Any]
@@ -37,19 +37,19 @@ _CLIENT_EVENT = by(
 
 
 def decode(frame: str | bytes) -> Event:
-    """The JSON object of a WebSocket message. Raises `Refused`."""
+    """The JSON object of a WebSocket message. Raises `EventRefused`."""
     if isinstance(frame, bytes):
-        raise Refused("invalid_event", f"Expected a text message, but got a binary one of {len(frame)} bytes.")
+        raise EventRefused("invalid_event", f"Expected a text message, but got a binary one of {len(frame)} bytes.")
     try:
         event = json.loads(frame)
     except (ValueError, RecursionError) as exc:
-        raise Refused("invalid_json", "Could not parse the message as JSON: expected one JSON object.") from exc
+        raise EventRefused("invalid_json", "Could not parse the message as JSON: expected one JSON object.") from exc
     if not isinstance(event, dict):
-        raise Refused("invalid_type", "Invalid message: expected a JSON object.")
+        raise EventRefused("invalid_type", "Invalid message: expected a JSON object.")
     return event
 
 
 def check(event: Event) -> Event:
-    """The event with its values checked and its audio decoded to bytes. Raises `Refused`."""
+    """The event with its values checked and its audio decoded to bytes. Raises `EventRefused`."""
     checked: Event = _CLIENT_EVENT("", event)
     return checked

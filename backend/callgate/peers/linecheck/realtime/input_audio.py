@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from callgate.core.wire.media_stream import BYTES_PER_MS, FRAME_BYTES
 
-from .schema import Refused
+from .schema import EventRefused
 from .session import TurnDetection
 from .vad import SpeechDetector
 
@@ -27,7 +27,7 @@ _TAIL_BYTES = 300 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStarted:
+class SpeechBegan:
     """Speech began; ``position`` is that of its first byte, prefix padding included."""
 
     position: int
@@ -39,7 +39,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStopped:
+class SpeechEnded:
     """Speech ended; ``position`` is after the silence that showed it. ``audio``, from ``start``, is the utterance."""
 
     position: int
@@ -79,22 +79,22 @@ class InputAudioBuffer:
         self._examined = self.position
         self._reset_utterance()
 
-    def append(self, audio: bytes) -> list[SpeechStarted | SpeechStopped]:
-        """Write audio; returns what it shows. Raises `Refused` when a client that commits itself never does."""
+    def append(self, audio: bytes) -> list[SpeechBegan | SpeechEnded]:
+        """Write audio; returns what it shows. Raises `EventRefused` when a client that commits itself never does."""
         if self._turn_detection is None and len(self._buffer) + len(audio) > MAX_BUFFER_BYTES:
             message = "Input audio buffer is full: commit or clear it before appending more."
-            raise Refused("input_audio_buffer_full", message)
+            raise EventRefused("input_audio_buffer_full", message)
         self._buffer += audio
         return list(self._examine())
 
     def commit(self) -> bytes:
-        """Take all that is buffered. Raises `Refused` when there is less than 100 ms."""
+        """Take all that is buffered. Raises `EventRefused` when there is less than 100 ms."""
         if len(self._buffer) < MIN_COMMIT_BYTES:
             message = (
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, "
                 f"but buffer only has {len(self._buffer) / BYTES_PER_MS:.2f}ms of audio."
             )
-            raise Refused("input_audio_buffer_commit_empty", message)
+            raise EventRefused("input_audio_buffer_commit_empty", message)
         audio = bytes(self._buffer)
         self.clear()
         return audio
@@ -110,7 +110,7 @@ class InputAudioBuffer:
         self._speech_end = 0  # position after its last frame of speech
         self._onset: deque[bool] = deque(maxlen=_ONSET_OF)
 
-    def _examine(self) -> Iterator[SpeechStarted | SpeechStopped]:
+    def _examine(self) -> Iterator[SpeechBegan | SpeechEnded]:
         while (detector := self._detector) and self.position - self._examined >= FRAME_BYTES:
             offset = self._examined - self._start
             frame = bytes(self._buffer[offset : offset + FRAME_BYTES])
@@ -120,7 +120,7 @@ class InputAudioBuffer:
             if seen is not None:
                 yield seen
 
-    def _wait(self, speech: bool) -> SpeechStarted | None:
+    def _wait(self, speech: bool) -> SpeechBegan | None:
         assert self._turn_detection is not None
         if self._deaf(speech):
             speech = False
@@ -132,7 +132,7 @@ class InputAudioBuffer:
         first = len(self._onset) - list(self._onset).index(True)
         self._speech_start = max(self._examined - first * FRAME_BYTES - prefix, self._start)
         self._speech_end = self._examined
-        return SpeechStarted(self._speech_start)
+        return SpeechBegan(self._speech_start)
 
     def _deaf(self, speech: bool) -> bool:
         assert self._turn_detection is not None
@@ -145,7 +145,7 @@ class InputAudioBuffer:
             self._deaf_bytes = 0
         return True
 
-    def _go_on(self, speech: bool) -> SpeechStopped | None:
+    def _go_on(self, speech: bool) -> SpeechEnded | None:
         assert self._turn_detection is not None
         assert self._speech_start is not None
         if speech:
@@ -163,7 +163,7 @@ class InputAudioBuffer:
         self._drop_before(end)
         self._reset_utterance()
         self._speech_end = self._examined
-        return SpeechStopped(self._examined, start, audio)
+        return SpeechEnded(self._examined, start, audio)
 
     def _drop_before(self, position: int) -> None:
         surplus = position - self._start

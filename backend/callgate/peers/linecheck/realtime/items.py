@@ -10,7 +10,7 @@ from typing import Any
 
 from callgate.core.wire.media_stream import BYTES_PER_MS
 
-from .schema import Refused, base64_audio, by, fields, list_of, nullable, one_of, string
+from .schema import EventRefused, base64_audio, by, fields, list_of, nullable, one_of, string
 
 MAX_ITEMS = 2_000  # beyond that the oldest is forgotten; about two hours of quick talk
 
@@ -86,11 +86,14 @@ class Items:
         return previous
 
     def create(self, resource: dict[str, Any], new_id: str, previous_item_id: str | None) -> tuple[Item, str | None]:
-        """Add an item of the client's (checked by `ITEM_CREATE`); returns it and the id before it. Raises `Refused`."""
+        """Add an item of the client's (checked by `ITEM_CREATE`). Returns it and the id before it.
+
+        Raises `EventRefused`.
+        """
         item_id = resource.get("id", new_id)
         if self._find(item_id) is not None:
             message = f"Error adding item: an item with id '{item_id}' already exists."
-            raise Refused("item_create_duplicate_item_id", message, param="item.id")
+            raise EventRefused("item_create_duplicate_item_id", message, param="item.id")
         self._check_call_id(resource)
         index = self._index_after(previous_item_id)
         # The real service echoes an item without its audio.
@@ -106,7 +109,7 @@ class Items:
         return item, before
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
-        """Keep only the audio that was heard. Raises `Refused` as the real service does.
+        """Keep only the audio that was heard. Raises `EventRefused` as the real service does.
 
         Its messages: https://github.com/twilio-samples/speech-assistant-openai-realtime-api-python/issues/45 (longer
         than the audio), https://github.com/livekit/agents/issues/6157 (before there is any).
@@ -114,33 +117,33 @@ class Items:
         item = self._find(item_id)
         if item is None:
             message = f"Error truncating item: the item with id '{item_id}' does not exist."
-            raise Refused("item_truncate_invalid_item_id", message, param="item_id")
+            raise EventRefused("item_truncate_invalid_item_id", message, param="item_id")
         if not item.audio_bytes:
             message = "Only model output audio messages can be truncated"
-            raise Refused("unsupported_content_type", message)
+            raise EventRefused("unsupported_content_type", message)
         if content_index != 0:
             message = f"Invalid 'content_index': item '{item_id}' has no content part {content_index}."
-            raise Refused("invalid_value", message, param="content_index")
+            raise EventRefused("invalid_value", message, param="content_index")
         audio_ms = item.audio_bytes // BYTES_PER_MS
         if audio_end_ms > audio_ms:
             message = f"Audio content of {audio_ms}ms is already shorter than {audio_end_ms}ms"
-            raise Refused("invalid_value", message, param="audio_end_ms")
+            raise EventRefused("invalid_value", message, param="audio_end_ms")
         item.audio_bytes = audio_end_ms * BYTES_PER_MS
 
     def delete(self, item_id: str) -> None:
-        """Forget an item. Raises `Refused`."""
+        """Forget an item. Raises `EventRefused`."""
         item = self._find(item_id)
         if item is None:
             message = f"Error deleting item: the item with id '{item_id}' does not exist."
-            raise Refused("item_delete_invalid_item_id", message, param="item_id")
+            raise EventRefused("item_delete_invalid_item_id", message, param="item_id")
         self._items.remove(item)
 
     def get(self, item_id: str) -> Item:
-        """The item of that id. Raises `Refused`."""
+        """The item of that id. Raises `EventRefused`."""
         item = self._find(item_id)
         if item is None:
             message = f"Error retrieving item: the item with id '{item_id}' does not exist."
-            raise Refused("item_retrieve_invalid_item_id", message, param="item_id")
+            raise EventRefused("item_retrieve_invalid_item_id", message, param="item_id")
         return item
 
     def _find(self, item_id: str) -> Item | None:
@@ -160,7 +163,7 @@ class Items:
             if item.item_id == previous_item_id:
                 return index + 1
         message = f"Error adding item: the previous item with id '{previous_item_id}' does not exist."
-        raise Refused("item_create_invalid_previous_item_id", message, param="previous_item_id")
+        raise EventRefused("item_create_invalid_previous_item_id", message, param="previous_item_id")
 
     def _check_call_id(self, resource: dict[str, Any]) -> None:
         if resource["type"] != "function_call_output":
@@ -170,4 +173,4 @@ class Items:
             item.resource["type"] == "function_call" and item.resource.get("call_id") == call_id for item in self._items
         ):
             message = f"Tool call ID '{call_id}' not found in conversation."
-            raise Refused("invalid_tool_call_id", message, param="item.call_id")
+            raise EventRefused("invalid_tool_call_id", message, param="item.call_id")

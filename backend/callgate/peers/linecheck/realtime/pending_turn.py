@@ -7,14 +7,14 @@ from typing import Any
 
 from callgate.core.wire.media_stream import BYTES_PER_MS, SILENCE
 
-from .input_audio import MAX_UTTERANCE_BYTES, SpeechStarted, SpeechStopped
+from .input_audio import MAX_UTTERANCE_BYTES, SpeechBegan, SpeechEnded
 
 # A caller who goes on this soon after a turn was taken for ended had only paused.
 PAUSE_BYTES = 1_000 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ToAnswer:
     """What there is to answer.
 
     ``number`` counts the session's responses from 0. ``heard`` is the caller's audio, µ-law, committed since the last
@@ -33,15 +33,15 @@ class PendingTurn:
     """What has come since the last response."""
 
     def __init__(self) -> None:
-        self._turn = Turn(number=0, instructions="")
+        self._turn = ToAnswer(number=0, instructions="")
         # The end of the last utterance, and what was answered then: taken up again when the caller only paused.
-        self._stopped: SpeechStopped | None = None
+        self._stopped: SpeechEnded | None = None
         self._answered = b""
 
-    def take(self, instructions: str) -> Turn:
+    def take(self, instructions: str) -> ToAnswer:
         """A response begins: what it answers."""
         turn = replace(self._turn, instructions=instructions)
-        self._turn = Turn(number=turn.number + 1, instructions="")
+        self._turn = ToAnswer(number=turn.number + 1, instructions="")
         return turn
 
     def add_audio(self, audio: bytes) -> None:
@@ -58,11 +58,11 @@ class PendingTurn:
         if resource["type"] == "function_call_output":
             self._turn = replace(self._turn, function_output=resource["output"])
 
-    def answered_at(self, stopped: SpeechStopped) -> None:
+    def answered_at(self, stopped: SpeechEnded) -> None:
         """What was said until ``stopped`` is answered now."""
         self._stopped, self._answered = stopped, self._turn.heard
 
-    def resume(self, started: SpeechStarted) -> None:
+    def resume(self, started: SpeechBegan) -> None:
         """The caller speaks again. Where it had only paused, what was answered then is to be answered with the rest."""
         stopped, self._stopped = self._stopped, None
         if stopped is None or started.position - stopped.position > PAUSE_BYTES:

@@ -15,15 +15,15 @@ from typing import Any, TypeAlias
 from callgate.core.wire.media_stream import BYTES_PER_MS, SAMPLE_RATE
 
 from .client_events import Event, check, decode
-from .input_audio import InputAudioBuffer, SpeechStarted, SpeechStopped
+from .input_audio import InputAudioBuffer, SpeechBegan, SpeechEnded
 from .items import Item, Items
-from .pending_turn import PendingTurn, Turn
-from .response import Answer, Pace, Response, Setting
-from .schema import Refused
+from .pending_turn import PendingTurn, ToAnswer
+from .response import ModelResponse, ScriptedResponse, Setting, SpeechPace
+from .schema import EventRefused
 from .server_events import ServerEvents
-from .session import PCMU, Session
+from .session import PCMU, RealtimeSession
 
-Answerer: TypeAlias = Callable[[Turn], Answer]
+Answerer: TypeAlias = Callable[[ToAnswer], ScriptedResponse]
 
 
 class RealtimeServer:
@@ -37,17 +37,17 @@ class RealtimeServer:
         model: str,
         transcribe: Callable[[bytes], str],
         expires_at: int | None = None,
-        pace: Pace | None = None,
+        pace: SpeechPace | None = None,
         rate_limits: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._answerer = answerer
-        self._pace = pace or Pace()
+        self._pace = pace or SpeechPace()
         self._events = ServerEvents(name, transcribe, rate_limits)
-        self._session = Session(self._events.new_id("sess"), model, expires_at=expires_at)
+        self._session = RealtimeSession(self._events.new_id("sess"), model, expires_at=expires_at)
         self._input = InputAudioBuffer(self._session.turn_detection)
         self._items = Items()
         self._conversation_id = self._events.new_id("conv")
-        self._response: Response | None = None
+        self._response: ModelResponse | None = None
         self._pending = PendingTurn()
         # The id announced for the utterance that runs.
         self._speech_item_id: str | None = None
@@ -76,7 +76,7 @@ class RealtimeServer:
             given_id = event.get("event_id")
             event_id = given_id if isinstance(given_id, str) else None
             self._carry_out(check(event), now)
-        except Refused as refused:
+        except EventRefused as refused:
             self._events.refusal(refused, event_id)
         return self._flush(now)
 
@@ -131,9 +131,9 @@ class RealtimeServer:
         self._require_pcmu("input", self._session.input_format)
         for seen in self._input.append(audio):
             match seen:
-                case SpeechStarted():
+                case SpeechBegan():
                     self._start_speech(seen)
-                case SpeechStopped():
+                case SpeechEnded():
                     self._stop_speech(seen, now)
 
     def _create_item(self, resource: dict[str, Any], previous_item_id: str | None) -> None:
@@ -144,13 +144,13 @@ class RealtimeServer:
     def _cancel_response(self, response_id: str | None) -> None:
         active = self._response
         if active is None or (response_id is not None and response_id != active.response_id):
-            raise Refused("response_cancel_not_active", "Cancellation failed: no active response found")
+            raise EventRefused("response_cancel_not_active", "Cancellation failed: no active response found")
         active.cancel("client_cancelled")
         self._finish_response()
 
     # Turns.
 
-    def _start_speech(self, started: SpeechStarted) -> None:
+    def _start_speech(self, started: SpeechBegan) -> None:
         self._speech_item_id = self._events.new_id("item")
         self._idle_deadline = None
         self._events.emit(
@@ -163,7 +163,7 @@ class RealtimeServer:
                 self._response.cancel("turn_detected")
                 self._finish_response()
 
-    def _stop_speech(self, stopped: SpeechStopped, now: float) -> None:
+    def _stop_speech(self, stopped: SpeechEnded, now: float) -> None:
         self._events.emit(
             "input_audio_buffer.speech_stopped", audio_end_ms=stopped.audio_end_ms, item_id=self._speech_item_id
         )
@@ -177,7 +177,7 @@ class RealtimeServer:
     def _answer_unasked(self, now: float) -> None:
         try:
             self._create_response({}, now)
-        except Refused as refused:
+        except EventRefused as refused:
             self._events.refusal(refused, None)
 
     def _commit(self, audio: bytes) -> None:
@@ -207,7 +207,7 @@ class RealtimeServer:
                 f"Conversation already has an active response in progress: {self._response.response_id}. "
                 "Wait until the response is finished before creating a new one."
             )
-            raise Refused("conversation_already_has_active_response", message)
+            raise EventRefused("conversation_already_has_active_response", message)
         output = self._session.output(options.get("audio", {}).get("output", {}))
         self._require_pcmu("output", output["format"]["type"])
         turn = self._pending.take(options.get("instructions", self._session.instructions))
@@ -221,7 +221,7 @@ class RealtimeServer:
             input_audio_bytes=len(turn.heard),
             input_text_tokens=len(f"{turn.instructions} {turn.text or ''}".split()),
         )
-        self._response = Response(
+        self._response = ModelResponse(
             self._answerer(turn),
             setting,
             emit=self._events.emit,
@@ -235,7 +235,7 @@ class RealtimeServer:
         if kind != PCMU:
             param = f"session.audio.{side}.format.type"
             message = f"Invalid value: '{kind}'. Supported values are: '{PCMU}'; set it with session.update."
-            raise Refused("invalid_value", message, param=param)
+            raise EventRefused("invalid_value", message, param=param)
 
     # Time.
 

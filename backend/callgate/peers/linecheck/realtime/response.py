@@ -33,7 +33,7 @@ class Speech:
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
+class ScriptedToolCall:
     """A call of one of the session's tools. ``arguments`` is a JSON object in text."""
 
     name: str
@@ -44,21 +44,21 @@ Status: TypeAlias = Literal["completed", "cancelled", "incomplete", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptedResponse:
     """What a response consists of, and how it ends when nobody interrupts it.
 
     ``reason`` goes with ``incomplete`` (``max_output_tokens``, ``content_filter``) and with ``cancelled``
     (``turn_detected``, ``client_cancelled``); ``error`` (``type``, ``code``, ``message``) goes with ``failed``.
     """
 
-    outputs: tuple[Speech | FunctionCall, ...] = ()
+    outputs: tuple[Speech | ScriptedToolCall, ...] = ()
     status: Status = "completed"
     reason: str | None = None
     error: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SpeechPace:
     """How audio goes out: ``delta_ms`` of audio an event, ``times`` as fast as real time."""
 
     delta_ms: int = 200
@@ -78,18 +78,18 @@ class Setting:
     input_text_tokens: int
 
 
-class Response:
+class ModelResponse:
     """A response under way, from ``response.created`` to ``response.done``."""
 
     def __init__(
         self,
-        answer: Answer,
+        answer: ScriptedResponse,
         setting: Setting,
         *,
         emit: Emit,
         items: Items,
         new_id: Callable[[str], str],
-        pace: Pace,
+        pace: SpeechPace,
         now: float,
     ) -> None:
         self._answer = answer
@@ -137,7 +137,7 @@ class Response:
             match output:
                 case Speech():
                     yield from self._speak(index, output)
-                case FunctionCall():
+                case ScriptedToolCall():
                     self._call(index, output)
         match self._answer.status:
             case "completed":
@@ -187,7 +187,7 @@ class Response:
             say(word)
         close("completed" if self._answer.status == "completed" else "incomplete")
 
-    def _call(self, index: int, call: FunctionCall) -> None:
+    def _call(self, index: int, call: ScriptedToolCall) -> None:
         call_id = self._new_id("call")
         item = Item(
             {

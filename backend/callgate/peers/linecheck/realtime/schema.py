@@ -1,7 +1,7 @@
 """Checks of what a client sends, with the refusals the GA Realtime API answers. Pure.
 
 A `Check` takes the parameter's path (``session.audio.input.format.type``) and its value, and returns the value to use
-or raises `Refused`. The names of the codes, and the wording of the first sentence of each message, follow the real
+or raises `EventRefused`. The names of the codes, and the wording of the first sentence of each message, follow the real
 service's error events, so that a client's handling of them is exercised as it would be there.
 """
 
@@ -18,7 +18,7 @@ Check: TypeAlias = Callable[[str, Any], Any]
 _JSON_TYPE_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 
 
-class Refused(RealtimeError):
+class EventRefused(RealtimeError):
     """A client event that is not carried out; the client is told so in an ``error`` event, and the session goes on."""
 
     def __init__(self, code: str | None, message: str, *, param: str | None = None) -> None:
@@ -58,7 +58,7 @@ def number(least: float, most: float, *, whole: bool = True) -> Check:
             raise _wrong_type(param, expected, value)
         if not least <= value <= most:
             bound = f">= {least}" if value < least else f"<= {most}"
-            raise Refused(
+            raise EventRefused(
                 "invalid_value", f"Invalid '{param}': expected a value {bound}, but got {value}.", param=param
             )
         return value
@@ -85,7 +85,7 @@ def either(*checks: Check) -> Check:
         for attempt in checks[:-1]:
             try:
                 return attempt(param, value)
-            except Refused:
+            except EventRefused:
                 continue
         return checks[-1](param, value)
 
@@ -105,7 +105,7 @@ def list_of(item: Check, *, most: int = 128) -> Check:
             raise _wrong_type(param, "an array", value)
         if len(value) > most:
             message = f"Invalid '{param}': array too long. Expected at most {most} items, but got {len(value)}."
-            raise Refused("invalid_value", message, param=param)
+            raise EventRefused("invalid_value", message, param=param)
         return [item(f"{param}[{index}]", entry) for index, entry in enumerate(value)]
 
     return check
@@ -122,11 +122,11 @@ def fields(required: Mapping[str, Check] | None = None, /, **optional: Check) ->
         for name in needed:
             if name not in value:
                 path = prefix + name
-                raise Refused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
+                raise EventRefused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
         for name in value:
             if name not in known:
                 path = prefix + name
-                raise Refused("unknown_parameter", f"Unknown parameter: '{path}'.", param=path)
+                raise EventRefused("unknown_parameter", f"Unknown parameter: '{path}'.", param=path)
         return {name: known[name](prefix + name, entry) for name, entry in value.items()}
 
     return check
@@ -139,7 +139,7 @@ def by(key: str, shapes: Mapping[str, Check]) -> Check:
         object_(param, value)
         path = f"{param}.{key}" if param else key
         if key not in value:
-            raise Refused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
+            raise EventRefused("missing_required_parameter", f"Missing required parameter: '{path}'.", param=path)
         kind = string(path, value[key])
         if kind not in shapes:
             raise _unsupported(path, kind, tuple(shapes))
@@ -154,15 +154,15 @@ def base64_audio(param: str, value: Any) -> bytes:
         return binascii.a2b_base64(string(param, value), strict_mode=True)
     except ValueError as exc:
         message = f"Invalid '{param}'. Expected base64-encoded audio bytes: {exc}."
-        raise Refused("invalid_value", message, param=param) from exc
+        raise EventRefused("invalid_value", message, param=param) from exc
 
 
-def _wrong_type(param: str, expected: str, value: Any) -> Refused:
+def _wrong_type(param: str, expected: str, value: Any) -> EventRefused:
     got = _JSON_TYPE_NAMES.get(type(value), "number")
-    return Refused("invalid_type", f"Invalid type for '{param}': expected {expected}, but got {got}.", param=param)
+    return EventRefused("invalid_type", f"Invalid type for '{param}': expected {expected}, but got {got}.", param=param)
 
 
-def _unsupported(param: str, value: str, choices: tuple[str, ...]) -> Refused:
+def _unsupported(param: str, value: str, choices: tuple[str, ...]) -> EventRefused:
     supported = ", ".join(f"'{choice}'" for choice in choices)
     message = f"Invalid value: '{value[:80]}'. Supported values are: {supported}."
-    return Refused("invalid_value", message, param=param)
+    return EventRefused("invalid_value", message, param=param)

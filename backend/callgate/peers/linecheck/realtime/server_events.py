@@ -10,7 +10,7 @@ from callgate.core.wire.media_stream import SAMPLE_RATE
 
 from .client_events import Event
 from .items import Item
-from .schema import Refused
+from .schema import EventRefused
 
 
 class ServerEvents:
@@ -38,7 +38,7 @@ class ServerEvents:
         """An event of any type."""
         self._outgoing.append({"type": type, "event_id": self.new_id("event"), **fields})
 
-    def refusal(self, refused: Refused, event_id: str | None) -> None:
+    def refusal(self, refused: EventRefused, event_id: str | None) -> None:
         """What the client asked can't be carried out; ``event_id``: that of its event."""
         self.error("invalid_request_error", refused.code, refused.message, refused.param, event_id)
 

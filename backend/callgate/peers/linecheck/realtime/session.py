@@ -11,7 +11,20 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from .schema import Refused, anything, boolean, by, either, fields, list_of, nullable, number, object_, one_of, string
+from .schema import (
+    EventRefused,
+    anything,
+    boolean,
+    by,
+    either,
+    fields,
+    list_of,
+    nullable,
+    number,
+    object_,
+    one_of,
+    string,
+)
 
 PCMU = "audio/pcmu"  # the one format a telephone needs, and the one the line check speaks
 
@@ -149,7 +162,7 @@ class TurnDetection:
     idle_timeout_ms: int | None = None
 
 
-class Session:
+class RealtimeSession:
     """The settings of one session, as the server's session resource."""
 
     def __init__(self, session_id: str, model: str, *, expires_at: int | None = None) -> None:
@@ -228,12 +241,12 @@ class Session:
         return TurnDetection(**{name: value for name, value in settings.items() if name != "type"})
 
     def update(self, changes: Any) -> None:
-        """Carry out ``session.update``, all of it or nothing. Raises `Refused`."""
+        """Carry out ``session.update``, all of it or nothing. Raises `EventRefused`."""
         object_("session", changes)
         if beta := sorted(_BETA_FIELDS & changes.keys()):
             param = f"session.{beta[0]}"
             message = f"The Realtime Beta API is no longer supported: '{param}' is of its session, not of the GA one."
-            raise Refused("beta_api_shape_disabled", message, param=param)
+            raise EventRefused("beta_api_shape_disabled", message, param=param)
         checked = SESSION("session", changes)
         turn_detection = checked.get("audio", {}).get("input", {}).get("turn_detection")
         if turn_detection is not None:

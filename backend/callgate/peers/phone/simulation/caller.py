@@ -18,8 +18,8 @@ from typing import Final
 from callgate.core.wire.media_stream import BYTES_PER_MS, FRAME_BYTES, SILENCE
 
 from .hearing import Ear, speech_bytes
-from .playback import Frame, Playback
-from .script import Digits, Hold, Interrupt, Say, Step, Wait
+from .playback import Playback, PlayedFrame
+from .script import Digits, Hold, Interrupt, Speak, Step, Wait
 from .timeline import Timeline
 
 SILENT_FRAME: Final = bytes([SILENCE]) * FRAME_BYTES
@@ -27,7 +27,7 @@ KEY_SECONDS: Final = 0.1  # from one key to the next
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class CallerFrame:
     """What the caller does in one tick. ``frame`` is 160 µ-law bytes."""
 
     frame: bytes = SILENT_FRAME
@@ -39,7 +39,7 @@ class Turn:
 class Utterance:
     """Something the caller said, and what became of it. Times are seconds since the call began."""
 
-    words: Say | Interrupt
+    words: Speak | Interrupt
     began: float
     began_at_byte: int  # in the recording's left side
     behind: int  # Ear.queued when it began: what of the agent's audio came before it
@@ -98,7 +98,7 @@ class Caller:
         first = self.ear.first_heard
         return first is not None and (not self.utterances or first <= self.utterances[0].began)
 
-    def tick(self, now: float, heard: Frame, playback: Playback, said_bytes: int) -> Turn:
+    def tick(self, now: float, heard: PlayedFrame, playback: Playback, said_bytes: int) -> CallerFrame:
         """Decide on the next 20 ms. ``said_bytes``: how long the recording is so far."""
         self.ear.listen(now, heard, playback)
         if self._listening_since is None:
@@ -113,8 +113,8 @@ class Caller:
             self._next_step()
         if self._may_speak(now):
             self.done = True
-            return Turn(hangs_up=True)
-        return Turn()
+            return CallerFrame(hangs_up=True)
+        return CallerFrame()
 
     def cleared(self, now: float, playback: Playback) -> None:
         """The app has emptied the buffer: what comes from now on is new."""
@@ -146,26 +146,26 @@ class Caller:
 
     # One step of the script: the turn it takes, or None when it is finished.
 
-    def _take(self, step: Step, now: float, said_bytes: int) -> Turn | None:
+    def _take(self, step: Step, now: float, said_bytes: int) -> CallerFrame | None:
         match step:
-            case Say() | Interrupt():
+            case Speak() | Interrupt():
                 return self._speak(step, now, said_bytes)
             case Digits():
                 return self._press(step, now)
             case Wait():
                 assert self._step_began is not None
-                return Turn() if now - self._step_began < step.seconds else None
+                return CallerFrame() if now - self._step_began < step.seconds else None
             case Hold():
-                return Turn()
+                return CallerFrame()
 
-    def _speak(self, words: Say | Interrupt, now: float, said_bytes: int) -> Turn | None:
+    def _speak(self, words: Speak | Interrupt, now: float, said_bytes: int) -> CallerFrame | None:
         if self._spoken == 0:
             if isinstance(words, Interrupt) and self._given_up(
                 now, f"no speech lasted {words.after} s to interrupt it"
             ):
                 return None
             if not self._may_begin(words, now):
-                return Turn()
+                return CallerFrame()
             self._begin(words, now, said_bytes)
         frame = words.audio[self._spoken : self._spoken + FRAME_BYTES]
         if not frame:
@@ -177,14 +177,14 @@ class Caller:
             utterance.speech_ended = now
             if utterance.reply_from is None:
                 utterance.reply_from = self.ear.queued
-        return Turn(frame.ljust(FRAME_BYTES, bytes([SILENCE])))
+        return CallerFrame(frame.ljust(FRAME_BYTES, bytes([SILENCE])))
 
-    def _may_begin(self, words: Say | Interrupt, now: float) -> bool:
-        if isinstance(words, Say):
+    def _may_begin(self, words: Speak | Interrupt, now: float) -> bool:
+        if isinstance(words, Speak):
             return self._may_speak(now)
         return self._heard_out(now) and self.ear.spoken_for(now) >= words.after
 
-    def _begin(self, words: Say | Interrupt, now: float, said_bytes: int) -> None:
+    def _begin(self, words: Speak | Interrupt, now: float, said_bytes: int) -> None:
         interrupts = isinstance(words, Interrupt)
         if interrupts and self.utterances:
             self.utterances[-1].spoken_over = True
@@ -197,11 +197,11 @@ class Caller:
             + (", over the agent" if interrupts else ""),
         )
 
-    def _press(self, step: Digits, now: float) -> Turn | None:
+    def _press(self, step: Digits, now: float) -> CallerFrame | None:
         if self._keys_sent == 0 and not self._may_speak(now):
-            return Turn()
+            return CallerFrame()
         if now < self._next_key:
-            return Turn()
+            return CallerFrame()
         if self._keys_sent == len(step.digits):
             self._keys_sent = 0
             return None
@@ -209,7 +209,7 @@ class Caller:
         self._keys_sent += 1
         self._next_key = now + KEY_SECONDS
         self._timeline.add(now, "dtmf", f"presses {digit}")
-        return Turn(digit=digit)
+        return CallerFrame(digit=digit)
 
     # What the caller waits for.
 

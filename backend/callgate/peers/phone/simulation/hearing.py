@@ -10,7 +10,7 @@ from typing import Final
 
 from callgate.core.wire.media_stream import FRAME_BYTES
 
-from .playback import Frame, Playback
+from .playback import Playback, PlayedFrame
 
 # The µ-law bytes of the lowest of eight loudness steps: below -48 dB of full scale.
 _SILENT: Final = bytes(byte for byte in range(256) if byte & 0x70 == 0x70)
@@ -42,7 +42,7 @@ class Ear:
         self.last_played: float | None = None
         self.first_heard: float | None = None
 
-    def listen(self, now: float, frame: Frame, playback: Playback) -> None:
+    def listen(self, now: float, frame: PlayedFrame, playback: Playback) -> None:
         """Take in what this tick played."""
         self.playing = frame.played > 0
         self.audible = self.playing and is_audible(frame.audio)

@@ -18,7 +18,7 @@ BUFFER_OVERFLOW = 31931
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PlayedFrame:
     """What one tick gave: ``audio`` is always 160 µ-law bytes, the first ``played`` of them from the buffer."""
 
     audio: bytes
@@ -66,12 +66,12 @@ class Playback:
         self._audio.clear()
         return self._passed()
 
-    def tick(self) -> Frame:
+    def tick(self) -> PlayedFrame:
         """Play 20 ms: from the buffer, and silence where it has run out."""
         audio = bytes(self._audio[:FRAME_BYTES])
         del self._audio[:FRAME_BYTES]
         self.played += len(audio)
-        return Frame(audio.ljust(FRAME_BYTES, bytes([SILENCE])), len(audio), self._passed())
+        return PlayedFrame(audio.ljust(FRAME_BYTES, bytes([SILENCE])), len(audio), self._passed())
 
     def _passed(self) -> tuple[str, ...]:
         names = []

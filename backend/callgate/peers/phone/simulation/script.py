@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Speak:
     """Speak when the agent has finished. ``audio``: µ-law, 8,000 bytes a second."""
 
     audio: bytes
@@ -41,4 +41,4 @@ class Hold:
     """Listen until the far end closes."""
 
 
-Step = Say | Interrupt | Digits | Wait | Hold
+Step = Speak | Interrupt | Digits | Wait | Hold
