@@ -20,7 +20,7 @@ CallgateError                   str() is one line an operator can act on
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
 ├── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
-└── What only a command raises, in callgate.peers.phone: RecordingError, PictureError, NotSimulated; in
+└── What only a command raises, in callgate.peers.phone: RecordingError, PictureError, NotSimulatedError; in
     callgate.operator: UnreachableError (ask), ServiceError and ServiceUnheardError (service), DnsError
     (doctor.domain), SetupRefused (setup.refusal)
 """

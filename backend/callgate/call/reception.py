@@ -20,7 +20,7 @@ BEHIND_LIMIT = 250
 BEHIND_BYTES_LIMIT = 256 * 1024
 
 
-class StreamClosed(Exception):
+class StreamClosedError(Exception):
     """The stream was closed by Twilio, or lost, before it started."""
 
 
@@ -34,7 +34,7 @@ class Reception:
         self._behind_bytes = 0
 
     async def start(self) -> Start:
-        """Wait for ``start``. Raises `MediaStreamError`, `StreamClosed`."""
+        """Wait for ``start``. Raises `MediaStreamError`, `StreamClosedError`."""
         try:
             async with asyncio.timeout(START_DEADLINE):
                 return await asyncio.shield(self._start)
@@ -73,7 +73,7 @@ class Reception:
         if self._start.done():
             self._behind.append(lambda receiver: receiver.connection_closed(code, reason))
         else:
-            self._fail(StreamClosed(f"{code} {foreign(reason)}".rstrip()))
+            self._fail(StreamClosedError(f"{code} {foreign(reason)}".rstrip()))
 
     def _keep(self, message: Callable[[Receiver], None], size: int = 0) -> None:
         self._behind_bytes += size

@@ -15,7 +15,6 @@ from typing import Any, Final
 from callgate.config.settings import Config
 from callgate.core.masking import mask_number
 from callgate.errors import StoreError
-from callgate.logs.setup import mask_number
 from callgate.store import Archive, CallRecord, StoredCall, StoredMessage, StoredTurn
 
 DONE, NOT_DONE = 0, 1

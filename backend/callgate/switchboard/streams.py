@@ -9,7 +9,7 @@ from functools import partial
 from werkzeug.datastructures import Headers
 
 from callgate.agents import Assignment, Parties
-from callgate.call.reception import Reception, StreamClosed
+from callgate.call.reception import Reception, StreamClosedError
 from callgate.call.session import Session
 from callgate.core.foreign import name_or_length
 from callgate.core.gate.signature import SignatureCheck
@@ -123,7 +123,7 @@ class Streams:
                 lasted=self._calls.assigned.lasted(assigned) if claim.goes_on else 0.0,
             )
             self._calls.registry.begin(start.call_sid, session, claim.generation)
-        except StreamClosed as exc:
+        except StreamClosedError as exc:
             log.warning("The media stream was closed before it started: %s", exc)
         except MediaStreamError as exc:
             log.warning("The media stream is closed: %s", exc)

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from jsonschema_rs import Draft202012Validator, FancyRegexOptions, RegexOptions, ValidationError, ValidationErrorKind
 
-from callgate.core.tools.schema_parts import DEEPEST_SCHEMA, BadSchema, Part, depth_of, read_parts
-from callgate.core.tools.schema_work import MOST_WORK, TooDeep, TooMuch, Work
+from callgate.core.tools.schema_parts import DEEPEST_SCHEMA, Part, SchemaError, depth_of, read_parts
+from callgate.core.tools.schema_work import MOST_WORK, TooDeepError, TooMuchError, Work
 
 LONGEST_RULE: Final = 200  # characters of a schema that are shown
 LONGEST_SCHEMA: Final = 64 * 1024  # characters, as JSON
@@ -61,7 +61,7 @@ def check_schema(parameters: Mapping[str, Any], of: str = "") -> str | None:
         return NOT_JSON
     try:
         _checker(text)
-    except BadSchema as exc:
+    except SchemaError as exc:
         return f"{of}{exc}" if exc.path else str(exc)
     return None
 
@@ -71,9 +71,9 @@ def misfit(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> str |
     checker = _checker(_json(parameters))
     try:
         work = Work(checker.parts, arguments)
-    except TooDeep:
+    except TooDeepError:
         return "the arguments are nested too deeply"
-    except TooMuch:
+    except TooMuchError:
         return TOO_MUCH
     if checker.validator.is_valid(arguments):
         return None
@@ -92,13 +92,13 @@ def _json(parameters: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=KEPT)
 def _checker(text: str) -> _Checker:
-    """What checks arguments against the schema that ``text`` is. Raises `BadSchema`."""
+    """What checks arguments against the schema that ``text`` is. Raises `SchemaError`."""
     if len(text) > LONGEST_SCHEMA:
-        raise BadSchema("", f"it is longer than {LONGEST_SCHEMA // 1024} kB")
+        raise SchemaError("", f"it is longer than {LONGEST_SCHEMA // 1024} kB")
     schema: dict[str, Any] = json.loads(text)
     schema.pop("$schema", None)  # it is taken as one of 2020-12, whatever it says
     if depth_of(schema, DEEPEST_SCHEMA) > DEEPEST_SCHEMA:
-        raise BadSchema("", f"it is nested more than {DEEPEST_SCHEMA} levels deep")
+        raise SchemaError("", f"it is nested more than {DEEPEST_SCHEMA} levels deep")
     try:
         # Of the patterns, `read_parts` says more; here they only have to be some.
         validator_of(schema, FancyRegexOptions(size_limit=UNBOUNDED))
@@ -106,7 +106,7 @@ def _checker(text: str) -> _Checker:
         if exc.kind.name != "$ref":
             raise _bad(exc) from None
     if schema.get("type") != "object":
-        raise BadSchema("", 'its type must be "object": a model gives arguments by name')
+        raise SchemaError("", 'its type must be "object": a model gives arguments by name')
     parts = read_parts(schema, _work_of_pattern)
     try:
         validator = validator_of(schema, RegexOptions(size_limit=SIZES_OF_PATTERNS[-1]))
@@ -132,7 +132,7 @@ def _work_of_pattern(pattern: str, path: str) -> int:
     else:
         why = "can't be matched in linear time: write it without back-references such as \\1, and in signs that "
         why += "JavaScript and Rust know"
-    raise BadSchema(path, f"the pattern {_shown(pattern)} {why}")
+    raise SchemaError(path, f"the pattern {_shown(pattern)} {why}")
 
 
 def _is_taken(pattern: str, size: int) -> bool:
@@ -143,12 +143,12 @@ def _is_taken(pattern: str, size: int) -> bool:
     return True
 
 
-def _bad(error: ValidationError) -> BadSchema:
+def _bad(error: ValidationError) -> SchemaError:
     path = ".".join(map(str, error.instance_path))
     if error.kind.name == "format" and isinstance(error.instance, str):
         why = TOO_LARGE if _is_python(error.instance) else "is no regular expression"
-        return BadSchema(path, f"the pattern {_shown(error.instance)} {why}")
-    return BadSchema(path, error.message[:LONGEST_RULE])
+        return SchemaError(path, f"the pattern {_shown(error.instance)} {why}")
+    return SchemaError(path, error.message[:LONGEST_RULE])
 
 
 def _is_python(pattern: str) -> bool:

@@ -25,7 +25,7 @@ from callgate.core.wire.websocket_frames import (
     POLICY_VIOLATION,
     PONG,
     TEXT,
-    BrokenFrame,
+    BrokenFrameError,
     FrameReader,
     TextWriter,
     close_payload,
@@ -197,7 +197,7 @@ class WebSocketServer(asyncio.Protocol):
                 if frames == FRAMES_AT_ONCE or reader.taken >= BYTES_AT_ONCE:
                     self._is_more = reader.has_more
                     break
-        except BrokenFrame as broken:
+        except BrokenFrameError as broken:
             self._fail(broken.code, broken.reason)
         return frames
 
@@ -226,7 +226,7 @@ class WebSocketServer(asyncio.Protocol):
     def _judge_text(self) -> None:
         try:
             self._reader.judge()
-        except BrokenFrame as broken:
+        except BrokenFrameError as broken:
             self._fail(broken.code, broken.reason)
 
     def _too_much(self) -> None:

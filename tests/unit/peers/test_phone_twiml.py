@@ -6,7 +6,7 @@ import pytest
 from callgate.core.wire import twiml as app_twiml
 from callgate.errors import PhoneError
 from callgate.peers.phone.simulation import verbs
-from callgate.peers.phone.simulation.twiml import NotSimulated, check_stream_url, parse
+from callgate.peers.phone.simulation.twiml import NotSimulatedError, check_stream_url, parse
 
 
 def document(inside: str) -> bytes:
@@ -101,7 +101,7 @@ def test_bad_twiml_is_refused_with_twilios_code(text: bytes, code: int) -> None:
     ],
 )
 def test_valid_twiml_that_is_not_simulated_says_so(inside: str) -> None:
-    with pytest.raises(NotSimulated, match="does not simulate"):
+    with pytest.raises(NotSimulatedError, match="does not simulate"):
         parse(document(inside))
 
 

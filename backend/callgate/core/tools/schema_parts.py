@@ -23,7 +23,7 @@ _PARTS_HERE: Final = ("not", "if", "then", "else")
 _ELSEWHERE: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursiveAnchor")
 
 
-class BadSchema(Exception):
+class SchemaError(Exception):
     """A schema that can't be used. ``path``: where in it."""
 
     def __init__(self, path: str, why: str) -> None:
@@ -54,9 +54,9 @@ class Part:
     height: int = 0  # how many parts it leads through for the same value; -1: that is being found out
 
     def close(self, depth: int = 0) -> None:
-        """Fill in ``with_here``, once ``here`` is complete for all parts. Raises `BadSchema`."""
+        """Fill in ``with_here``, once ``here`` is complete for all parts. Raises `SchemaError`."""
         if self.height < 0:
-            raise BadSchema("", "a $ref of it leads back to itself")
+            raise SchemaError("", "a $ref of it leads back to itself")
         if self.with_here:
             return
         self.height, height, found = -1, 0, {self: 1}
@@ -65,17 +65,17 @@ class Part:
                 other.close(depth + 1)
                 height = max(height, other.height + 1)
             if depth >= DEEPEST_SCHEMA or height > DEEPEST_SCHEMA:
-                raise BadSchema("", f"it leads from part to part more than {DEEPEST_SCHEMA} times")
+                raise SchemaError("", f"it leads from part to part more than {DEEPEST_SCHEMA} times")
             for each, count in other.with_here.items():
                 found[each] = found.get(each, 0) + times * count
         if sum(found.values()) > MOST_AT_ONE_VALUE:
-            raise BadSchema("", "its $refs multiply: one value would be checked too often")
+            raise SchemaError("", "its $refs multiply: one value would be checked too often")
         self.with_here, self.height = found, height
 
 
 def read_parts(schema: dict[str, Any], work_of_pattern: Callable[[str, str], int]) -> Part:
     """The parts of a schema that its metaschema takes. ``work_of_pattern``: units for each character, of a pattern and
-    where it stands; it may raise `BadSchema`, as this does."""
+    where it stands; it may raise `SchemaError`, as this does."""
     return _Reader(schema, work_of_pattern).read()
 
 
@@ -102,12 +102,12 @@ class _Reader:
         if (known := self._parts.get(id(schema))) is not None:
             return known
         if len(self._parts) >= MOST_PARTS:
-            raise BadSchema("", f"it has more than {MOST_PARTS} parts")
+            raise SchemaError("", f"it has more than {MOST_PARTS} parts")
         for keyword in _ELSEWHERE:
             if keyword in schema:
-                raise BadSchema(path, f"{keyword} can't be used here: write $ref")
+                raise SchemaError(path, f"{keyword} can't be used here: write $ref")
         if "$id" in schema and path:
-            raise BadSchema(path, "$id can't be used within a schema: refer to its parts as in #/$defs/NAME")
+            raise SchemaError(path, "$id can't be used within a schema: refer to its parts as in #/$defs/NAME")
         if isinstance(anchor := schema.get("$anchor"), str):
             self._anchors[anchor] = schema
         part = self._parts[id(schema)] = self._by_itself(schema, path)
@@ -179,7 +179,7 @@ class _Reader:
             if not isinstance(found, dict | bool):
                 raise KeyError(reference)
         except (LookupError, TypeError, ValueError):
-            raise BadSchema(
+            raise SchemaError(
                 path, f"$ref {reference!r} leads nowhere: a schema refers to its own parts only, as in #/$defs/NAME"
             ) from None
         return found

@@ -20,11 +20,11 @@ MOST_WORK: Final = 8_000_000  # units: about a tenth of a second
 MOST_STEPS: Final = 100_000  # of counting
 
 
-class TooMuch(Exception):
+class TooMuchError(Exception):
     """It would take too long."""
 
 
-class TooDeep(Exception):
+class TooDeepError(Exception):
     """The arguments are nested too deeply."""
 
 
@@ -88,7 +88,7 @@ class _Here:
 
 
 class Work:
-    """How much it is to check arguments. Raises `TooMuch` and `TooDeep`.
+    """How much it is to check arguments. Raises `TooMuchError` and `TooDeepError`.
 
     ``parts``: how often a part is checked, with what it asks. ``text``: units for what patterns read.
     """
@@ -97,7 +97,7 @@ class Work:
         self.parts = self.text = 0
         self._steps = 0
         if depth_of(arguments, DEEPEST_ARGUMENTS) > DEEPEST_ARGUMENTS:
-            raise TooDeep
+            raise TooDeepError
         self._count(arguments, _Here({root: 1}))
 
     def _count(self, value: Any, here: _Here) -> int:
@@ -129,4 +129,4 @@ class Work:
 
     def _check(self) -> None:
         if self.parts + self.text > MOST_WORK or self._steps > MOST_STEPS:
-            raise TooMuch
+            raise TooMuchError

@@ -37,7 +37,7 @@ _unmask: Final = apply_mask
 _isascii: Final = bytes.isascii
 
 
-class BrokenFrame(Exception):
+class BrokenFrameError(Exception):
     """The peer broke the protocol. ``code``: what it is told (§7.4.1)."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -84,7 +84,7 @@ class FrameReader:
     def next(self) -> bytes | None:
         """The payload of the next frame, whose `opcode` says what it is: a whole message (TEXT, which is valid UTF-8,
         or BINARY), a control frame (CLOSE, PING, PONG), or a part of a message (CONTINUATION), of which nothing is
-        returned until it is whole. None: there is no whole frame. Raises `BrokenFrame`."""
+        returned until it is whole. None: there is no whole frame. Raises `BrokenFrameError`."""
         data, at = self._data, self.taken
         left = len(data) - at
         if left < 2:
@@ -129,7 +129,7 @@ class FrameReader:
         return has_rest
 
     def judge(self) -> None:
-        """Raise `BrokenFrame` as soon as the text of a frame whose end has not come can't be UTF-8 any more (§8.1)."""
+        """Raise `BrokenFrameError` as soon as the text of a unfinished frame can't be UTF-8 any more (§8.1)."""
         tail = self._tail
         if len(tail) < 2 or (tail[0] & 0x0F or self._message) != TEXT:
             return
@@ -146,7 +146,7 @@ class FrameReader:
         try:
             self._partial.decode(text)
         except UnicodeDecodeError:
-            raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
+            raise BrokenFrameError(INVALID_TEXT, "text is not UTF-8") from None
 
     def forget(self) -> None:
         """Nothing more of what came is of interest."""
@@ -157,19 +157,19 @@ class FrameReader:
     def _check_header(self, first: int, second: int, length: int) -> None:
         opcode, is_final = first & 0x0F, first & 0x80
         if first & 0x70:
-            raise BrokenFrame(PROTOCOL_ERROR, "reserved bit set")
+            raise BrokenFrameError(PROTOCOL_ERROR, "reserved bit set")
         if opcode not in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG):
-            raise BrokenFrame(PROTOCOL_ERROR, "reserved opcode")
+            raise BrokenFrameError(PROTOCOL_ERROR, "reserved opcode")
         if not second & 0x80:
-            raise BrokenFrame(PROTOCOL_ERROR, "frame not masked")
+            raise BrokenFrameError(PROTOCOL_ERROR, "frame not masked")
         if opcode >= CLOSE:
             if length > CONTROL_LIMIT or not is_final:
-                raise BrokenFrame(PROTOCOL_ERROR, "control frame too long or fragmented")
+                raise BrokenFrameError(PROTOCOL_ERROR, "control frame too long or fragmented")
             return
         if (opcode == CONTINUATION) != (self._message != CONTINUATION):
-            raise BrokenFrame(PROTOCOL_ERROR, "continuation of nothing, or a new message within one")
+            raise BrokenFrameError(PROTOCOL_ERROR, "continuation of nothing, or a new message within one")
         if len(self._fragments) + length > self._message_limit:
-            raise BrokenFrame(TOO_BIG, "message too big")
+            raise BrokenFrameError(TOO_BIG, "message too big")
 
     def _take(self, is_final: int, opcode: int, payload: bytes) -> bytes:
         """Any frame but a text that is a whole message."""
@@ -183,7 +183,7 @@ class FrameReader:
             try:
                 self._utf8.decode(payload, bool(is_final))
             except UnicodeDecodeError:
-                raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
+                raise BrokenFrameError(INVALID_TEXT, "text is not UTF-8") from None
         if not is_final:
             self.opcode = CONTINUATION
             return b""
@@ -227,16 +227,16 @@ def close_payload(code: int, reason: str) -> bytes:
 
 
 def read_close(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a close frame. Raises `BrokenFrame`."""
+    """Code and reason of a close frame. Raises `BrokenFrameError`."""
     if not payload:
         return NO_CODE, ""
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or code not in CLOSE_CODES:
-        raise BrokenFrame(PROTOCOL_ERROR, "close code not allowed")
+        raise BrokenFrameError(PROTOCOL_ERROR, "close code not allowed")
     try:
         return code, payload[2:].decode()
     except UnicodeDecodeError:
-        raise BrokenFrame(INVALID_TEXT, "close reason is not UTF-8") from None
+        raise BrokenFrameError(INVALID_TEXT, "close reason is not UTF-8") from None
 
 
 def _long_length(data: bytes, at: int, wide: int) -> int:
@@ -248,7 +248,7 @@ def _long_length(data: bytes, at: int, wide: int) -> int:
         length = int.from_bytes(data[at : at + wide], "big")
         is_shortest = 1 << 16 <= length < 1 << 63
     if not is_shortest:
-        raise BrokenFrame(PROTOCOL_ERROR, "payload length not in its shortest form")
+        raise BrokenFrameError(PROTOCOL_ERROR, "payload length not in its shortest form")
     return length
 
 
@@ -256,4 +256,4 @@ def _check_utf8(payload: bytes) -> None:
     try:
         payload.decode()
     except UnicodeDecodeError:
-        raise BrokenFrame(INVALID_TEXT, "text is not UTF-8") from None
+        raise BrokenFrameError(INVALID_TEXT, "text is not UTF-8") from None

@@ -140,7 +140,7 @@ class PhoneCall:
         except PhoneError as exc:
             self._log.error(exc.code, exc.reason)
             self._log.end("the TwiML could not be had")
-        except twiml.NotSimulated as exc:
+        except twiml.NotSimulatedError as exc:
             self._log.error(0, str(exc))
             self._log.end("the phone can't act out the TwiML")
 

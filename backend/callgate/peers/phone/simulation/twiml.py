@@ -1,7 +1,7 @@
 """TwiML as Twilio reads it: XML in, verbs out, or a refusal with Twilio's code. Pure.
 
 Source: https://www.twilio.com/docs/voice/twiml. The whole document is read before any of it is executed. Verbs are
-case-sensitive. What Twilio knows and this phone does not act out raises `NotSimulated`.
+case-sensitive. What Twilio knows and this phone does not act out raises `NotSimulatedError`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ BAD_URL: Final = 31923
 PLAYED_KEYS: Final = "0123456789*#wWABCD"
 
 
-class NotSimulated(CallgateError):
+class NotSimulatedError(CallgateError):
     """TwiML that is valid, but that this phone does not act out."""
 
 
 def parse(document: bytes) -> tuple[Verb, ...]:
-    """Read a TwiML document. Raises `PhoneError` (12100, 12200, 31941) or `NotSimulated`."""
+    """Read a TwiML document. Raises `PhoneError` (12100, 12200, 31941) or `NotSimulatedError`."""
     try:
         root = ElementTree.fromstring(document)
     except (ElementTree.ParseError, ValueError, LookupError) as exc:
@@ -64,7 +64,9 @@ def _verb(element: ElementTree.Element) -> Verb:
     reader = _VERBS.get(element.tag)
     if reader is None:
         if element.tag in _NOT_SIMULATED:
-            raise NotSimulated(f"<{element.tag}> is TwiML that the phone does not simulate: use a real call for it")
+            raise NotSimulatedError(
+                f"<{element.tag}> is TwiML that the phone does not simulate: use a real call for it"
+            )
         raise PhoneError(BAD_SCHEMA, f"<{element.tag}> is not a verb of voice TwiML")
     read, attributes = reader
     _check_attributes(element, attributes)
@@ -191,7 +193,7 @@ def _unknown_noun(
     child: ElementTree.Element, parent: ElementTree.Element, known: set[str] | frozenset[str]
 ) -> Exception:
     if child.tag in known:
-        return NotSimulated(f"<{parent.tag}><{child.tag}> is TwiML that the phone does not simulate")
+        return NotSimulatedError(f"<{parent.tag}><{child.tag}> is TwiML that the phone does not simulate")
     return PhoneError(BAD_SCHEMA, f"<{child.tag}> can't stand in <{parent.tag}>")
 
 
