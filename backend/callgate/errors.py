@@ -12,7 +12,7 @@ CallgateError                   str() is one line an operator can act on
 ├── UpstreamError               no model session to be had, or it is lost
 │   └── UpstreamRefused         the model's server answered no; trying again changes nothing
 ├── ToolError                   a tool can't do what the model asked for; the model is told so
-├── OutboundRefused             a call is not placed (core.gate.call_request)
+├── OutboundRefused             a call is not placed
 │   └── CallInDoubtError        it may have been (outbound.rest)
 ├── TwilioError                 Twilio's REST API did not do what it was asked (network.twilio_rest)
 │   ├── TwilioRefused           it says no
@@ -72,6 +72,15 @@ class UpstreamRefused(UpstreamError):
 
 class ToolError(CallgateError):
     """A tool can't do what it was asked for. The model reads the text."""
+
+
+class OutboundRefused(CallgateError):
+    """A call is not placed, or not touched. ``status``: the HTTP status to answer with; ``fix``: what to do about it;
+    ``retry_after``: in seconds, where waiting helps."""
+
+    def __init__(self, status: int, error: str, fix: str, retry_after: int | None = None) -> None:
+        self.status, self.error, self.fix, self.retry_after = status, error, fix, retry_after
+        super().__init__(f"{error} {fix}")
 
 
 class StoreError(CallgateError):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
-
 import pytest
-from support.engine.bundle import HERE, ROOT, copy_project, note
+from support.compiled import compiled_modules
+from support.engine.bundle import HERE, copy_project, note
 
 IMAGE = "callgate-test-fast"
 BUILD_TIMEOUT = 900.0
@@ -39,15 +38,8 @@ def test_what_it_ran_on_is_the_bundles_python_and_not_this_machines(rehearsal):
     assert version.split() == ["3", "13"]
 
 
-def compiled_rooms() -> list[str]:
-    """The names of all modules that the image's build has to compile."""
-    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]
-    files = {file.relative_to(ROOT / "backend") for pattern in hook["mypyc"]["include"] for file in ROOT.glob(pattern)}
-    return sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
-
-
 def test_the_media_path_is_compiled_in_it(rehearsal):
-    wanted = compiled_rooms()
+    wanted = compiled_modules()
     script = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
     files = rehearsal.exec("backend", "python3", "-c", script, *wanted).stdout.split()
     assert [file for file in files if not file.endswith(".so")] == []

@@ -19,11 +19,11 @@ from twilio.rest import Client
 
 from callgate.config.settings import Config
 from callgate.core.foreign import foreign
-from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, OutboundRefused, read_request
+from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, read_request
 from callgate.core.gate.numbers import read_number, why_denied
 from callgate.core.masking import mask_number
 from callgate.core.wire import twiml
-from callgate.errors import StoreError
+from callgate.errors import OutboundRefused, StoreError
 from callgate.store import Store
 from callgate.store.placements import Caps
 from callgate.switchboard.switchboard import Switchboard

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from callgate.core.gate.call_request import CallRequest, OutboundRefused
+from callgate.core.gate.call_request import CallRequest
 from callgate.core.masking import mask_number
-from callgate.errors import StoreError
+from callgate.errors import OutboundRefused, StoreError
 from callgate.store.placements import Caps, Exhausted, Placement, Placements
 from callgate.switchboard.switchboard import Switchboard
 

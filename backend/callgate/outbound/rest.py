@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 from twilio.rest import Client
 
-from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, OutboundRefused
+from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest
 from callgate.core.wire import twiml
+from callgate.errors import OutboundRefused
 from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioRest
 
 T = TypeVar("T")

@@ -14,9 +14,8 @@ from werkzeug.exceptions import HTTPException
 from callgate.agents import AgentBook
 from callgate.config.settings import Config
 from callgate.core.foreign import foreign
-from callgate.core.gate.call_request import OutboundRefused
 from callgate.core.wire import twiml
-from callgate.errors import RequestRefused
+from callgate.errors import OutboundRefused, RequestRefused
 from callgate.models.endpoints import endpoints
 from callgate.models.upstream import Upstream
 from callgate.store import Store

@@ -22,8 +22,7 @@ from twilio.request_validator import SIGNATURE_HEADER
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, RequestURITooLarge
 
-from callgate.core.gate.call_request import OutboundRefused
-from callgate.errors import RequestRefused
+from callgate.errors import OutboundRefused, RequestRefused
 from callgate.logs.setup import call_sid as call_in_log
 
 from .services import Services

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from callgate.errors import CallgateError
+from callgate.errors import OutboundRefused
 
 from .numbers import read_number
 
@@ -23,15 +23,6 @@ VOICEMAIL_HELP: Final = (
 )
 SHORTEST_LIMIT: Final = 10 * SECONDS
 FIELDS: Final = ("to", "from", "voicemail", "limit")
-
-
-class OutboundRefused(CallgateError):
-    """A call is not placed, or not touched. ``status``: the HTTP status to answer with; ``fix``: what to do about it;
-    ``retry_after``: in seconds, where waiting helps."""
-
-    def __init__(self, status: int, error: str, fix: str, retry_after: int | None = None) -> None:
-        self.status, self.error, self.fix, self.retry_after = status, error, fix, retry_after
-        super().__init__(f"{error} {fix}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
