@@ -194,8 +194,10 @@ class WebSocketServer(asyncio.Protocol):
                     self._take(reader.opcode, payload)
                     if self.state is _CLOSED:
                         break
+                if not reader.has_more:
+                    break
                 if frames == FRAMES_AT_ONCE or reader.taken >= BYTES_AT_ONCE:
-                    self._is_more = reader.has_more
+                    self._is_more = True
                     break
         except BrokenFrameError as broken:
             self._fail(broken.code, broken.reason)

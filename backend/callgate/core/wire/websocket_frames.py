@@ -55,6 +55,7 @@ class FrameReader:
     def __init__(self, message_limit: int) -> None:
         self.opcode = CONTINUATION  # of what `next` has returned; CONTINUATION: a fragment, whose message goes on
         self.taken = 0  # bytes of what was put last that `next` has gone through
+        self.has_more = False  # there may be another frame behind them
         self._data = b""
         self._message_limit = message_limit
         self._tail = bytearray()  # the beginning of a frame whose end has not come …
@@ -106,17 +107,13 @@ class FrameReader:
             return None
         payload = _unmask(data[start:end], data[start - 4 : start])
         self.taken = end
+        self.has_more = len(data) - end >= 2
         if first != _FIN_TEXT:
             return self._take(first & 0x80, first & 0x0F, payload)
         if not _isascii(payload):
             _check_utf8(payload)
         self.opcode = TEXT
         return payload
-
-    @property
-    def has_more(self) -> bool:
-        """Whether there may be another frame in what was put."""
-        return len(self._data) - self.taken >= 2
 
     def keep_rest(self) -> bool:
         """Keep what is not taken, for the next `put`. Returns whether there is any."""
