@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +34,23 @@ def test_a_program_that_a_test_starts_inherits_no_ignored_or_blocked_signal_and_
         check=True, stdout=subprocess.PIPE, text=True, timeout=20,
     ).stdout  # fmt: skip
     assert told.splitlines() == AS_BY_HAND
+
+
+def test_no_setting_of_somebodys_service_and_no_proxy_is_inherited() -> None:
+    script = "import os; from support.inherited import start_afresh; start_afresh(); print(sorted(os.environ.items()))"
+    theirs = {
+        "DOMAIN": "voice.example.com",
+        "OPENAI_API_KEY_FILE": "/run/secrets/key",
+        "HTTPS_PROXY": "http://proxy:3128",
+    }
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT / "tests", env={**os.environ, **theirs, "no_proxy": "intranet"},
+        check=True, stdout=subprocess.PIPE, text=True, timeout=20,
+    ).stdout  # fmt: skip
+    left = dict(ast.literal_eval(told))
+    assert left.keys() & theirs.keys() == {"HTTPS_PROXY"}  # whoever downloads something needs it
+    assert left["no_proxy"] == "intranet,127.0.0.1,localhost"
+    assert "127.0.0.1" in left["NO_PROXY"]
 
 
 def test_a_run_that_is_to_ignore_a_signal_goes_on_ignoring_it() -> None:
