@@ -26,7 +26,7 @@ from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.simulation.script import Step
 from callgate.peers.phone.simulation.timeline import Event
 from callgate.store import StoredCall
-from callgate.store.places import FILE_NAME
+from callgate.store.sqlite_or_postgres import FILE_NAME
 from support.fake_openai import FakeOpenAI
 from support.fixtures import AUTH_TOKEN
 from support.phone_peer import Certificates

@@ -38,7 +38,7 @@ def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture(autouse=True)
 def no_call_is_refused_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service whose event loop is late takes no further call, and here it may be late by no fault of its own."""
-    monkeypatch.setattr("callgate.switchboard.pulse.LATE", 3600.0)
+    monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", 3600.0)
 
 
 @pytest.fixture(autouse=True)

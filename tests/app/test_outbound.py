@@ -256,7 +256,7 @@ async def test_news_that_come_late_or_twice_are_passed_over(service):
 
 
 async def test_where_twilios_callbacks_do_not_come_twilio_is_asked(service, twilio, monkeypatch):
-    monkeypatch.setattr("callgate.outbound.outbound.ASK_TWILIO_AFTER", 0.01)
+    monkeypatch.setattr("callgate.outbound.calls.ASK_TWILIO_AFTER", 0.01)
     call_sid = await service.placed()
     twilio.live[call_sid] = "ringing"
     assert names(await service.news(call_sid, after=1, wait=15)) == ["ringing"]
@@ -403,14 +403,14 @@ class HeldAnswer(Held):
 async def test_a_twilio_that_takes_its_time_is_not_waited_for_longer_than_the_edge_does(
     outbound_with, twilio, monkeypatch
 ):
-    monkeypatch.setattr("callgate.outbound.outbound.ANSWER_DEADLINE", 0.05)
+    monkeypatch.setattr("callgate.outbound.calls.ANSWER_DEADLINE", 0.05)
     held = HeldAnswer(twilio.http_client)
     twilio.http_client = held
     async with outbound_with() as service:
         status, answer, headers = await service.call(key="one")
         assert (status, "may be placed" in answer["error"], "Retry-After" in headers) == (504, True, True)
         held.go_on.set()
-        monkeypatch.setattr("callgate.outbound.outbound.ANSWER_DEADLINE", 20)
+        monkeypatch.setattr("callgate.outbound.calls.ANSWER_DEADLINE", 20)
         _, answer, _ = await service.call(key="one")
     assert [answer["call_sid"]] == [call.sid for call in twilio.placed]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from callgate.switchboard.switchboard import MOST_RESUMES
+from callgate.switchboard.after_stream import MOST_RESUMES
 from support.relayed import until
 from support.service import ACCOUNT, BASE_URL, PROOF, config_for, new_sid, running, sign
 
@@ -101,7 +101,7 @@ async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(servic
 
 
 async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log, monkeypatch):
-    monkeypatch.setattr("callgate.switchboard.pulse.LATE", -1.0)  # every beat is
+    monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", -1.0)  # every beat is
     async with running(config_for(fake.url, tmp_path)) as service:
         await until(lambda: service.services.switchboard.pulse.is_late)
         status, document = await service.webhook("/incoming-call")

@@ -11,8 +11,8 @@ import pytest
 from callgate.config.settings import Config
 from callgate.errors import StoreError
 from callgate.store import Archive, JournalLimits
-from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted
 from callgate.store.queries import write_batch
+from callgate.store.waiting import Batch, CallEnded, CallResumed, CallStarted
 from sqlalchemy import text
 from support.stores import CALLED, CALLER, START, TIMEOUT, at, database_of, flushed, record, store_of, turn, until
 

@@ -12,8 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from callgate.errors import StoreError
 from callgate.store import Archive, migrate
-from callgate.store.places import place_of
 from callgate.store.schema import REVISION, metadata
+from callgate.store.sqlite_or_postgres import place_of
 from sqlalchemy import text
 from support.stores import START, TIMEOUT, flushed, record, store_of, turn, until
 

@@ -160,7 +160,12 @@ async def place(
         tool_server(folder, name="localhost") as server,
     ):
         monkeypatch.setenv("SSL_CERT_FILE", str(server.certificates.ca))
-        for wait in ("tool_runner.KEEP_DEADLINE", "patience.ANSWER_WITHIN", "patience.WORDS_WITHIN", "pulse.LATE"):
+        for wait in (
+            "tools.runner.KEEP_DEADLINE",
+            "core.turns.liveness.ANSWER_WITHIN",
+            "core.turns.liveness.WORDS_WITHIN",
+            "switchboard.loop_pulse.LATE",
+        ):
             monkeypatch.setattr(f"callgate.{wait}", 30.0)  # the machine may be busy
         file = folder / "agents.toml"
         file.write_text(AGENTS.replace("PORT", str(server.port)))

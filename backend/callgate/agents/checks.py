@@ -11,7 +11,7 @@ from callgate.core.tools.toolbox import BUILT_IN, TRANSFER_CALL, Tool
 from callgate.tools.schemas import misfit
 
 from .convert import toolbox_of
-from .lines import Path
+from .key_lines import Path
 from .schema import HoursTable, KeyTable
 
 Fault = tuple[Path, str]  # where, and what

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from callgate.errors import ConfigError
 
-from .lines import Path
+from .key_lines import Path
 from .schema import ALL_KEYS
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")

@@ -14,7 +14,7 @@ from callgate.core.agent import Agent
 
 from .checks import faults
 from .convert import plan_of
-from .lines import Path, key_lines
+from .key_lines import Path, key_lines
 from .plan import AgentPlan, Agents
 from .problems import AgentsError, Problem, dotted, problem_at, problem_of
 from .schema import AgentTable, FileTable, SecretsContext

@@ -4,9 +4,9 @@ records                          the values
 store     the service's: journal, memory of a call, claims, upkeep
 placements                       how many calls were placed lately, and under which keys
 archive   people's: list, show, delete
-journal ─ batch                  what waits to be written; bounded
+journal ─ waiting                what waits to be written; bounded
 queries ─ schema ─ migrations    statements and tables, for both databases alike
-database ─ places                connections, deadlines, faults; what differs between the two
+database ─ sqlite_or_postgres    connections, deadlines, faults; what differs between the two
 """
 
 from .archive import Archive

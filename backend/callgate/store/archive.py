@@ -12,8 +12,8 @@ from callgate.errors import StoreError
 
 from . import queries
 from .database import Database, T, Work
-from .places import place_of
 from .records import CallRecord, StoredCall
+from .sqlite_or_postgres import place_of
 
 SECONDS = 1.0
 READ_DEADLINE: Final = 10 * SECONDS

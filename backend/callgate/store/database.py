@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from callgate.errors import StoreError, StoreRefused
 
 from . import migrate
-from .places import CONNECTIONS, FAULTS, Place, is_refusal
 from .schema import REVISION
+from .sqlite_or_postgres import CONNECTIONS, FAULTS, Place, is_refusal
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from callgate.errors import StoreError, StoreRefused
 
-from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
 from .database import Database, Work
 from .queries import write_batch
 from .records import CallRecord, StoredTurn
+from .waiting import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from callgate.errors import StoreError
 
-from .places import Place
+from .sqlite_or_postgres import Place
 
 SECONDS = 1.0
 DEADLINE: Final = 30 * SECONDS  # for the lock and all migrations

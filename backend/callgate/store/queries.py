@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from callgate.core.receipt import added
 
-from .batch import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
 from .records import CallRecord, StoredCall, StoredMessage, StoredTurn
 from .schema import UtcDateTime, calls, messages, processes, turns
+from .waiting import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
 
 Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
 

@@ -26,12 +26,12 @@ from callgate.errors import StoreError
 
 from . import queries
 from .archive import Archive
-from .batch import merged
 from .database import Database, T, Work
 from .journal import DEFAULT_LIMITS, Journal, JournalLimits
 from .placements import KeptPlacements, Placements, RememberedPlacements
-from .places import place_of
 from .records import CallRecord, StoredCall, StoredMessage
+from .sqlite_or_postgres import place_of
+from .waiting import merged
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from callgate.core.masking import mask_number
 from callgate.core.wire import twiml
 
 from .calls import Calls
-from .pulse import Pulse
+from .loop_pulse import Pulse
 from .repeats import Repeats
 from .streams import Streams
 

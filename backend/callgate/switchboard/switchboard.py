@@ -18,7 +18,7 @@ from .after_stream import AfterStream
 from .calls import ENDED_STATUSES, Calls
 from .first_webhook import FirstWebhook
 from .ledger import Ledger
-from .pulse import Pulse
+from .loop_pulse import Pulse
 from .registry import Registry
 from .repeats import Repeats
 from .streams import Streams

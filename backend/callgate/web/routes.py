@@ -16,7 +16,7 @@ from callgate.core.tools.toolbox import Absences
 from callgate.core.wire import twiml
 from callgate.errors import RequestRefused
 from callgate.logs.setup import request_id as request_in_log
-from callgate.outbound.outbound import Answer
+from callgate.outbound.calls import Answer
 from callgate.outbound.rest import AMD_STATUS
 from callgate.websocket.on_hypercorn import takeover
 from callgate.websocket.on_hypercorn.asgi_stream import AsgiStream

@@ -13,7 +13,7 @@ from callgate.config.settings import Config
 from callgate.core.gate.once import Signatures
 from callgate.logs.setup import dropped_lines
 from callgate.models.upstream import Upstream
-from callgate.outbound.outbound import REST_DEADLINE, Outbound
+from callgate.outbound.calls import REST_DEADLINE, Outbound
 from callgate.store import Store
 from callgate.switchboard.ledger import Ledger
 from callgate.switchboard.reattach import Reattach

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from callgate.switchboard.pulse import BEATS, INTERVAL, LATE, MOST_LATE, Pulse
+from callgate.switchboard.loop_pulse import BEATS, INTERVAL, LATE, MOST_LATE, Pulse
 
 
 class Clock:

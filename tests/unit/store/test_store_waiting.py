@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from callgate.store import CallRecord, StoredCall, StoredTurn
-from callgate.store.batch import Batch, CallEnded, CallResumed, CallStarted, SaidTurn, Waiting, merged
+from callgate.store.waiting import Batch, CallEnded, CallResumed, CallStarted, SaidTurn, Waiting, merged
 from hypothesis import given
 from hypothesis import strategies as st
 
