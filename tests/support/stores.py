@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from callgate.config.settings import Config
 from callgate.store import CallRecord, JournalLimits, Store, StoredMessage, StoredTurn, StoreTimes
 from callgate.store.database import Database
-from callgate.store.places import place_of
+from callgate.store.sqlite_or_postgres import place_of
 
 T = TypeVar("T")
 
