@@ -19,6 +19,7 @@ CallgateError                   str() is one line an operator can act on
 │   └── TwilioUnreachableError  it can't be reached, or does not answer
 ├── StoreError                  the store of calls can't be read or written, or not in time
 │   └── StoreRefused            it works, and takes no such record
+├── EventRefused                the line check does not take an event (peers.linecheck)
 ├── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
 └── What only a command raises, in callgate.peers.phone: RecordingError, PictureError, NotSimulatedError; in
     callgate.operator: UnreachableError (ask), ServiceError and ServiceUnheardError (service), DnsError

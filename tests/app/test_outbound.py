@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from callgate.operator import service as operators_service
-from callgate.outbound import outbound as outbound_module
+from callgate.outbound import calls as outbound_module
 from support.outbound_service import ADMIN, OURS, THEIRS
 from support.project import ROOT
 from support.relayed import until

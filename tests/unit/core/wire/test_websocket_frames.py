@@ -12,7 +12,7 @@ from callgate.core.wire.websocket_frames import (
     PROTOCOL_ERROR,
     TEXT,
     TOO_BIG,
-    BrokenFrame,
+    BrokenFrameError,
     FrameReader,
     TextWriter,
     close_payload,
@@ -79,7 +79,7 @@ def test_a_reader_that_is_left_in_between_goes_on_with_what_came_meanwhile():
     ids=["not UTF-8", "too big", "continues nothing", "not masked"],
 )
 def test_what_breaks_the_protocol_is_said_with_its_code(data, code):
-    with pytest.raises(BrokenFrame) as broken:
+    with pytest.raises(BrokenFrameError) as broken:
         read(FrameReader(100), data)
     assert broken.value.code == code
 
@@ -90,7 +90,7 @@ def test_text_is_judged_before_its_frame_has_ended():
     assert not read(reader, whole[:8])
     reader.judge()
     assert not read(reader, whole[8:12])
-    with pytest.raises(BrokenFrame):
+    with pytest.raises(BrokenFrameError):
         reader.judge()
 
 
