@@ -173,7 +173,7 @@ async def test_with_the_same_key_it_follows_the_same_call(world):
         ([THEIRS, "--limit", "99999"], {}, "limit is not usable"),
         ([THEIRS], {"ADMIN_TOKEN": "another"}, "This needs the admin token"),
         ([THEIRS], {"ADMIN_TOKEN": ""}, "ADMIN_TOKEN is not set"),
-        ([THEIRS, "--url", "http://127.0.0.1:9"], {}, "the service does not answer"),
+        ([THEIRS, "--url", "http://127.0.0.1:9"], {}, "The service does not answer"),
     ],
 )
 async def test_what_stops_it_is_said_in_one_line(world, words, environ, why):
