@@ -50,8 +50,7 @@ _CLOSED: Final = State.CLOSED
 class WebSocketServer(asyncio.Protocol):
     """A WebSocket of a client's, as `callgate.websocket.sockets.Socket`. Seconds and bytes throughout.
 
-    It has more fields than most, as it is what holds the parts of a connection together; each part keeps its own state.
-    """
+    It has many fields, as it holds the parts of a connection together, each of which keeps its own state."""
 
     def __init__(
         self,
@@ -164,6 +163,10 @@ class WebSocketServer(asyncio.Protocol):
     def waiting(self) -> int:
         """How many bytes wait to be taken by the peer."""
         return 0 if self._closing.is_over else self._transport.get_write_buffer_size()
+
+    def _send(self, opcode: int, payload: bytes) -> None:
+        if self.state is _OPEN and not self._transport.is_closing():
+            self._transport.write(head(opcode, len(payload)) + payload)
 
     # Slices: what one turn of the event loop does.
 
@@ -295,9 +298,3 @@ class WebSocketServer(asyncio.Protocol):
     def _is_silent(self) -> None:
         self._closing.tell_lost(self._receiver, f"the peer answered no ping for {self._keepalive.deadline:g} s")
         self._transport.abort()
-
-    # Sending.
-
-    def _send(self, opcode: int, payload: bytes) -> None:
-        if self.state is _OPEN and not self._transport.is_closing():
-            self._transport.write(head(opcode, len(payload)) + payload)

@@ -245,6 +245,14 @@ class _Crowd:
         self.live = 0
         self._warned = float("-inf")
 
+    def grow(self) -> None:
+        """There is one more."""
+        self.live += 1
+
+    def shrink(self) -> None:
+        """There is one less."""
+        self.live -= 1
+
     def warn(self, limit: int) -> None:
         """Say that there are too many, but not for each of them."""
         now = asyncio.get_running_loop().time()
@@ -265,8 +273,8 @@ async def _run(server: TCPServer) -> None:
         _crowd.warn(limit)
         cast(asyncio.Transport, server.writer.transport).abort()
         return
-    _crowd.live += 1
+    _crowd.grow()
     try:
         await _hypercorns_run(server)
     finally:
-        _crowd.live -= 1
+        _crowd.shrink()

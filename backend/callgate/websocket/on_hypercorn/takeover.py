@@ -53,6 +53,10 @@ class Takeover:
         scope["extensions"][EXTENSION] = self
         return await self._task_group.spawn_app(app, config, scope, self._app_send)
 
+    def pass_by(self) -> None:
+        """Hypercorn reads some of the WebSocket's bytes itself."""
+        self.passed_by = True
+
     def take(self, protocol: WebSocketServer) -> None:
         """Give the connection to ``protocol``, with what came right behind the upgrade's answer: bytes, or its end."""
         transport, reader = cast(asyncio.Transport, self._server.writer.transport), self._server.reader
@@ -110,7 +114,7 @@ async def _handle(stream: WSStream, event: Event) -> None:
         if server is not None:
             stream.task_group = cast(Any, Takeover(stream, server))
     elif isinstance(event, Data) and isinstance(takeover, Takeover):
-        takeover.passed_by = True
+        takeover.pass_by()
     await hypercorn_port.handle(stream, event)
 
 
