@@ -212,6 +212,8 @@ class HoursTable(Table):
 
 
 class AgentTable(Table):
+    """One agent, with a field for each key that its table may have."""
+
     instructions: Template = ""
     greeting: Template = ""
     model: Line = ""

@@ -15,7 +15,7 @@ Role = Literal["caller", "agent", "note"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """One call. ``direction`` is Twilio's ``Direction``; numbers are E.164."""
+    """One call, with a field for each column of its row. ``direction`` is Twilio's ``Direction``; numbers are E.164."""
 
     call_sid: str
     started_at: datetime

@@ -42,7 +42,10 @@ class TwilioLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhoneOptions:
-    """One call. ``to``: the voice webhook (``https://``), or a stream's URL, as if TwiML had named it."""
+    """One call. ``to``: the voice webhook (``https://``), or a stream's URL, as if TwiML had named it.
+
+    It has as many fields as there are things to choose; all but two have a default.
+    """
 
     to: str
     auth_token: str = field(repr=False)

@@ -64,6 +64,17 @@ class Utterance:
         return max(0.0, self.replied - self.speech_ended)
 
 
+@dataclass(slots=True)
+class _Step:
+    """How far the current step of the script is. ``began``: None until it is its turn."""
+
+    began: float | None = None
+    spoken: int = 0  # bytes of the utterance that were sent
+    speech_bytes: int = 0  # how many of them are not the silence at the end
+    keys_sent: int = 0
+    next_key: float = 0.0
+
+
 class Caller:
     """One caller and its script. ``greeted``: whether the agent is expected to speak first."""
 
@@ -78,18 +89,14 @@ class Caller:
         self._timeline = timeline
         self._greeted = greeted
         self._reply_within = reply_within
-        self._step = 0
-        self._step_began: float | None = None
+        self._at = 0  # which step of the script is current
+        self._step = _Step()
         self._listening_since: float | None = None
-        self._spoken = 0  # bytes of the current utterance that were sent
-        self._speech_bytes = 0  # how many of them are not the silence at the end
-        self._keys_sent = 0
-        self._next_key = 0.0
 
     @property
     def remaining(self) -> int:
         """How many steps of the script were not finished."""
-        open_ended = [step for step in self._script[self._step :] if not isinstance(step, Hold)]
+        open_ended = [step for step in self._script[self._at :] if not isinstance(step, Hold)]
         return 0 if self.done else len(open_ended)
 
     @property
@@ -104,10 +111,10 @@ class Caller:
         if self._listening_since is None:
             self._listening_since = now
         self._watch_for_reply(now)
-        while self._step < len(self._script):
-            if self._step_began is None:
-                self._step_began = now
-            turn = self._take(self._script[self._step], now, said_bytes)
+        while self._at < len(self._script):
+            if self._step.began is None:
+                self._step.began = now
+            turn = self._take(self._script[self._at], now, said_bytes)
             if turn is not None:
                 return turn
             self._next_step()
@@ -130,19 +137,18 @@ class Caller:
 
     def resume(self, now: float) -> None:
         """A new stream has begun. Words it cut off are said again, an unanswered utterance stays pending."""
-        if self._spoken and self.utterances[-1].speech_ended is None:
+        if self._step.spoken and self.utterances[-1].speech_ended is None:
             self.utterances.pop()
-            self._step_began = now
-        elif self._spoken:  # only the silence after the words was cut off
+            self._step = _Step(began=now)
+        elif self._step.spoken:  # only the silence after the words was cut off
             self._next_step()
-        self._spoken = 0
         self._listening_since = now
         if utterance := self._pending():
             utterance.reply_from = 0
 
     def _next_step(self) -> None:
-        self._step += 1
-        self._step_began = None
+        self._at += 1
+        self._step = _Step()
 
     # One step of the script: the turn it takes, or None when it is finished.
 
@@ -153,13 +159,13 @@ class Caller:
             case Digits():
                 return self._press(step, now)
             case Wait():
-                assert self._step_began is not None
-                return CallerFrame() if now - self._step_began < step.seconds else None
+                assert self._step.began is not None
+                return CallerFrame() if now - self._step.began < step.seconds else None
             case Hold():
                 return CallerFrame()
 
     def _speak(self, words: Speak | Interrupt, now: float, said_bytes: int) -> CallerFrame | None:
-        if self._spoken == 0:
+        if self._step.spoken == 0:
             if isinstance(words, Interrupt) and self._given_up(
                 now, f"no speech lasted {words.after} s to interrupt it"
             ):
@@ -167,13 +173,12 @@ class Caller:
             if not self._may_begin(words, now):
                 return CallerFrame()
             self._begin(words, now, said_bytes)
-        frame = words.audio[self._spoken : self._spoken + FRAME_BYTES]
+        frame = words.audio[self._step.spoken : self._step.spoken + FRAME_BYTES]
         if not frame:
-            self._spoken = 0
             return None
-        self._spoken += len(frame)
+        self._step.spoken += len(frame)
         utterance = self.utterances[-1]
-        if utterance.speech_ended is None and self._spoken >= self._speech_bytes:
+        if utterance.speech_ended is None and self._step.spoken >= self._step.speech_bytes:
             utterance.speech_ended = now
             if utterance.reply_from is None:
                 utterance.reply_from = self.ear.queued
@@ -188,7 +193,7 @@ class Caller:
         interrupts = isinstance(words, Interrupt)
         if interrupts and self.utterances:
             self.utterances[-1].spoken_over = True
-        self._speech_bytes = speech_bytes(words.audio)
+        self._step.speech_bytes = speech_bytes(words.audio)
         self.utterances.append(Utterance(words, now, said_bytes, self.ear.queued))
         self._timeline.add(
             now,
@@ -198,16 +203,15 @@ class Caller:
         )
 
     def _press(self, step: Digits, now: float) -> CallerFrame | None:
-        if self._keys_sent == 0 and not self._may_speak(now):
+        if self._step.keys_sent == 0 and not self._may_speak(now):
             return CallerFrame()
-        if now < self._next_key:
+        if now < self._step.next_key:
             return CallerFrame()
-        if self._keys_sent == len(step.digits):
-            self._keys_sent = 0
+        if self._step.keys_sent == len(step.digits):
             return None
-        digit = step.digits[self._keys_sent]
-        self._keys_sent += 1
-        self._next_key = now + KEY_SECONDS
+        digit = step.digits[self._step.keys_sent]
+        self._step.keys_sent += 1
+        self._step.next_key = now + KEY_SECONDS
         self._timeline.add(now, "dtmf", f"presses {digit}")
         return CallerFrame(digit=digit)
 
@@ -226,8 +230,8 @@ class Caller:
         return now - self._listening_since > self._reply_within
 
     def _given_up(self, now: float, sentence: str) -> bool:
-        assert self._step_began is not None
-        if now - self._step_began <= self._reply_within or self.ear.playing or not self._heard_out(now):
+        assert self._step.began is not None
+        if now - self._step.began <= self._reply_within or self.ear.playing or not self._heard_out(now):
             return False
         self.unmet.append(sentence)
         return True

@@ -57,8 +57,36 @@ class Recording:
         self.heard += heard
 
 
+class _Numbered:
+    """The messages of one stream, each with the number that is its turn."""
+
+    def __init__(self, start: Start) -> None:
+        self.start = start
+        self._sequence = start.sequence_number
+        self._chunk = 0
+
+    def media(self, frame: bytes) -> Media:
+        self._chunk += 1
+        timestamp = (self._chunk - 1) * FRAME_BYTES // BYTES_PER_MS
+        payload = base64.b64encode(frame).decode("ascii")
+        return Media(self.start.stream_sid, payload, "inbound", self._chunk, timestamp, self._next())
+
+    def mark(self, name: str) -> Mark:
+        return Mark(self.start.stream_sid, name, self._next())
+
+    def digit(self, digit: str) -> Dtmf:
+        return Dtmf(self.start.stream_sid, digit, self._next())
+
+    def stop(self) -> Stop:
+        return Stop(self.start.stream_sid, self.start.account_sid, self.start.call_sid, self._next())
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
 class Line:
-    """The state of one stream, from ``start`` on."""
+    """The state of one stream, from ``start`` on, with what the report tells of it: hence its many fields."""
 
     def __init__(self, start: Start, caller: Caller, recording: Recording, timeline: Timeline) -> None:
         self.start = start
@@ -73,8 +101,7 @@ class Line:
         self._timeline = timeline
         self._playback = Playback()
         self._acks: list[str] = []
-        self._sequence = 0
-        self._chunk = 0
+        self._numbered = _Numbered(start)
         self._began = 0.0
 
     def begin(self, now: float) -> tuple[FromTwilio, FromTwilio]:
@@ -82,7 +109,6 @@ class Line:
         self._began = now
         self._recording.begin(now)
         self._caller.resume(now)
-        self._sequence = self.start.sequence_number
         self._timeline.add(now, "start", self.start.stream_sid, stream_sid=self.start.stream_sid)
         return Connected(), self.start
 
@@ -102,13 +128,12 @@ class Line:
             self.first_audio = now - self._began
             self._timeline.add(now, "first audio", f"{self.first_audio * 1000:.0f} ms after start")
         self._recording.add(turn.frame, heard.audio)
-        sid = self.start.stream_sid
-        messages: list[FromTwilio] = [Mark(sid, name, self._next()) for name in self._acks]
+        messages: list[FromTwilio] = [self._numbered.mark(name) for name in self._acks]
         self.marks += len(self._acks)
         self._acks.clear()
-        messages.append(self._media(turn.frame))
+        messages.append(self._numbered.media(turn.frame))
         if turn.digit is not None:
-            messages.append(Dtmf(sid, turn.digit, self._next()))
+            messages.append(self._numbered.digit(turn.digit))
         if turn.hangs_up:
             messages.append(self.hang_up())
         return messages
@@ -116,7 +141,7 @@ class Line:
     def hang_up(self) -> Stop:
         """The caller ends the call. Returns the last message."""
         self.hung_up = True
-        return Stop(self.start.stream_sid, self.start.account_sid, self.start.call_sid, self._next())
+        return self._numbered.stop()
 
     def error(self, error: CallError) -> None:
         """Note what the app did wrong."""
@@ -140,16 +165,6 @@ class Line:
                 self._acks += self._playback.clear()
                 self._timeline.add(now, "clear", f"{buffered / BYTES_PER_MS:.0f} ms of audio thrown away")
                 self._caller.cleared(now, self._playback)
-
-    def _media(self, frame: bytes) -> Media:
-        self._chunk += 1
-        timestamp = (self._chunk - 1) * FRAME_BYTES // BYTES_PER_MS
-        payload = base64.b64encode(frame).decode("ascii")
-        return Media(self.start.stream_sid, payload, "inbound", self._chunk, timestamp, self._next())
-
-    def _next(self) -> int:
-        self._sequence += 1
-        return self._sequence
 
 
 def make_start(

@@ -62,7 +62,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """All there is to know about a call that is over."""
+    """All there is to know about a call that is over, in one flat value, as its JSON is."""
 
     call_sid: str
     ended: str  # why it ended, half a sentence
