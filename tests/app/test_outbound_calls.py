@@ -68,7 +68,8 @@ async def world(fake: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         twilio = await stack.enter_async_context(twilio_rest().serving(tls_for_hosts(certificates.server)))
         stack.enter_context(by_name(twilio.port))
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates.ca))
-        monkeypatch.setenv("NO_PROXY", "*")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "*")
         service = await stack.enter_async_context(outbound(fake.url, tmp_path, None, STORE="on"))
         tls = certificates.server("voice.example.com")
         port = await stack.enter_async_context(tls_front(service.service.address, tls))

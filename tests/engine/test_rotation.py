@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from support.edge.sockets import HeldSockets
-from support.engine.bundle import HERE, Bundle, note
+from support.engine.bundle import ROOT, Bundle, note
 from support.engine.line import LOOPBACK, Line
 
 DOMAIN = "voice.rotation.test"
@@ -17,7 +17,8 @@ SEEN_WITHIN = 10.0  # seconds
 
 def start_echo(bundle: Bundle) -> None:
     """In the backend's place, on its image, under its name."""
-    bundle.compose("run", "--detach", "--no-deps", "--use-aliases", "--volume", f"{HERE / 'echo.py'}:/echo.py:ro",
+    echo = ROOT / "tests/support/engine/echo.py"
+    bundle.compose("run", "--detach", "--no-deps", "--use-aliases", "--volume", f"{echo}:/echo.py:ro",
                    "backend", "python3", "/echo.py")  # fmt: skip
 
 
