@@ -55,7 +55,7 @@ def test_a_full_disk(unchanged: Bundle) -> None:
 
 def test_a_ca_that_answers_429(unchanged: Bundle) -> None:
     limited = dataclasses.replace(unchanged, more={"TEST_ACME_SERVER": acme.LIMITED_DIRECTORY})
-    limited.compose("up", "--detach", "limited")
+    limited.up("limited")
     said = refused(limited.run(ISSUE, "--force", check=False))
     assert "rate limit is reached" in said
     assert "too many new orders" in said
