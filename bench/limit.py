@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from callgate.core.units import SECONDS
+
 from .contenders import Door, Relay
 from .errors import CallRefused
 from .rig import Rig
 from .window import Window
 
-SECONDS = 1.0
 FIRST_GUESS = 100  # calls
 FAR_STEP, CLOSE_STEP = 1.6, 1.1  # from one look to the next, while no limit is found: from nowhere, or from a guess
 ALMOST_BUSY = 0.95  # of the relay's core: no step goes beyond what that would bear

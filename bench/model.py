@@ -19,13 +19,13 @@ from time import perf_counter
 from typing import Any
 
 from callgate.core.protocols.realtime import ALREADY_RESPONDING
+from callgate.core.units import SECONDS
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
 from . import wire
 from .flow import call_of, pattern
 from .generator import GOLDEN_RATIO, Caller
 
-SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 TEXT = WSMsgType.TEXT
 BACKLOG = 1024

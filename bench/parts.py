@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
+from callgate.core.units import SECONDS
+
 from .bench import Bench
 from .contenders import CONTENDERS, Relay
 from .edge import Edge, Trust
@@ -20,7 +22,6 @@ from .rig import Rig
 from .share import Share
 from .window import Spread
 
-SECONDS = 1.0
 WARM_UP = 1.5 * SECONDS
 CPU_MORE_LOOKS = 3  # in a round, at those whose ratio is wanted, as one look says little
 ASLEEP_LOOKS = 2  # in a round

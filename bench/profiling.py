@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
+from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
 
 from .bench import Bench, Options
@@ -20,7 +21,6 @@ from .contenders import CONTENDERS, GENERATOR_CORE
 from .errors import BenchError
 from .model import Load
 
-SECONDS = 1.0
 WARM_UP = 1.5 * SECONDS
 PY_SPY_TIMEOUT = 30 * SECONDS  # beyond the recording itself
 SAMPLES_A_SECOND = 500

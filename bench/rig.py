@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from callgate.core.units import SECONDS
 from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook
 from picows import WSError, ws_connect
 
@@ -26,7 +27,6 @@ from .generator import Caller, Pacer, Tally
 from .model import Load, Model
 from .window import OVERDUE, Spread, Window
 
-SECONDS = 1.0
 OPEN_TIMEOUT = 15 * SECONDS
 CLOSE_TIMEOUT = 5 * SECONDS
 CALM_TIMEOUT = 5 * SECONDS

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import Self
 
+from callgate.core.units import SECONDS
+
 from .errors import BenchError
 
-SECONDS = 1.0
 PERIOD_US = 5_000  # short, so that waiting for the next one is no pause that is heard
 EMPTY_TIMEOUT = 5 * SECONDS
 V2 = Path("/sys/fs/cgroup")

@@ -7,7 +7,8 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 LOOPBACK = "127.0.0.1"
 CLOSE_TIMEOUT = 1 * SECONDS
 PIECE = 64 * 1024  # bytes read at once

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from callgate.core.units import SECONDS
 from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
 from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech, SpeechPace
 from callgate.peers.phone.simulation.script import Interrupt, Speak, Step
@@ -21,7 +22,6 @@ from . import hearing
 from .hearing import noise
 from .place import Call, Tls, in_own_place, lateness, left_open, open_things, place
 
-SECONDS = 1.0
 EACH = 20  # interruptions a call, about
 ANSWER = 5 * SECONDS
 WORDS = 0.3 * SECONDS

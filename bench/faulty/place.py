@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from callgate.core.units import SECONDS
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import Address, PhoneOptions, TwilioLimits
 from callgate.peers.phone.simulation.report import CallReport
@@ -34,7 +35,6 @@ from support.service import ACCOUNT, BASE_URL, Service, config_for, running
 
 from .front import LOOPBACK, front
 
-SECONDS = 1.0
 QUIET = 0.4 * SECONDS  # after which the caller takes the agent to have finished
 REPLY_WITHIN = 6 * SECONDS
 LONGEST_CALL = 25 * SECONDS

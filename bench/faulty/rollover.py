@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import FRAME_BYTES
 from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
 from callgate.peers.linecheck.realtime.response import ScriptedResponse, Speech
@@ -25,7 +26,6 @@ from .hearing import GRAM, Sentence, noise
 from .place import Call, Tls, in_own_place, lateness, left_open, open_things, place
 from .scene import RECOGNISED, history
 
-SECONDS = 1.0
 SESSION = 10 * SECONDS  # instead of an hour
 EXCHANGES = 10
 WORDS = 0.8 * SECONDS

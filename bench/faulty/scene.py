@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from callgate.core.units import SECONDS
 from callgate.peers.linecheck.realtime.pending_turn import ToAnswer
 from callgate.peers.linecheck.realtime.response import ScriptedResponse, ScriptedToolCall, Speech, SpeechPace
 from callgate.peers.phone.simulation.script import Hold, Interrupt, Speak, Step
@@ -24,7 +25,6 @@ from support.fake_openai import Connection, Event, Script
 
 from .hearing import Sentence, bytes_of, noise
 
-SECONDS = 1.0
 PACE = SpeechPace(delta_ms=200, times=4.0)  # so that the long answer is still being made when the caller interrupts it
 INTERRUPTED_AFTER = 0.3 * SECONDS
 RECOGNISED = 400  # bytes of an utterance, by which the model knows it

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
+from callgate.core.units import SECONDS
 from support.fake_openai import At, Change, Connection, Event, FakeOpenAI, Faults
 
 from bench.errors import BenchError
@@ -19,7 +20,6 @@ from .place import Call, Tls, in_own_place, lateness, place
 from .points import FATAL, KINDS, Point, points_of
 from .scene import Scene, history
 
-SECONDS = 1.0
 SILENCE_BOUND = 2 * SECONDS
 TRIES = 3
 LATE = 0.1 * SECONDS  # of this process, with the caller, the service and the model in it

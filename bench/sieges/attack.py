@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from callgate.core.units import SECONDS
+
 from .client import ANSWER_TIMEOUT, Client, Peer, why
 
-SECONDS = 1.0
 AFTER_A_FAILURE = 0.02 * SECONDS
 MOST_AT_ONCE = 400  # things that one attack has under way by `Assault.paced`
 

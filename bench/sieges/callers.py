@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 
 import aiohttp
 import uvloop
+from callgate.core.units import SECONDS
 from callgate.peers.phone.simulation.signing import sign_upgrade, sign_webhook
 from picows import WSError, ws_connect
 
@@ -34,7 +35,6 @@ from bench.generator import FRAME_MS, Caller, Tally
 from .own_call import form_of
 from .row import Callers
 
-SECONDS = 1.0
 A_CALLER_EVERY = 0.3 * SECONDS
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 5 * SECONDS, 15 * SECONDS  # Twilio's
 HEARD_WITHIN = 5 * SECONDS  # after the stream was accepted

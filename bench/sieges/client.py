@@ -10,7 +10,8 @@ import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 CONNECT_TIMEOUT = 5 * SECONDS
 ANSWER_TIMEOUT = 8 * SECONDS
 LONGEST_HEAD = 1 << 18  # bytes

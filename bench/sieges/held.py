@@ -8,10 +8,11 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from callgate.core.units import SECONDS
+
 from .attack import Assault
 from .client import CONNECT_TIMEOUT, why
 
-SECONDS = 1.0
 AT_ONCE = 10  # being opened: it is held connections that count here
 WHEN_IT_FAILS = 0.05 * SECONDS
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from callgate.core.units import SECONDS
+
 from bench.errors import BenchError
 
-SECONDS = 1.0
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT = 30 * SECONDS
 LONGEST_LINE = 1 << 20

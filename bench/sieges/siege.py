@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from callgate.core.units import SECONDS
+
 from bench.clocks import busy_seconds, cpu_seconds
 from bench.errors import BenchError
 from bench.window import Window
@@ -23,7 +25,6 @@ from .place import Place
 from .process import Process, process
 from .row import BACKEND_KEEPS, GENERATOR_LATE, NGINX_KEEPS, Callers, Memory, Row
 
-SECONDS = 1.0
 END_TIMEOUT = LET_FINISH + 10 * SECONDS
 MEMORY_LOOK = 0.2 * SECONDS
 SETTLED = 0.5 * SECONDS

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from callgate.core.units import SECONDS
+
 from .local_edge import LOOPBACK, EdgeError, LocalEdge, last_lines
-from .local_program import SECONDS
 
 
 @contextlib.contextmanager

@@ -23,11 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from callgate.core.units import SECONDS
 from cryptography import x509
 
 from .local_program import (
     LOOPBACK,
-    SECONDS,
     START_TIMEOUT,
     EdgeError,
     Program,

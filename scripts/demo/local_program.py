@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
-
-SECONDS: Final = 1.0
 
 START_TIMEOUT: Final = 60 * SECONDS  # the first start of a Python program compiles all that it imports
 STOP_TIMEOUT: Final = 5 * SECONDS

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from callgate.core.units import HOURS
 from cryptography import x509
 from demo.local_edge import LocalEdge
 from keeper.keeper import Keeper
@@ -16,8 +17,6 @@ from keeper.self_signed import LIFETIME
 from keeper.settings import Settings
 from support.edge.keepers import environ, keeper, read_state, running
 from support.edge.probes import wait_for
-
-HOURS = 3600.0
 
 
 class Clock:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 TIMEOUT = 30 * SECONDS
 POLL = 0.02 * SECONDS
 

@@ -10,12 +10,11 @@ from zoneinfo import ZoneInfo
 from callgate.core.agent import Agent
 from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.toolbox import HANG_UP, Bound, RemoteTools, Toolbox, Transfer
+from callgate.core.units import SECONDS
 
 from .hours import WEEKDAYS, Hours, Span
 from .plan import UTC, AgentPlan, AnswerWith, SayClosed
 from .schema import HoursTable, SemanticVadTable, ServerVadTable, WhenClosedTable
-
-SECONDS = 1.0
 
 
 def plan_of(stated: Mapping[str, Any], base: Agent, name: str, *, has_hours: bool = True) -> AgentPlan:

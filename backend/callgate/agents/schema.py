@@ -22,11 +22,10 @@ from callgate.tools.http_tools import check_http_tool
 from .hours import Span
 from .variables import check_text
 
-SECONDS = 1
-DAY = 24 * 3600 * SECONDS
+DAY = 24 * 3600  # seconds
 LONGEST_TEXT = 100_000  # characters
 LONGEST_SENTENCE = 500  # that Twilio says before the stream: the stream's token is good for a minute
-TOOL_DEADLINE = 30 * SECONDS
+TOOL_DEADLINE = 30  # seconds
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # the Realtime API's own rule for the names of tools
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")

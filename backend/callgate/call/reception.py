@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from callgate.core.foreign import foreign
+from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import INVALID_MESSAGE, Connected, Start, Unknown
 from callgate.core.wire.media_stream_json import parse_from_twilio
 from callgate.errors import MediaStreamError
 from callgate.websocket.sockets import Receiver
 
-SECONDS = 1.0
 START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
 BEFORE_LIMIT = 10  # messages that may come before ``start``; Twilio sends one, `connected`
 # Messages, and their bytes, that are kept of what came behind ``start``, for the moment until a session receives them:

@@ -6,9 +6,9 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import FRAME_SECONDS
 
-SECONDS = 1.0
 WRITE_DEADLINE = 10 * SECONDS  # for a socket that is full to take something
 LATE = 0.1 * SECONDS  # a deadline met this late is judged after what lay waiting has been read
 

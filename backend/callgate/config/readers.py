@@ -10,8 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from callgate.core.gate.call_request import VOICEMAIL_HELP, is_voicemail
 from callgate.core.gate.numbers import PATTERN, read_number
-
-SECONDS = 1.0
+from callgate.core.units import SECONDS
 
 AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all, or none
 

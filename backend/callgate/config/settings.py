@@ -18,12 +18,11 @@ from urllib.parse import unquote, urlsplit
 from callgate.core.gate.call_request import VOICEMAIL_HANG_UP, VOICEMAIL_HELP
 from callgate.core.gate.egress import Egress
 from callgate.core.gate.signature import edge_proof
+from callgate.core.units import SECONDS
 from callgate.errors import ConfigError
 
 from . import readers
 from .sources import make_rehearsal_token, read_settings, text_of
-
-SECONDS = 1.0
 
 OPENAI_URL: Final = "wss://api.openai.com/v1/realtime"
 

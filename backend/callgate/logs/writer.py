@@ -17,7 +17,8 @@ import time
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 MOST_WAITING: Final = 4000  # lines
 FLUSH_DEADLINE: Final = 1 * SECONDS  # for what waits to be written, in the whole life of the process
 RETRY_AFTER: Final = 1 * SECONDS  # where the file is one that says "not now"

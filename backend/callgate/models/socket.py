@@ -9,6 +9,7 @@ from functools import partial
 
 from picows import WSCloseCode, WSListener, WSTransport
 
+from callgate.core.units import SECONDS
 from callgate.websocket.keepalive import PING_AFTER, PING_DEADLINE, Keepalive
 from callgate.websocket.model_frames import TEXT, ModelFrames, ModelReceiver
 
@@ -16,7 +17,6 @@ from .endpoints import Endpoint
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 CLOSE_DEADLINE = 2 * SECONDS
 
 

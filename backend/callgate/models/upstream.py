@@ -20,8 +20,9 @@ from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 from callgate.core.foreign import described, foreign, name_or_length
 from callgate.core.protocols import realtime_json
 from callgate.core.protocols.realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
+from callgate.core.units import HOURS, SECONDS
 from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
-from callgate.network.lookups import HOURS, Lookups
+from callgate.network.lookups import Lookups
 from callgate.websocket.model_frames import MESSAGE_LIMIT
 
 from .endpoints import Endpoint
@@ -29,7 +30,6 @@ from .socket import ModelSocket
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
 # Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed
 # twice: by its number, which may be another's by then.

@@ -12,8 +12,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
 from callgate.core.gate.egress import Egress
+from callgate.core.units import HOURS
 
-from .lookups import HOURS, AddressInfo, Lookups
+from .lookups import AddressInfo, Lookups
 
 PRIVATE_ADDRESS: Final = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
 

@@ -19,12 +19,12 @@ import time
 from dataclasses import dataclass, field
 from typing import cast
 
+from callgate.core.units import SECONDS
+
 from .threads import in_thread
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
-HOURS = 3600 * SECONDS
 LATE = 1 * SECONDS  # when a name that was known before is waited for no longer
 HANGS = 60 * SECONDS  # when a name is looked up anew, beside a look-up that has not come back
 MOST_FOR_A_NAME = 2  # threads

@@ -16,11 +16,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from callgate import __version__
+from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
 from callgate.peers.phone.http import Response, tls_reason
 from callgate.peers.phone.options import Address
 
-SECONDS: Final = 1.0
 CONNECT_TIMEOUT: Final = 5 * SECONDS
 TIMEOUT: Final = 10 * SECONDS
 CLOSE_TIMEOUT: Final = 1 * SECONDS

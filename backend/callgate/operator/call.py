@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from callgate.config.settings import Config
+from callgate.core.units import SECONDS
 from callgate.errors import ConfigError
 
 from .ready import backend_url
 from .service import PAUSE, Service, ServiceError, ServiceUnheardError
 
-SECONDS = 1.0
 END_DEADLINE: Final = 15 * SECONDS  # after Ctrl-C
 
 URL: Final = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?", re.IGNORECASE)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
+from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
 
 from .ask import Answer, UnreachableError
 from .ask import ask as ask_over_http
 
-SECONDS: Final = 1.0
 REQUEST_DEADLINE: Final = 30 * SECONDS
 NEWS_WAIT: Final = 6 * SECONDS  # how long the service may wait for some, in one request
 NEWS_DEADLINE: Final = 60 * SECONDS  # without any answer of the service's

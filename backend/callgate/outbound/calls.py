@@ -22,6 +22,7 @@ from callgate.core.foreign import foreign
 from callgate.core.gate.call_request import VOICEMAIL_TALK, CallRequest, read_request
 from callgate.core.gate.numbers import read_number, why_denied
 from callgate.core.masking import mask_number
+from callgate.core.units import SECONDS
 from callgate.core.wire import twiml
 from callgate.errors import OutboundRefused, StoreError
 from callgate.store import Store
@@ -34,7 +35,6 @@ from .rest import TwilioCalls
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 REST_DEADLINE: Final = 10 * SECONDS
 # Each answer is there before nginx, or another proxy or tunnel, gives up on it (proxy_read_timeout, 10 s).
 ANSWER_DEADLINE: Final = 8 * SECONDS  # of a request for which Twilio is asked

@@ -18,9 +18,8 @@ from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioRest
 
 T = TypeVar("T")
 
-SECONDS = 1
 REST_THREADS: Final = 8  # requests at once
-RING_LIMIT: Final = 30 * SECONDS
+RING_LIMIT: Final = 30  # seconds
 EVENTS: Final = ["initiated", "ringing", "answered", "completed"]
 AMD_STATUS: Final = "/amd-status"
 OVER: Final = (21220, 20404)  # not in progress any more; not there

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from callgate.config.settings import Config
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError
 
 from . import queries
@@ -15,7 +16,6 @@ from .database import Database, T, Work
 from .records import CallRecord, StoredCall
 from .sqlite_or_postgres import place_of
 
-SECONDS = 1.0
 READ_DEADLINE: Final = 10 * SECONDS
 DELETE_DEADLINE: Final = 20 * SECONDS
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError, StoreRefused
 
 from . import migrate
@@ -26,7 +27,6 @@ T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
 Use = Callable[[], Coroutine[Any, Any, T]]
 
-SECONDS = 1.0
 OPEN_DEADLINE: Final = migrate.DEADLINE + 10 * SECONDS
 STATEMENT_TIMEOUT: Final = 5 * SECONDS
 CLOSE_DEADLINE: Final = 3 * SECONDS

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError, StoreRefused
 
 from .database import Database, Work
@@ -24,8 +25,6 @@ from .records import CallRecord, StoredTurn
 from .waiting import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn, Waiting
 
 log = logging.getLogger(__name__)
-
-SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

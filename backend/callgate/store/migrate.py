@@ -8,11 +8,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError
 
 from .sqlite_or_postgres import Place
 
-SECONDS = 1.0
 DEADLINE: Final = 30 * SECONDS  # for the lock and all migrations
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -13,10 +13,11 @@ from typing import Final, Literal, Protocol
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from callgate.core.units import SECONDS
+
 from .database import Database
 from .schema import UtcDateTime, placements
 
-SECONDS = 1.0
 DEADLINE: Final = 5 * SECONDS
 MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)

@@ -21,8 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from callgate.config.settings import Config
 from callgate.core.foreign import foreign
-
-SECONDS = 1.0
+from callgate.core.units import SECONDS
 
 FILE_NAME: Final = "calls.sqlite3"
 CONNECTIONS: Final = 3

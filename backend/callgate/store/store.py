@@ -22,6 +22,7 @@ from typing import Final, Self
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from callgate.config.settings import Config
+from callgate.core.units import HOURS, SECONDS
 from callgate.errors import StoreError
 
 from . import queries
@@ -35,8 +36,6 @@ from .waiting import merged
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
-HOURS = 3600.0
 ABANDONED_LIMIT: Final = 200  # calls told of at once
 SWEEP_SLICE: Final = 200  # calls deleted in one transaction
 

@@ -11,9 +11,10 @@ import asyncio
 import logging
 from collections import deque
 
+from callgate.core.units import SECONDS
+
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 INTERVAL = 0.1 * SECONDS
 LATE = 0.04 * SECONDS  # two frames of the caller's audio
 BEATS = 10  # that are looked back on: about a second

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from twilio.rest import Client
 
 from callgate.core.foreign import foreign
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError
 from callgate.network.twilio_rest import NOT_FOUND, TwilioError, TwilioRefused, TwilioRest
 from callgate.store import Store
@@ -22,7 +23,6 @@ from .registry import Registry
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
 LOOK_EVERY = 60 * SECONDS
 

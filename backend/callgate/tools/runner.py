@@ -16,11 +16,11 @@ from callgate.core.masking import mask_number
 from callgate.core.tools.toolbox import HttpTool, Message
 from callgate.core.turns.commands import CallTool, TakeMessage
 from callgate.core.turns.tool_desk import OK, failure
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError, ToolError
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 KEEP_DEADLINE: Final = 3 * SECONDS  # for the store to keep a message
 GRACE: Final = 1 * SECONDS  # for a tool that holds its own deadline, and says so
 MOST_OUTPUT: Final = 8 * 1024  # bytes of what a tool gave that the model is told

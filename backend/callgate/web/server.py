@@ -15,6 +15,7 @@ from quart import Quart
 from callgate import __version__
 from callgate.agents import AgentBook
 from callgate.config.settings import Config
+from callgate.core.units import SECONDS
 from callgate.errors import ConfigError
 from callgate.websocket.on_hypercorn import port as hypercorn_port
 from callgate.websocket.on_hypercorn.port import PortConfig
@@ -25,7 +26,6 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 HEADER_LIMIT = 32 * 1024  # bytes of a request's head
 HEAD_DEADLINE = 5 * SECONDS  # for a request's head to come, from the connection's begin or the last answer
 BACKLOG = 1024  # connections that may wait to be accepted: nginx gives up on one within half a second

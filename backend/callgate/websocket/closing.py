@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from enum import Enum
 
+from callgate.core.units import SECONDS
 from callgate.core.wire.websocket_frames import LOST
 
 from .sockets import Receiver
 
-SECONDS = 1.0
 CLOSE_DEADLINE = 2 * SECONDS
 
 

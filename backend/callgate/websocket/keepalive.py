@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 PING_AFTER = 20 * SECONDS  # of silence
 PING_DEADLINE = 20 * SECONDS
 LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting

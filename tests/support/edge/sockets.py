@@ -15,12 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from callgate.core.units import SECONDS
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from support.edge.probes import SIGNED
 
-SECONDS: Final = 1.0
 OPEN_TIMEOUT: Final = 20 * SECONDS
 ANSWER_TIMEOUT: Final = 20 * SECONDS
 AT_ONCE: Final = 20  # handshakes; a stampede would only measure this process

@@ -13,15 +13,13 @@ from callgate.errors import OutboundRefused
 
 from .numbers import read_number
 
-SECONDS = 1
-
 VOICEMAIL_HANG_UP: Final = "hang-up"
 VOICEMAIL_TALK: Final = "talk"
 LONGEST_MESSAGE: Final = 500  # characters: the message travels in the address of a webhook
 VOICEMAIL_HELP: Final = (
     f"{VOICEMAIL_HANG_UP}, {VOICEMAIL_TALK}, or a text on one line, of at most {LONGEST_MESSAGE} characters"
 )
-SHORTEST_LIMIT: Final = 10 * SECONDS
+SHORTEST_LIMIT: Final = 10  # seconds
 FIELDS: Final = ("to", "from", "voicemail", "limit")
 
 
@@ -36,7 +34,7 @@ class CallRequest:
     to: str = field(repr=False)
     from_number: str | None = field(default=None, repr=False)
     voicemail: str = VOICEMAIL_HANG_UP
-    limit: int = 600 * SECONDS
+    limit: int = 600
 
     @property
     def message(self) -> str | None:

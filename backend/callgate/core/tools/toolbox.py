@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 KEYS = "0123456789*#"
 
 HANG_UP = "hang_up"

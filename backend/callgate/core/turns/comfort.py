@@ -5,9 +5,10 @@ A clip of the service's own is played after a silence; those that follow it leav
 
 from __future__ import annotations
 
+from callgate.core.units import SECONDS
+
 from .liveness import PAUSE
 
-SECONDS = 1.0
 COMFORT_AFTER = 1.3 * SECONDS  # of silence
 SILENCES = (COMFORT_AFTER, COMFORT_AFTER, 2 * COMFORT_AFTER, 4 * COMFORT_AFTER, 10 * SECONDS)  # before each
 

@@ -68,6 +68,7 @@ from callgate.core.protocols.realtime import (
     TruncateItem,
 )
 from callgate.core.tools.toolbox import NEVER_AWAY, Absences
+from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import (
     Clear,
     Connected,
@@ -95,8 +96,6 @@ from .session_life import LOSSES, Successor, Tenure
 from .tool_desk import LOST, OVERDUE, ToolDesk
 from .transcript import Role, Transcript, Turn
 from .unanswered import Unanswered
-
-SECONDS = 1.0
 
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
 PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 KEYS_TOGETHER = 1.5 * SECONDS  # keys pressed closer together than this are one entry
 MAX_KEYS = 64
 END = "#"  # of an entry, as callers are used to it

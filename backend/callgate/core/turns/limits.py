@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 QUESTIONS = 2  # whether the caller is still there, before the agent says goodbye
 WARNING = 60 * SECONDS  # before the longest a call may last
 

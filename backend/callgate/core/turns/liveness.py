@@ -7,7 +7,8 @@ heard the caller, and has been silent for `ASK_AFTER`.
 
 from __future__ import annotations
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 ASK_AFTER = 0.6 * SECONDS  # of silence on the model's side
 ANSWER_WITHIN = 0.5 * SECONDS
 WORDS_WITHIN = 8 * SECONDS  # of a living model's that owes some; beyond it is as good as gone

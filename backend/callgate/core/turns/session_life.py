@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 
-SECONDS = 1.0
+from callgate.core.units import SECONDS
+
 RETRY_AFTER = (0.0, 0.3, 1.0, 2.0)  # before each attempt to replace a model that was lost; then the safety net
 LOSSES = 4  # of models, within `LOSSES_WITHIN`; then the safety net
 LOSSES_WITHIN = 60 * SECONDS

@@ -29,11 +29,11 @@ from callgate.core.tools.toolbox import (
     Toolbox,
     Transfer,
 )
+from callgate.core.units import SECONDS
 from callgate.errors import ToolError
 
 from .commands import CallTool, Command, End, NextStep, Note, Outcome, PutThrough, SendDigits, TakeMessage
 
-SECONDS = 1.0
 REMOTE_DEADLINE = 30 * SECONDS  # for a tool of a remote MCP server, which the API itself calls
 MOST_AT_ONCE = 8  # tools that are open
 MOST_TRANSFERS = 3  # in a call, that nobody answers

@@ -12,13 +12,13 @@ import dns.exception
 import dns.name
 import dns.resolver
 
+from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
 from callgate.network.lookups import is_address
 
 from .finding import Finding, ok, skipped, warning, wrong
 from .world import Case
 
-SECONDS: Final = 1.0
 TIMEOUT: Final = 4 * SECONDS
 AUTHORITY: Final = "letsencrypt.org"
 AT_DNS: Final = "at whoever hosts the domain's DNS"

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from callgate.core.units import SECONDS
+
 from .finding import Finding, Result, Status, skipped, warning
 
-SECONDS: Final = 1.0
 DEADLINE: Final = 20 * SECONDS
 
 T = TypeVar("T")

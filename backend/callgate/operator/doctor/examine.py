@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from callgate.core.units import SECONDS
+
 from . import (
     agents,
     backend,
@@ -25,8 +27,6 @@ from .engine import Check, hidden, run
 from .finding import Status
 from .report import Examination
 from .world import Case, World
-
-SECONDS: Final = 1.0
 
 _ASKED = ("tls.certificate", "backend.alive")
 _CALLED = ("stream.upgrade", "model.key", "model.exists", "backend.ready")

@@ -11,9 +11,9 @@ import socket
 import ssl
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.peers.phone.options import Address
 
-SECONDS: Final = 1.0
 TIMEOUT: Final = 5 * SECONDS
 MOST_RECEIVED: Final = 256 * 1024  # bytes, of one handshake
 

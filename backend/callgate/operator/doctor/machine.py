@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.errors import StoreError
 from callgate.operator.ask import UnreachableError
 from callgate.store import Archive
@@ -17,7 +18,6 @@ from .finding import Finding, ok, skipped, warning, wrong
 from .handshake import unjudging
 from .world import OPENAI_API, TWILIO_API, Case
 
-SECONDS: Final = 1.0
 CLOCK_SUSPICIOUS: Final = 60 * SECONDS
 CLOCK_WRONG: Final = 3600 * SECONDS
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from callgate.core.masking import mask_number
+from callgate.core.units import SECONDS
 from callgate.operator.ready import backend_url
 from callgate.operator.service import Service, ServiceError
 
@@ -15,7 +16,6 @@ from .finding import Finding, ok, warning, wrong
 from .waterfall import of_events
 from .world import Case
 
-SECONDS: Final = 1.0
 LONGEST: Final = 180 * SECONDS
 WHO_SAYS_MORE: Final = "callgate calls show, with the call's SID, and Twilio's error log say more"
 

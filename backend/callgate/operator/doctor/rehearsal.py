@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.errors import ConfigError
 from callgate.peers.phone.call import place_call
 from callgate.peers.phone.options import FROM_NUMBER, NO_ACCOUNT, TO_NUMBER, PhoneOptions
@@ -17,7 +18,6 @@ from .finding import Finding, ok, skipped, wrong
 from .waterfall import of_call
 from .world import Case
 
-SECONDS: Final = 1.0
 LONGEST: Final = 60 * SECONDS
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
+from callgate.core.units import SECONDS
 from callgate.core.wire import twiml
 from callgate.errors import PhoneError
 from callgate.operator.ask import Answer, UnreachableError
@@ -25,7 +26,6 @@ from callgate.peers.phone.stream import open_stream
 from .finding import Finding, ok, skipped, warning, wrong
 from .world import Case
 
-SECONDS: Final = 1.0
 SLOW: Final = 5 * SECONDS  # Twilio gives up after 15
 RESTART: Final = (
     "The backend runs with other settings than these: docker compose -f docker-compose.prod.yml up -d backend"

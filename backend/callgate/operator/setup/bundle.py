@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from callgate.core.units import MINUTES
+
 from .refusal import SetupRefused
 from .setup import Setup, is_on_own_domain
 
-MINUTES: Final = 60.0
 # The first time, images are fetched and built.
 CERTIFICATE_DEADLINE: Final = 40 * MINUTES
 START_DEADLINE: Final = 40 * MINUTES

@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from callgate.core.masking import mask_number
+from callgate.core.units import SECONDS
 from callgate.operator.ask import UnreachableError
 from callgate.operator.service import ServiceError, ServiceUnheardError, said
 
@@ -14,7 +15,6 @@ from .account import Account
 from .refusal import SetupRefused
 from .setup import Setup
 
-SECONDS: Final = 1.0
 ANSWER_WITHIN: Final = 90 * SECONDS  # a service that rings for 30 s, and a queue before it
 ASK_EVERY: Final = 1 * SECONDS
 TRIES: Final = 3

@@ -13,9 +13,9 @@ from aiohttp import web
 from twilio.http import HttpClient
 from twilio.http.http_client import TwilioHttpClient
 
+from callgate.core.units import SECONDS
 from callgate.operator.ask import Answer, UnreachableError, ask
 
-SECONDS: Final = 1.0
 TWILIO_DEADLINE: Final = 10 * SECONDS
 HTTP_DEADLINE: Final = 20 * SECONDS
 HTTP_PORT: Final = 80

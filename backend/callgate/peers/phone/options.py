@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from callgate.core.units import SECONDS
+
 from .orders import Orders
 from .simulation.faults import NO_FAULTS, Faults
 from .simulation.script import Step
 from .simulation.timeline import Event
-
-SECONDS: Final = 1.0
 
 # What comes of a <Dial>, as the caller meets it. Twilio's DialCallStatus of one that was answered is "completed".
 DialOutcome = Literal["answered", "busy", "no-answer", "failed"]

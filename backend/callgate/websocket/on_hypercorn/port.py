@@ -32,11 +32,11 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError,
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping
 
+from callgate.core.units import SECONDS
 from callgate.websocket.allowance import FRAMES_AT_ONCE, TWILIOS, Allowance, Pace
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0
 WRITE_DEADLINE = 10 * SECONDS  # for a peer to take anything, and to take the last of it
 LINGER = 0.5 * SECONDS  # in which a peer that sends too much can read that it does
 CONNECTIONS = 4096  # at the same time, each of some 40 kB

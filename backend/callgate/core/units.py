@@ -1,0 +1,7 @@
+"""Units of time, for numbers that say what they are: ``5 * SECONDS``. Pure."""
+
+from typing import Final
+
+SECONDS: Final = 1.0
+MINUTES: Final = 60.0
+HOURS: Final = 3600.0
