@@ -9,22 +9,30 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 part=${1:-all}
+starting=   # the process that starts the engine
+engine_log= # what it says, while other tests run
+edge_packages=(ca-certificates curl nginx openssl pebble alsa-utils postgresql)
 [ $# -le 1 ] || die "it takes one word at most: fast, edge, engine or all"
 
 fast() {
   need_venv
-  say "formatting, lint, types"
+  say "formatting, lint"
   .venv/bin/ruff format --check --quiet .
   .venv/bin/ruff check --quiet .
-  .venv/bin/mypy
   .venv/bin/shfmt -d -i 2 "${shell_scripts[@]}"
   .venv/bin/shellcheck -x -P SCRIPTDIR "${shell_scripts[@]}"
-  say "unit and application tests"
-  .venv/bin/python -m pytest -q --numprocesses 3 -m "not whole" tests/unit tests/app
+  say "unit and application tests, which often wait; types meanwhile"
+  local types=.venv/types.log checking status=0
+  .venv/bin/mypy >"$types" 2>&1 &
+  checking=$!
+  .venv/bin/python -m pytest -q --numprocesses 3 -m "not whole" tests/unit tests/app || status=$?
+  wait "$checking" || status=$?
+  cat "$types"
+  return "$status"
 }
 
 edge() {
-  need_packages ca-certificates curl nginx openssl pebble alsa-utils postgresql
+  need_packages "${edge_packages[@]}"
   need_venv
   say "store tests: SQLite and PostgreSQL"
   .venv/bin/python -m pytest -q --numprocesses 2 tests/store
@@ -37,12 +45,30 @@ edge() {
 engine() {
   need_venv
   say "a Docker engine, and the images that the bundle starts from"
-  local client
-  client=$(tests/engine/up.sh)
-  # What ran before goes on running.
-  case $client in *CALLGATE_ENGINE_STARTED=*) trap tests/engine/down.sh EXIT ;; esac
+  [ -n "$starting" ] || start_engine
+  local status=0
+  wait "$starting" || status=$?
+  [ -z "$engine_log" ] || cat "$engine_log" >&2
+  [ "$status" -eq 0 ] || exit "$status"
   say "engine tests: the production bundle"
-  .venv/bin/python -m pytest -q --durations=20 --durations-min=3 tests/engine
+  # Each file has bundles of its own, and waits for them most of the time.
+  .venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=3 \
+    tests/engine
+}
+
+# In a session of its own: whoever ends this script ends that too.
+start_engine() {
+  engine_client=$(mktemp)
+  setsid tests/engine/up.sh >"$engine_client" </dev/null &
+  starting=$!
+  trap end_engine EXIT
+}
+
+# What ran before goes on running.
+end_engine() {
+  if kill -- "-$starting" 2>/dev/null; then wait "$starting" || true; fi
+  if grep -q CALLGATE_ENGINE_STARTED= "$engine_client"; then tests/engine/down.sh; fi
+  rm -f "$engine_client" "$engine_log"
 }
 
 timed() { # timed PART
@@ -57,6 +83,10 @@ shell_scripts=(scripts/*.sh bench/run bench/profile bench/faults bench/siege ben
 case $part in
 fast | edge | engine) timed "$part" ;;
 all)
+  need_packages "${edge_packages[@]}"
+  need_venv
+  engine_log=$(mktemp)
+  start_engine 2>"$engine_log" # it mostly waits for a mirror, while other tests run
   timed fast
   timed edge
   timed engine

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pytest
 from support.compiled import compiled_modules
-from support.engine.bundle import HERE, copy_project, note
+from support.engine.bundle import HERE, Bundle, copy_project, note
 
 IMAGE = "callgate-test-fast"
 BUILD_TIMEOUT = 900.0
 RUN_TIMEOUT = 600.0
+
+
+@pytest.fixture(scope="module")
+def bundle(new_bundle, images):
+    """A bundle of which nothing runs."""
+    with new_bundle() as bundle:
+        yield bundle
+
+
+def output(bundle: Bundle, *command: str) -> str:
+    """What a command prints in a container of the backend's."""
+    return bundle.compose("run", "--rm", "--no-deps", "-T", "backend", *command).stdout
 
 
 @pytest.fixture
@@ -18,12 +30,13 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_the_fast_suite_passes_in_the_backends_image(rehearsal, project):
-    rehearsal.run(
+def test_the_fast_suite_passes_in_the_backends_image(bundle, project):
+    bundle.run(
         "docker", "build", "--tag", IMAGE, "--file", HERE / "fast" / "Dockerfile", project, timeout=BUILD_TIMEOUT
     )
-    done = rehearsal.run(
-        "docker", "run", "--rm", "--network", "none", "--read-only", "--tmpfs", "/tmp:exec",
+    done = bundle.run(
+        # It yields to the calls of other tests, which take place in real time.
+        "docker", "run", "--rm", "--cpu-shares", "128", "--network", "none", "--read-only", "--tmpfs", "/tmp:exec",
         "--cap-drop", "ALL", "--env", "HOME=/tmp", "--env", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis",
         IMAGE,
         "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "3", "-m", "not whole",
@@ -33,14 +46,14 @@ def test_the_fast_suite_passes_in_the_backends_image(rehearsal, project):
     note(done.stdout.splitlines()[-1])
 
 
-def test_what_it_ran_on_is_the_bundles_python_and_not_this_machines(rehearsal):
-    version = rehearsal.exec("backend", "python3", "-c", "import sys; print(*sys.version_info[:2])").stdout
+def test_what_it_ran_on_is_the_bundles_python_and_not_this_machines(bundle):
+    version = output(bundle, "python3", "-c", "import sys; print(*sys.version_info[:2])")
     assert version.split() == ["3", "13"]
 
 
-def test_the_media_path_is_compiled_in_it(rehearsal):
+def test_the_media_path_is_compiled_in_it(bundle):
     wanted = compiled_modules()
     script = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]))"
-    files = rehearsal.exec("backend", "python3", "-c", script, *wanted).stdout.split()
-    assert [file for file in files if not file.endswith(".so")] == []
-    assert len(files) == len(wanted) > 0
+    found = output(bundle, "python3", "-c", script, *wanted).split()
+    assert [file for file in found if not file.endswith(".so")] == []
+    assert len(found) == len(wanted) > 0

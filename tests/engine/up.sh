@@ -5,8 +5,8 @@
 # on Debian, one of our own is started beside it: engine and Compose from a newer Debian, unpacked into CALLGATE_ENGINE
 # (see engine.sh) and never installed, with stand-ins of the official images (stand-ins/). Then it asks no image registry.
 #
-# Prints on standard output what a client needs, as NAME=value lines, and CALLGATE_ENGINE_STARTED=1 when there was none of
-# ours before; what happens, with the seconds, on standard error. Safe to run again. down.sh ends what this started.
+# Prints on standard output what a client needs, as NAME=value lines, and, as soon as it starts one where there was none
+# of ours before, CALLGATE_ENGINE_STARTED=1; what happens, with the seconds, on standard error. Safe to run again. down.sh ends what this started.
 
 # shellcheck source=tests/engine/engine.sh
 source "$(dirname "${BASH_SOURCE[0]}")/engine.sh"
@@ -45,7 +45,7 @@ main() {
     make_stand_in "$image"
   done
   stage "ready"
-  printf '%s\n' "${client[@]:1}" ${started_now:+"$started_now"}
+  printf '%s\n' "${client[@]:1}"
 }
 
 is_debian() {
@@ -122,12 +122,12 @@ start_engine() {
   HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 NO_PROXY=127.0.0.0/8 \
     "${client[@]}" setsid nohup dockerd --data-root "$state/data" --exec-root "$state/run/exec" --pidfile "$pid_file" \
     --host "unix://$socket" --log-level warn </dev/null >>"$log" 2>&1 {lock}<&- &
+  echo CALLGATE_ENGINE_STARTED=1
   local deadline=$((SECONDS + START_TIMEOUT))
   until "${client[@]}" docker version >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$deadline" ] || failed
     sleep 0.2
   done
-  started_now=CALLGATE_ENGINE_STARTED=1
   stage "engine $("${client[@]}" docker version --format '{{.Server.Version}}'), Compose $("${client[@]}" docker compose version --short)"
 }
 
