@@ -6,7 +6,7 @@
 from graphlib import CycleError
 
 import pytest
-from support.rooms import arrows, folders, modules, order, within
+from support.rooms import arrows, folders, modules, names_with_several_meanings, order, within
 
 ALL = modules()
 PURE = [
@@ -74,3 +74,7 @@ def test_the_package_holds_rooms_and_not_files():
         "errors",
     ]
     assert len({name.partition(".")[0] for name in ALL if name} - {"__main__", "errors"}) <= 20
+
+
+def test_a_class_has_its_name_to_itself():
+    assert names_with_several_meanings(ALL) == {}

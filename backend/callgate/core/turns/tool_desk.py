@@ -61,7 +61,7 @@ GOODBYE = Farewell(Outcome.GOODBYE, "the agent hung up")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ToolAnswer:
     """What a tool gave. ``knows``: the session of the model's has asked for it, and waits for a function's output;
     another is told ``text``. ``noted``: what the transcript says of it."""
 
@@ -135,7 +135,7 @@ class ToolDesk:
         self._is_open(call_id, _Open(bound.tool, key, knows=False), commands)
         return commands, f"{note}]", False
 
-    def done(self, call_id: str, output: str) -> Answer | None:
+    def done(self, call_id: str, output: str) -> ToolAnswer | None:
         """A tool gave ``output`` (JSON, or other text). None: it is not open."""
         asked = self._open.pop(call_id, None)
         if asked is None:
@@ -144,7 +144,7 @@ class ToolDesk:
         who = f"The caller pressed {asked.key}, and the tool" if asked.key else "The tool"
         gave = output if len(output) <= LONGEST_NOTED else f"{output[:LONGEST_NOTED]} …"
         told = f"[{who} {asked.name} gave: "
-        return Answer(output, asked.knows, f"{told}{output}]", f"{told}{gave}]")
+        return ToolAnswer(output, asked.knows, f"{told}{output}]", f"{told}{gave}]")
 
     def remote(self, event: RemoteToolsMissing | RemoteCallBegan | RemoteCallEnded, now: float) -> list[Command]:
         """The API itself asks a remote MCP server, and tells the model what that gave; the model is not asked to
