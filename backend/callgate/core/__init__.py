@@ -1,4 +1,5 @@
-"""What a call is made of, without a socket, a clock or an event loop: values in, values out. Compiled in the image.
+"""The pure parts of a call: values in, values out, without sockets, clocks or an event loop. Compiled in the image.
 
-Nothing here does I/O or logs, and nothing of ours is imported but `callgate.errors`; tests/unit/test_layers.py says so.
+Nothing here does I/O or logs, and the only module it imports from outside this package is `callgate.errors`;
+tests/unit/test_layers.py checks that.
 """

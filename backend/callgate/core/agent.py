@@ -1,4 +1,4 @@
-"""Who speaks for us. Pure."""
+"""The agent that answers calls. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ TALK = Toolbox()
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who speaks for us. ``transcription``: the model that writes down what the caller says, if any. ``one_moment``:
-    what the caller hears while the model is replaced, base64 µ-law. ``idle``, ``longest``: see `Limits`, in seconds.
-    ``has_second_model``: whether there is another to turn to when one refuses. ``name``: what the log calls it.
-    ``model``: None: the one that the settings name. ``language``: a BCP 47 tag, as de-DE. ``consent``: what Twilio says
-    before anything else is said. ``noise_reduction``: near_field or far_field."""
+    """An agent that answers calls. ``transcription``: the model that transcribes the caller's speech, if any.
+    ``one_moment``: the clip that the caller hears while the model is being replaced, base64 µ-law. ``idle``,
+    ``longest``: in seconds; see `Limits`. ``has_second_model``: whether there is another model to fall back on when one
+    refuses. ``name``: the agent's name in the log. ``model``: None means the model named in the settings. ``language``:
+    a BCP 47 tag, such as de-DE. ``consent``: what Twilio says to the caller before anything else. ``noise_reduction``:
+    near_field or far_field."""
 
     instructions: str
     voice: str

@@ -1,9 +1,10 @@
-"""Text of others, as far as it may stand in a log, a receipt, the store or an answer. Pure.
+"""Text written by others, made safe to show in a log, a receipt, the store or an answer. Pure.
 
-What a peer writes may hold line breaks that forge a line, escapes that drive a terminal, telephone numbers, and, from a
-model that has heard a call, what was said in it. So there are two ways to tell of it. `foreign` is for texts that an
-operator needs, of peers that know nothing of what was said: a line, cut and cleaned. `described` is for what comes over
-a model's session that knows it: names only, and how long the text was that is left out.
+Text from a peer may contain line breaks that forge log lines, escape sequences that drive a terminal, telephone
+numbers, and, if it comes from a model that has heard a call, what was said in the call. There are therefore two ways to
+report it. `foreign` is for texts that an operator needs, from peers that know nothing of what was said: one line,
+shortened and cleaned. `described` is for what arrives over the session of a model that does know: only names, and the
+length of the text that was left out.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Final
 from .masking import mask_all_numbers
 
 LONGEST: Final = 200  # characters of a foreign text that are shown
-_READ: Final = 2048  # characters of it that are looked at
+_READ: Final = 2048  # characters of it that are examined
 _LONGEST_NAME: Final = 64
 
 _ADDRESS_USER: Final = re.compile(r"://[^\s/@]*@")
 _ADDRESS_QUERY: Final = re.compile(r"(://[^\s?]*)\?[^\s'\"`)>]*")
 
-# A quotation, up to its end or the text's. The ' in "can't" begins none, and ends none; the one of b'…' does.
+# A quotation, up to its closing mark or the end of the text. The ' in "can't" neither opens nor closes one; the one in
+# b'…' does.
 _CLOSING: Final = {
     "'": "'", '"': '"', "`": "`", "‘": "’", "‚": "‘’", "“": "”", "„": "“”", "«": "»", "»": "«", "‹": "›", "›": "‹",
     "「": "」", "『": "』",
@@ -36,8 +38,9 @@ _QUOTED: Final = re.compile(
 
 
 def foreign(text: str, longest: int = LONGEST) -> str:
-    """The first line of a text that others wrote, cut: without its quotations, unless they are names, without what an
-    address holds beside the place, and with its telephone numbers masked. What follows mostly is what they quote."""
+    """Return the first line of a text that others wrote, shortened: quotations are removed unless they are names, an
+    address keeps only its scheme, host and path, and telephone numbers are masked. The lines after the first mostly
+    quote others."""
     lines = text.strip()[:_READ].splitlines() or [""]
     line = " ".join(printable(lines[0]).split())
     line = _ADDRESS_QUERY.sub(r"\1?…", _ADDRESS_USER.sub("://***@", line))
@@ -47,8 +50,8 @@ def foreign(text: str, longest: int = LONGEST) -> str:
 
 
 def described(code: object, kind: object = None, param: object = None, message: object = None) -> str:
-    """An error that a model's server told of, without its words: ``code``, ``kind`` (its type) and ``param`` where they
-    are names, and the length of the rest."""
+    """Describe an error reported by a model's server without quoting it: ``code``, ``kind`` (its type) and ``param``
+    where they are names, and the length of the message."""
     more = [f"type {name_or_length(kind)}"] if kind and kind != code else []
     more += [f"param {name_or_length(param, '[]')}"] if param else []
     more += [left_out(message)] if message else []
@@ -56,19 +59,19 @@ def described(code: object, kind: object = None, param: object = None, message: 
 
 
 def left_out(text: object) -> str:
-    """What stands in the place of a text that may not be shown."""
+    """Return the placeholder for a text that may not be shown."""
     size = len(str(text))
     return f"{size} character{'' if size == 1 else 's'} of text left out"
 
 
 def name_or_length(value: object, also: str = "") -> str:
-    """A value that should be a name (of a code, a type, a field) if it looks like one; else how long it is."""
+    """Return a value that should be a name (of a code, a type, a field) if it looks like one; otherwise its length."""
     return str(value) if is_name(value, also) else f"[{left_out(value)}]"
 
 
 def is_name(value: object, also: str = "") -> bool:
-    """Whether this is a name as programs give them, and holds no telephone number. ``also``: signs that may be in it
-    beside letters, digits and ``_.:-``."""
+    """Whether this looks like an identifier and contains no telephone number. ``also``: characters that are allowed
+    besides letters, digits and ``_.:-``."""
     return (
         isinstance(value, str)
         and 1 <= len(value) <= _LONGEST_NAME
@@ -79,7 +82,7 @@ def is_name(value: object, also: str = "") -> bool:
 
 
 def printable(text: str) -> str:
-    """The text with nothing in it that ends a line or moves a cursor. Spaces of other kinds become plain ones."""
+    """Replace everything that ends a line or moves a cursor. Whitespace of any kind becomes a plain space."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else " " if sign.isspace() else "\ufffd" for sign in text)

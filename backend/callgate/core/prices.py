@@ -1,8 +1,8 @@
-"""What a call's tokens cost, about: one dated table, and an estimate by it. Pure.
+"""An estimate of what a call's tokens cost, from one dated price table. Pure.
 
-The table holds OpenAI's list prices, in USD for a million tokens, as its documentation had them in November 2026; what
-is None there is not known here. An estimate is no bill: Azure and private agreements have prices of their own, and the
-transcription of the caller's words and Twilio's minutes are charged apart.
+The table holds OpenAI's list prices in USD per million tokens, as documented in November 2026; None means that the
+price is not known. An estimate is not a bill: Azure and private agreements have their own prices, and the transcription
+of the caller's speech and Twilio's minutes are charged separately.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MILLION: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one or more responses. Those that were cached are counted in ``text_in`` and ``audio_in`` too."""
+    """Tokens of one or more responses. Cached tokens are also counted in ``text_in`` and ``audio_in``."""
 
     text_in: int = 0
     audio_in: int = 0
@@ -32,13 +32,13 @@ class Usage:
 
     @property
     def total(self) -> int:
-        """All tokens, as ``total_tokens`` counts them."""
+        """The number of all tokens, as ``total_tokens`` counts them."""
         return self.text_in + self.audio_in + self.text_out + self.audio_out
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD for a million tokens of each kind; None: not known."""
+    """USD per million tokens of each kind; None means not known."""
 
     text_in: Decimal | None = None
     cached_text_in: Decimal | None = None
@@ -48,7 +48,7 @@ class Price:
     audio_out: Decimal | None = None
 
     def of(self, usage: Usage) -> Decimal | None:
-        """What these tokens cost, in USD; None where some are of a kind whose price is not known."""
+        """Return what these tokens cost in USD, or None if some are of a kind whose price is not known."""
         parts = (
             (usage.text_in - usage.cached_text_in, self.text_in),
             (usage.cached_text_in, self.cached_text_in),
@@ -82,15 +82,15 @@ PRICES: Final[Mapping[str, Price]] = {
         cached_audio_in=Decimal("0.30"),
         audio_out=Decimal(20),
     ),
-    "line-check": Price(*[Decimal(0)] * len(fields(Price))),  # this backend's own
+    "line-check": Price(*[Decimal(0)] * len(fields(Price))),  # this service's own
 }
 
 
 def estimate(model: str, usage: Usage) -> Decimal | None:
-    """About what tokens of this model cost, in USD, by the prices of `PRICES_OF`; None where that is not known.
-    ``model``: an id, or an Azure deployment that is named after one.
+    """Estimate what these tokens cost in USD, at the prices of `PRICES_OF`; None if the price is not known. ``model``:
+    an id, or an Azure deployment named after one.
 
-    An id may have more behind it, such as the date of a snapshot: the longest that it begins with counts.
+    An id may have a suffix, such as the date of a snapshot: the longest known id that it starts with is used.
     """
     known = [name for name in PRICES if model == name or model.startswith(f"{name}-")]
     price = PRICES[max(known, key=len)] if known else Price()
@@ -98,9 +98,10 @@ def estimate(model: str, usage: Usage) -> Decimal | None:
 
 
 def usage_of(usage: object) -> Usage:
-    """The tokens of ``response.usage`` in a ``response.done``; None, for a response that has none, is zero tokens.
+    """Read the tokens from ``response.usage`` of a ``response.done``. None, for a response without usage, is zero
+    tokens.
 
-    What is missing or makes no sense counts as zero. Cached tokens whose kind is not told count as not cached.
+    Missing or nonsensical counts are zero. Cached tokens of an unstated kind count as not cached.
     """
     tokens_in, tokens_out = _details(usage, "input_token_details"), _details(usage, "output_token_details")
     cached = _details(tokens_in, "cached_tokens_details")

@@ -1,6 +1,6 @@
-"""What one call was: counted while it goes on, and told in one line and one record at its end. Pure.
+"""What a call amounted to: counted while it lasts, and reported as one log line and one record at its end. Pure.
 
-Times are seconds of one monotonic clock, passed in.
+Times are seconds on one monotonic clock, passed in by the caller.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ COUNTED: Final = ("duration_s", "interruptions", "reconnects", "frames_in", "fra
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one call was. ``model``: the models that served it, with commas; ``reason``: as in `commands.End`."""
+    """The totals of one call. ``model``: the models that served it, separated by commas; ``reason``: as in
+    `commands.End`."""
 
     duration_s: float
-    first_audio_ms: int | None  # from `start` to the agent's first audio sent; None: there was none
+    first_audio_ms: int | None  # from `start` to the first of the agent's audio sent; None: no audio was sent
     interruptions: int
     reconnects: int
     resumes: int
-    frames_in: int  # the caller's, of 20 ms
+    frames_in: int  # the caller's, 20 ms each
     frames_out: int  # messages with the agent's audio, of any length
-    frames_dropped: int  # the caller's that the model never got
+    frames_dropped: int  # the caller's frames that the model never received
     usage: Usage
     model: str
-    cost_usd: Decimal | None  # about; None: not known
+    cost_usd: Decimal | None  # an estimate; None: not known
     prices_of: str
     ended: Outcome
     reason: str
 
     def line(self) -> str:
-        """The one line for the log."""
+        """Return the receipt as one line for the log."""
         return "Receipt: " + ", ".join(
             (
                 f"{self.duration_s:.1f} s",
@@ -54,7 +55,7 @@ class Receipt:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for a record, as JSON has it. ``cost_usd`` is text: it is exact."""
+        """Return the receipt as a JSON-compatible record. ``cost_usd`` is a string, so that it stays exact."""
         return asdict(self) | {
             "duration_s": round(self.duration_s, 3),
             "cost_usd": None if self.cost_usd is None else f"{self.cost_usd:f}",
@@ -83,9 +84,9 @@ class Receipt:
 
 
 def added(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Mapping[str, Any]:
-    """One record for a call that had several streams, out of that of the earlier ones and that of the last: what is
-    counted, the tokens and the cost of all; the first one's first audio; how the last one ended, and its ``resumes``,
-    which counts on. ``before``: None where there was no earlier one."""
+    """Merge the records of a call that had several streams: ``before`` is that of the earlier streams (None if there
+    were none), ``after`` that of the last one. Counts, tokens and costs are summed; the first audio is the first
+    stream's; how the call ended, and ``resumes``, which is cumulative already, are the last one's."""
     if before is None:
         return after
     total = {**after}
@@ -107,7 +108,7 @@ def added(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Mapping
 
 @dataclass(slots=True)
 class Counters:
-    """What is counted while a call goes on. ``started``: when its `start` came."""
+    """The counters of a call in progress. ``started``: when its `start` message arrived."""
 
     started: float
     interruptions: int = 0
@@ -120,7 +121,7 @@ class Counters:
     _usage: dict[str, Usage] = field(default_factory=dict, init=False)  # by model, in the order in which they served
 
     def caller_audio_came(self) -> None:
-        """A message with the caller's audio came."""
+        """A message with the caller's audio arrived."""
         self.frames_in += 1
 
     def agent_audio_sent(self, now: float) -> None:
@@ -130,19 +131,19 @@ class Counters:
             self._first_audio = now
 
     def served_by(self, model: str) -> None:
-        """A session of this model serves the call from now on."""
+        """From now on a session of this model serves the call."""
         self.spent(model, Usage())
 
     def spent(self, model: str, usage: Usage) -> None:
-        """A response of this model used these tokens."""
+        """Add the tokens that a response of this model used."""
         self._usage[model] = self._usage.get(model, Usage()) + usage
 
     def at_end(self, *, interruptions: int, reconnects: int, frames_dropped: int) -> None:
-        """What others have counted."""
+        """Take over the counts that others kept."""
         self.interruptions, self.reconnects, self.frames_dropped = interruptions, reconnects, frames_dropped
 
     def receipt(self, *, now: float, ended: Outcome, reason: str) -> Receipt:
-        """What the call was, if it ends now."""
+        """Return the receipt of the call, if it ends now."""
         first = self._first_audio
         return Receipt(
             duration_s=now - self.started,
@@ -162,7 +163,7 @@ class Counters:
         )
 
     def _cost(self) -> Decimal | None:
-        """What all models together cost; not known as soon as it is not for one."""
+        """The cost of all models together; None if it is not known for one of them."""
         total = Decimal(0)
         for model, usage in self._usage.items():
             if (cost := estimate(model, usage)) is None:

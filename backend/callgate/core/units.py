@@ -1,4 +1,4 @@
-"""Units of time, for numbers that say what they are: ``5 * SECONDS``. Pure."""
+"""Units of time, so that numbers name their unit: ``5 * SECONDS``. Pure."""
 
 from typing import Final
 

@@ -1,1 +1,1 @@
-"""Who may: what is Twilio's, which call a stream belongs to, what may be called and asked."""
+"""Access checks: what really comes from Twilio, which call a stream belongs to, what may be dialled and requested."""

@@ -1,4 +1,4 @@
-"""What is asked for when a call is, and how it is refused. Pure."""
+"""The fields of a request for an outbound call, and how bad ones are refused. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .numbers import read_number
 
 VOICEMAIL_HANG_UP: Final = "hang-up"
 VOICEMAIL_TALK: Final = "talk"
-LONGEST_MESSAGE: Final = 500  # characters: the message travels in the address of a webhook
+LONGEST_MESSAGE: Final = 500  # characters: the message travels in the URL of a webhook
 VOICEMAIL_HELP: Final = (
     f"{VOICEMAIL_HANG_UP}, {VOICEMAIL_TALK}, or a text on one line, of at most {LONGEST_MESSAGE} characters"
 )
@@ -25,10 +25,10 @@ FIELDS: Final = ("to", "from", "voicemail", "limit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRequest:
-    """A call that is asked for. ``to``: E.164; ``from_number``: E.164, or None for the service's own number.
+    """A request for an outbound call. ``to``: E.164; ``from_number``: E.164, or None for the service's own number.
 
-    ``voicemail``: what is done when a machine answers: `VOICEMAIL_HANG_UP`, `VOICEMAIL_TALK` (nobody looks), or a text
-    that is left. ``limit``: how long it may last, in seconds.
+    ``voicemail``: what to do when a machine answers: `VOICEMAIL_HANG_UP`, `VOICEMAIL_TALK` (no detection), or a text to
+    leave as a message. ``limit``: how long the call may last, in seconds.
     """
 
     to: str = field(repr=False)
@@ -38,17 +38,17 @@ class CallRequest:
 
     @property
     def message(self) -> str | None:
-        """What is left on a machine, if anything is."""
+        """The message to leave on a machine, if any."""
         return None if self.voicemail in (VOICEMAIL_HANG_UP, VOICEMAIL_TALK) else self.voicemail
 
     def fingerprint(self, key: str) -> str:
-        """What two requests under one idempotency key have in common only when they ask for the same."""
+        """Return a hash that two requests under one idempotency key share only if they ask for the same call."""
         asked = json.dumps([key, self.to, self.from_number, self.voicemail, self.limit])
         return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def read_request(values: Mapping[str, Any], voicemail: str, longest: int) -> CallRequest:
-    """A request's fields. ``voicemail``, ``longest``: the settings. Raises `OutboundRefused` (400)."""
+    """Read a request's fields. ``voicemail``, ``longest``: the settings. Raises `OutboundRefused` (400)."""
     for name in values:
         if name not in FIELDS:
             raise _bad(f"There is no field {name!r}.", f"Send {', '.join(FIELDS)}.")
@@ -61,7 +61,7 @@ def read_request(values: Mapping[str, Any], voicemail: str, longest: int) -> Cal
 
 
 def is_voicemail(text: str) -> bool:
-    """Whether this says what is done about machines."""
+    """Whether this text says what to do about machines."""
     return text.isprintable() and 0 < len(text.strip()) <= LONGEST_MESSAGE
 
 

@@ -1,11 +1,11 @@
-"""Where the request of a tool may go: to public addresses, and to what the owner lists. Pure.
+"""Where a tool's request may go: to public addresses, and to what the owner lists. Pure.
 
-A tool's host stands in a file of the owner's, but who answers for that name in the DNS may be another. A name that
-leads to this machine, to its network or to the cloud's metadata service would let whoever holds it, or a caller who
-talks the model into it, ask there (server-side request forgery).
+The host of a tool is written in the owner's file, but its DNS name may be controlled by somebody else. If it resolved
+to this machine, its network or the cloud's metadata service, whoever controls it, or a caller who talks the model into
+it, could send requests there (server-side request forgery).
 
 Sources: IANA's registries of special-purpose addresses (RFC 6890), RFC 4291 (IPv6), RFC 6052 (NAT64). `ipaddress` knows
-most of the first; what it counts as global differs between the versions of Python, so the rest is written here.
+most of the first, but what it counts as global differs between Python versions, so the rest is listed here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Network = IPv4Network | IPv6Network
 
 _NO_HOSTS_V4: Final = (
     IPv4Network("192.0.0.0/24"),  # protocol assignments; a cloud's metadata service
-    IPv4Network("192.88.99.0/24"),  # relays of 6to4
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays
     IPv4Network("168.63.129.16/32"),  # Azure's own service for its virtual machines
 )
-_UNICAST_V6: Final = IPv6Network("2000::/3")  # all that was ever given out; what is mapped or site-local lies outside
+_UNICAST_V6: Final = IPv6Network("2000::/3")  # all that was ever allocated; mapped and site-local addresses lie outside
 _NO_HOSTS_V6: Final = (
-    IPv6Network("2001::/23"),  # protocol assignments; Teredo, which holds an IPv4 address
-    IPv6Network("2002::/16"),  # 6to4, which holds one too
+    IPv6Network("2001::/23"),  # protocol assignments; Teredo, which embeds an IPv4 address
+    IPv6Network("2002::/16"),  # 6to4, which embeds one too
     IPv6Network("3fff::/20"),  # documentation
 )
-_NAT64: Final = IPv6Network("64:ff9b::/96")  # how a network without IPv4 reaches the rest
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # how an IPv6-only network reaches IPv4 hosts
 _NEIGHBOURS: Final = tuple(
     ip_network(text)
     for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1/128", "fc00::/7")
@@ -38,7 +38,7 @@ _HOST_AND_PORT: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+)):([0-9]
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is that of a host on the Internet."""
+    """Whether this is the address of a host on the Internet."""
     if isinstance(address, IPv6Address) and address in _NAT64:
         return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
     if not address.is_global or address.is_multicast:
@@ -50,10 +50,10 @@ def is_public(address: Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """What may be asked beside public addresses.
+    """What may be requested besides public addresses.
 
-    ``hosts``: names with their ports, whose address may be this machine's or its network's. ``networks``: addresses
-    that may be asked under any name.
+    ``hosts``: names with ports, which may resolve to this machine or its network. ``networks``: addresses that may be
+    requested under any name.
     """
 
     hosts: frozenset[tuple[str, int]] = frozenset()
@@ -61,7 +61,7 @@ class Egress:
 
     @classmethod
     def parse(cls, text: str) -> Egress:
-        """Read a list with commas of HOST:PORT and of networks (CIDR). Raises `ValueError`."""
+        """Read a comma-separated list of HOST:PORT and of networks (CIDR). Raises `ValueError`."""
         hosts, networks = set(), []
         for part in (part.strip().lower() for part in text.split(",")):
             if named := _HOST_AND_PORT.fullmatch(part):
@@ -71,15 +71,15 @@ class Egress:
         return cls(frozenset(hosts), tuple(networks))
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
+        """The list, in the form that `parse` reads."""
         hosts = (f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in sorted(self.hosts))
         return ",".join((*hosts, *map(str, self.networks)))
 
     def permits(self, host: str, port: int, address: str) -> bool:
-        """Whether a request to this host and port may be sent to ``address``, a numeric one."""
+        """Whether a request to this host and port may be sent to ``address``, which is numeric."""
         try:
             found = ip_address(address)
-        except ValueError:  # 127.1, 0177.0.0.1 and their like: no address is written so but to slip through
+        except ValueError:  # 127.1, 0177.0.0.1 and the like, which are only written to slip through
             return False
         if is_public(found) or any(found in network for network in self.networks):
             return True

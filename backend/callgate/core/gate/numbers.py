@@ -1,8 +1,8 @@
-"""Telephone numbers: how they are read, and which may be rung. Pure.
+"""Telephone numbers: how they are read, and which may be dialled. Pure.
 
-What may be rung is decided by two lists. The owner lists numbers, whole or as prefixes (``+1555*``, or ``*`` for any).
-Of what a prefix lets through, `DENIED` is taken out: networks and numbers on which a caller pays the far end, which is
-what a stolen token is used for. A number that is listed whole may be rung wherever it is.
+Two lists decide which numbers may be dialled. The owner lists numbers, in full or as prefixes (``+1555*``, or ``*`` for
+any). `DENIED` is subtracted from what the prefixes allow: networks and numbers on which the caller pays the far end,
+which is what a stolen token is used for. A number that is listed in full may always be dialled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 PATTERN: Final = re.compile(r"\+[1-9][0-9]{0,14}\*|\*")
 
-# By what they are. Sources: ITU-T E.164's list of assigned codes; NANPA's area codes; the countries' numbering plans.
+# By kind. Sources: ITU-T E.164's list of assigned codes; NANPA's area codes; the countries' numbering plans.
 DENIED: Final = {
     "satellite and international networks": ("870", "878", "881", "882", "883"),
     "international premium and shared-cost services": ("808", "979"),
@@ -65,16 +65,16 @@ DENIED: Final = {
 
 
 def read_number(text: str) -> str | None:
-    """The E.164 form of a number as people and query strings write it (where ``+`` becomes a space); None: it is no
-    such number."""
+    """Return the E.164 form of a number as people and query strings write it (where ``+`` becomes a space), or None if
+    it is not such a number."""
     bare = re.sub(r"[\s().-]", "", text)
     number = bare if bare.startswith("+") else f"+{bare}"
     return number if E164.fullmatch(number) else None
 
 
 def why_denied(number: str, allowed: Collection[str]) -> str | None:
-    """Why an E.164 ``number`` may not be rung; None where it may. ``allowed``: numbers, and prefixes that end in
-    ``*``."""
+    """Return why an E.164 ``number`` may not be dialled, or None if it may. ``allowed``: numbers, and prefixes that end
+    in ``*``."""
     if number in allowed:
         return None
     if not any(entry.endswith("*") and number.startswith(entry[:-1]) for entry in allowed):

@@ -1,4 +1,4 @@
-"""What happened already, so that it counts once. Pure."""
+"""Records of what was seen before, so that it counts only once. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from callgate.errors import RequestRefused
 
 
 class Once:
-    """The last ``most`` things that were met."""
+    """The last ``most`` things that were seen."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._met: OrderedDict[str, None] = OrderedDict()
 
     def is_new(self, thing: str) -> bool:
-        """Whether this is met for the first time, as far as is known; from now on it is known."""
+        """Whether this has not been seen before, or was forgotten since; it counts as seen from now on."""
         if thing in self._met:
             self._met.move_to_end(thing)
             return False
@@ -31,10 +31,11 @@ class Once:
 
 
 class Signatures:
-    """The last ``most`` signatures, each with what it was for.
+    """The last ``most`` signatures, each with the request that it was for.
 
-    Twilio signs a URL and its parameters as one text without separators, so that another request can be cut from the
-    same text: other names and values, under the same signature. A signature is for the request that it came with first.
+    Twilio signs a URL and its parameters as one text without separators, so another request, with other names and
+    values, can be cut from the same text and carry the same signature. A signature is valid only for the request that
+    it first came with.
     """
 
     def __init__(self, most: int) -> None:
@@ -42,8 +43,8 @@ class Signatures:
         self._met: OrderedDict[str, bytes] = OrderedDict()
 
     def is_new(self, signature: str, target: str, params: Iterable[tuple[str, str]]) -> bool:
-        """Whether this request comes for the first time, as far as is known. Raises `RequestRefused` where the
-        signature came with another."""
+        """Whether this request has not been seen before, or was forgotten since. Raises `RequestRefused` if the
+        signature came with another request."""
         what = hashlib.sha256(repr((target, sorted(params))).encode(errors="surrogatepass")).digest()
         known = self._met.setdefault(signature, what)
         self._met.move_to_end(signature)

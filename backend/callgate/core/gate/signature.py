@@ -1,9 +1,9 @@
-"""Is this request Twilio's, for this account? Pure.
+"""Whether a request comes from Twilio, and for this account. Pure.
 
-Twilio signs the URL it was given, exactly as it stands in the console or in our TwiML, with the form's parameters
-(https://www.twilio.com/docs/usage/security). Behind nginx or a tunnel the request that arrives here has another
-scheme, host and port, so the URL is always made from the configured public one, never from the request's headers.
-A WebSocket upgrade is signed over its ``wss://`` URL and no parameters.
+Twilio signs the URL it was given, exactly as written in the console or in our TwiML, together with the form's
+parameters (https://www.twilio.com/docs/usage/security). Behind nginx or a tunnel the request arrives here with another
+scheme, host and port, so the URL is always built from the configured public one, never from the request's headers. A
+WebSocket upgrade is signed over its ``wss://`` URL and no parameters.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from callgate.errors import RequestRefused
 
 
 def edge_proof(key: str) -> str:
-    """What the edge knows an address by that we gave to Twilio, and to nobody else: 32 hexadecimal digits.
+    """Return the proof by which the edge recognises a URL that we gave to Twilio and nobody else: 32 hexadecimal
+    digits.
 
-    nginx can't check a signature. It makes the same of the same ``key`` (deploy/nginx/entrypoint), and has limits of
-    their own for those who show it, and tells FALLBACK_DIAL to nobody else.
+    nginx can't check a signature. It derives the same proof from the same ``key`` (deploy/nginx/entrypoint), applies
+    separate limits to requests that show it, and discloses FALLBACK_DIAL only to them.
     """
     return hashlib.sha256(f"callgate edge proof:{key}".encode()).hexdigest()[:32]
 
 
 class SignatureCheck:
-    """The gate for everything Twilio asks. ``tokens``: any of them may have signed (one is being rotated)."""
+    """Checks that requests come from Twilio. ``tokens``: any of them may have signed, as one may be in rotation."""
 
     def __init__(self, tokens: Iterable[str], base_url: str, *, account_sid: str | None = None) -> None:
         self._validators = [RequestValidator(token) for token in tokens]
@@ -49,7 +50,7 @@ class SignatureCheck:
         self._check(self.https_url + target, form, headers)
 
     def check_account(self, account_sid: str) -> None:
-        """Refuse another account's call. Raises `RequestRefused`."""
+        """Refuse a call of another account. Raises `RequestRefused`."""
         if self._account_sid is not None and account_sid != self._account_sid:
             whose = name_or_length(account_sid) if account_sid else "(none)"
             raise RequestRefused(f"the call is of account {whose}, not of TWILIO_ACCOUNT_SID")

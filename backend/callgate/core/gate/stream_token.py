@@ -1,12 +1,13 @@
-"""Tokens: the proof that a Media Stream belongs to a call this service answered, and that Twilio asks now. Pure.
+"""Tokens that prove that a Media Stream belongs to a call this service answered, and that Twilio asks for it now. Pure.
 
-It names the call and a moment after which it is void, signed with a key made from the account's auth token, so that
-every backend of the service can check it without asking the one that issued it. A nonce tells one from another; that
-it is used once is for the registry to see. It stands in the stream's path, where it is checked before the upgrade is
-accepted, and again as ``<Parameter name="token">`` for the plain path.
+A stream token names the call and an expiry time, signed with a key derived from the account's auth token, so that every
+backend of the service can check it without asking the one that issued it. A nonce tells tokens apart; the registry sees
+to it that each is used only once. The token is in the stream's path, where it is checked before the upgrade is
+accepted, and again in ``<Parameter name="token">`` for the plain path.
 
-A `RepeatToken` stands in an address that Twilio is sent to when what a webhook says can't be true of its call: somebody
-may have captured it and send it again. Only Twilio can sign that address, so whoever comes back with it is Twilio.
+A `RepeatToken` is in a URL that Twilio is redirected to when a webhook's claims can't be true of its call: somebody may
+have captured the webhook and replayed it. Only Twilio can sign the new URL, so whoever comes back with the token is
+Twilio.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ LIFETIME = 60.0  # seconds from the TwiML to the stream; Twilio opens it within 
 
 @dataclass(frozen=True, slots=True)
 class StreamToken:
-    """What a token says. ``expires``: UNIX time in seconds. ``resumed``: how often the call was taken up again.
+    """The contents of a stream token. ``expires``: UNIX time in seconds. ``resumed``: how often the call was resumed.
     ``absences``: how often the agent left it and came back."""
 
     call_sid: str
@@ -48,7 +49,7 @@ class StreamToken:
 
 @dataclass(frozen=True, slots=True)
 class RepeatToken:
-    """What a repeat token says: as a `StreamToken`'s."""
+    """The contents of a repeat token; the fields are as in `StreamToken`."""
 
     call_sid: str
     nonce: str
@@ -56,8 +57,8 @@ class RepeatToken:
 
 
 def generation(resumed: int, absences: Absences) -> int:
-    """How many streams a call had before the one with these counts: each interruption and each absence is followed by
-    one."""
+    """Return how many streams a call had before the one with these counts: each interruption and each absence leads to
+    one more."""
     return resumed + absences.transfers + absences.sendings
 
 
@@ -68,14 +69,14 @@ class StreamTokens:
         self._serializer = _serializer(auth_tokens, "callgate.stream")
 
     def issue(self, call_sid: str, now: float, resumed: int = 0, absences: Absences = NEVER_AWAY) -> str:
-        """A new token for a call, in characters that a URL path takes."""
+        """Issue a token for a call, in characters that a URL path may contain."""
         away = () if absences == NEVER_AWAY else (absences.transfers, absences.sendings, absences.back)
         claims = [call_sid, secrets.token_urlsafe(9), int(now + LIFETIME), resumed, *away]
         text: str | bytes = self._serializer.dumps(claims)
         return text if isinstance(text, str) else text.decode()
 
     def read(self, text: str, now: float) -> StreamToken:
-        """What a token says, if it is ours and still good. Raises `RequestRefused`."""
+        """Return the contents of a token, if this service issued it and it has not expired. Raises `RequestRefused`."""
         try:
             call_sid, nonce, expires, resumed, *away = self._serializer.loads(text)
             absences = Absences(*away)
@@ -87,18 +88,18 @@ class StreamTokens:
 
 
 class RepeatTokens:
-    """Issues and checks repeat tokens, signed as stream tokens are; neither serves as the other."""
+    """Issues and checks repeat tokens, which are signed like stream tokens; neither can serve as the other."""
 
     def __init__(self, auth_tokens: Iterable[str]) -> None:
         self._serializer = _serializer(auth_tokens, "callgate.repeat")
 
     def issue(self, call_sid: str, now: float) -> str:
-        """A new token for a call, in characters that a query takes."""
+        """Issue a token for a call, in characters that a query may contain."""
         text: str | bytes = self._serializer.dumps([call_sid, secrets.token_urlsafe(9), int(now + LIFETIME)])
         return text if isinstance(text, str) else text.decode()
 
     def read(self, text: str, now: float) -> RepeatToken:
-        """What a token says, if it is ours and still good. Raises `RequestRefused`."""
+        """Return the contents of a token, if this service issued it and it has not expired. Raises `RequestRefused`."""
         try:
             token = RepeatToken(*self._serializer.loads(text))
         except (BadData, ValueError, TypeError) as exc:
