@@ -1,1 +1,1 @@
-"""Whose turn it is in a call. `conversation` is told what happened, and says what to do."""
+"""Turn-taking in a call. `conversation` is told what happened, and answers with what to do."""

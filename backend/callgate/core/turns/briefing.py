@@ -1,4 +1,4 @@
-"""What a session of the model's is told, so that it is the agent of this call. Pure."""
+"""What a model session is told so that it becomes this call's agent. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RETURN = (
 
 
 def opening(agent: Agent) -> UpdateSession:
-    """What makes a new session of the model's this agent."""
+    """Return the event that makes a new model session this agent."""
     language = agent.language
     speak = f"\n\nSpeak {language} (a BCP 47 tag), unless the caller speaks another language." if language else ""
     return UpdateSession(
@@ -41,5 +41,5 @@ def opening(agent: Agent) -> UpdateSession:
 
 
 def told(history: Iterable[Turn]) -> list[ClientEvent]:
-    """What a new session of the model's is told of a conversation that it did not hear."""
+    """Return the events that tell a new model session about a conversation that it did not hear."""
     return [AddAgentText(turn.text) if turn.role is Role.AGENT else AddUserText(turn.text) for turn in history]

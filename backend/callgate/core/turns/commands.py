@@ -1,4 +1,4 @@
-"""What a conversation commands, and how it ends. Pure."""
+"""The commands that a conversation gives, and the ways in which it ends. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .transcript import Turn
 
 
 class Outcome(Enum):
-    """How a call ended, which decides what the caller meets next."""
+    """How a call ended, which decides what the caller gets next."""
 
     CALLER_HUNG_UP = "the caller hung up"
     GOODBYE = "the agent hung up"
@@ -28,7 +28,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PutThrough:
-    """Ring somebody else for the caller. ``announced``: the agent has told them so."""
+    """Dial somebody else for the caller. ``announced``: the agent has told the caller."""
 
     transfer: Transfer
     announced: bool = True
@@ -36,7 +36,7 @@ class PutThrough:
 
 @dataclass(frozen=True, slots=True)
 class SendDigits:
-    """Play the tones of these keys into the line, and come back. ``w`` and ``W`` are pauses of 0.5 and 1 s."""
+    """Play the tones of these keys into the line, and return to the call. ``w`` and ``W`` are pauses of 0.5 and 1 s."""
 
     digits: str = field(repr=False)
 
@@ -46,8 +46,8 @@ NextStep = PutThrough | SendDigits
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Close both sockets. ``reason``: one line for the log. ``then``: what Twilio is to do next, beside what the
-    outcome says."""
+    """Close both sockets. ``reason``: one line for the log. ``then``: what Twilio is to do next, in addition to what
+    the outcome implies."""
 
     outcome: Outcome
     reason: str
@@ -56,7 +56,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something the operator should be able to read. ``level``: as in `logging`."""
+    """Something that the operator should be able to read in the log. ``level``: as in `logging`."""
 
     level: int
     text: str
@@ -64,7 +64,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """Open a session of the model's after so many seconds, and tell it what was said; then call `model_ready`, or
+    """Open a model session after this many seconds and tell it what was said; then call `model_ready` or
     `model_unavailable`."""
 
     after: float
@@ -73,27 +73,28 @@ class OpenModel:
 
 @dataclass(frozen=True, slots=True)
 class AdoptModel:
-    """From here on the session that is ready is the call's; close the one before."""
+    """From now on the session that is ready serves the call; close the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropModel:
-    """The call's session is of no more use: close it, and send it nothing. ``reason``: what it failed at, so that
-    another server is asked first; "" where it is not to blame."""
+    """The call's session is of no more use: close it and send it nothing more. ``reason``: what it failed at, so that
+    another server is tried first; "" if the server is not to blame."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A turn is as it is now: for the record."""
+    """The current state of a turn, for the record."""
 
     turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
 class CallTool:
-    """Ask the owner's server, and tell what it gave with `tool_done`. ``call_id``: what the answer is known by."""
+    """Call a tool on the owner's server, and report the result with `tool_done`. ``call_id``: identifies the call in
+    the result."""
 
     call_id: str
     tool: HttpTool
@@ -102,7 +103,7 @@ class CallTool:
 
 @dataclass(frozen=True, slots=True)
 class TakeMessage:
-    """Keep a message of the caller's, and tell whether it could be kept with `tool_done`."""
+    """Store a message from the caller, and report with `tool_done` whether it was stored."""
 
     call_id: str
     message: Message

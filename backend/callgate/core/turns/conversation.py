@@ -1,31 +1,32 @@
 """One call's conversation: whose turn it is, what is said next, when it ends. Pure: no I/O, no clock, no logging.
 
-All state that turn-taking depends on lives in `Conversation` and the ten values it holds (what was heard, what was
-said, how patient to be, how long the call may last, how long the model's session may, which keys were pressed, what
-tools were asked for, which response is under way, what of the caller's is unanswered, when they are to hear that the
-agent goes on), and nothing else may change it. Whatever happens to a call is told to it, with the time; it answers with
-the commands to carry out, in order:
+All state that turn-taking depends on lives in `Conversation` and the ten objects it holds (what was heard, what was
+said, how patient to be, how long the call may last, how long the model's session may last, which keys were pressed,
+which tools were called, which response is in progress, what the caller said that is unanswered, when to tell the caller
+that the agent will go on), and nothing else may change it. It is told everything that happens to a call, with the time,
+and answers with the commands to carry out, in order:
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
-What comes a hundred times a second has a short way beside it, which makes no values: `caller_audio` and `agent_audio`
-are told of a piece of audio, and say whether it goes to the other side; `mark_returned` is told of a mark.
+What happens a hundred times a second has a shortcut that creates no objects: `caller_audio` and `agent_audio` are told
+of a piece of audio and say whether to forward it; `mark_returned` is told of a mark.
 
-The order of things, for the usual call:
+The sequence of events in a usual call:
 
     (start)            -> OpenModel                                            OPENING
     model_ready        -> AdoptModel, response.create (the greeting), the audio kept so far   TALKING
     media              -> input_audio_buffer.append
     audio deltas       -> media, and a mark about every 500 ms
     speech_started     -> clear, conversation.item.truncate at what was heard
-    a tool asked for   -> CallTool; tool_done: its output; when all are there: response.create
-    hang_up asked      -> nothing more; when the last mark has come back: End  LEAVING
+    a function call    -> CallTool; tool_done: its output; once all are done: response.create
+    hang_up called     -> nothing more; when the last mark has come back: End  LEAVING
     stop               -> End                                                  ENDED
 
-and for the less usual: a model that is lost, or answers no question, is replaced by another that is told what was said
-(DropModel, OpenModel, and in RECOVERING a word to the caller); before its hour is over, in a pause, without a word.
+And in less usual ones: a model that is lost, or does not answer a liveness check, is replaced by another, which is told
+what was said (DropModel, OpenModel, and in RECOVERING a clip for the caller). A session whose hour is nearly over is
+replaced in a pause, without a clip.
 
-A wait has a deadline here too: `deadline` says when `tick` must be called if nothing else happens.
+Waits have deadlines here too: `deadline` says when `tick` must be called if nothing else happens.
 """
 
 from __future__ import annotations
@@ -98,13 +99,13 @@ from .transcript import Role, Transcript, Turn
 from .unanswered import Unanswered
 
 CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fifty a second
-PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it must have been played
-# At what the caller's audio leads to, which is not looked at with each piece. The first thing that it leads to is
-# patience's question, `ASK_AFTER` behind it: later than the next look.
+PLAYED_DEADLINE = 3 * SECONDS  # for the last mark, after the audio before it should have been played
+# How often to check what follows from the caller's audio, which is not checked with each piece of it. What follows
+# first is the liveness check, after `ASK_AFTER`, which is later than the next look.
 LOOK_EVERY = 0.5 * SECONDS
 LOOK_AT_MOST_EVERY = 0.02 * SECONDS
-RECORD_EVERY = 1 * SECONDS  # how far the agent was heard
-LAST_WORDS_DEADLINE = 20 * SECONDS  # for a goodbye that a limit calls for
+RECORD_EVERY = 1 * SECONDS  # how often to record how much of the agent's speech was heard
+LAST_WORDS_DEADLINE = 20 * SECONDS  # for a goodbye that a limit demands
 
 
 class Phase(Enum):
@@ -115,15 +116,14 @@ class Phase(Enum):
     ENDED = "nothing more is done"
 
 
-# What every message asks for; where this is compiled, a look-up less.
+# Used for every message; compiled, a module constant saves a look-up.
 _TALKING: Final = Phase.TALKING
 _ENDED: Final = Phase.ENDED
 
 
 class Conversation:
-    """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off,
-    or the agent left it for a while; None for a call that begins. ``lasted``: seconds that the call had lasted by
-    then."""
+    """The state of one call, from Twilio's ``start`` to the end. ``memory``: what was said before the call was cut off
+    or the agent left it for a while; None for a new call. ``lasted``: how many seconds the call had lasted before."""
 
     def __init__(
         self,
@@ -150,28 +150,28 @@ class Conversation:
         self._responses = Responses()
         self._comfort = Comfort(now)
         self._last_from_twilio = now
-        self._first_word: str | None = None  # what the model is asked for when it is ready
+        self._first_word: str | None = None  # what the model is asked to say first when it is ready
         if memory is not None:
             self._first_word = RETURN if absences.back else COME_BACK
         self._greeted = memory is not None
-        self._notes = 0  # that the model was told; names them
-        self._told: set[str] = set()  # the turns that the model which is being opened knows
-        self._looked_at = now  # when time was last looked at
-        self._recorded: str | None = None  # the item whose progress is on record
-        self._recorded_at = now  # since when
+        self._notes = 0  # how many the model was told; used to name them
+        self._told: set[str] = set()  # the turns that the model being opened has been told
+        self._looked_at = now  # when the deadlines were last checked
+        self._recorded: str | None = None  # the item whose progress is being recorded
+        self._recorded_at = now  # when that was last recorded
         self._goodbye_wanted = False  # what the agent says next is its last word
-        self._audio_of: dict[str, int] = {}  # bytes of each item that is being said
-        self._of_others: set[str] = set()  # those of them that an earlier session of the model's said
+        self._audio_of: dict[str, int] = {}  # bytes of each item being spoken
+        self._of_others: set[str] = set()  # those of them that came from an earlier model session
         self._leave_until: float | None = None
 
-    # What happens to the call. Each returns what to do.
+    # Events of the call. Each method returns the commands to carry out.
 
     def begin(self) -> list[Command]:
-        """The call's ``start`` came: open the model."""
+        """The call's ``start`` arrived: open the model."""
         return [self._open_model(0.0)]
 
     def model_ready(self, now: float) -> list[Command]:
-        """The session that was to be opened is there, is configured, and knows what was said."""
+        """The session being opened is ready: configured, and told what was said."""
         if self.phase is Phase.TALKING:
             if self._tenure.successor is Successor.NONE:
                 return []
@@ -183,12 +183,12 @@ class Conversation:
         self._tenure.began(now)
         commands: list[Command] = [AdoptModel(), *self._tell_the_rest(), *self._forget_session(now)]
         if not self._greeted or (not self._is_unanswered and self._owes_a_word):
-            commands += self._take_the_word(now)  # else it answers by itself what it finds in the audio
+            commands += self._take_the_word(now)  # otherwise it answers what it hears in the audio by itself
         return commands + self._hand_over(now)
 
     def model_unavailable(self, reason: str, now: float, *, fatal: bool) -> list[Command]:
-        """The session could not be opened. ``fatal``: another try can't help."""
-        if self.phase is Phase.TALKING:  # a rollover's: the present session goes on, and the next pause tries again
+        """The session could not be opened. ``fatal``: retrying can't help."""
+        if self.phase is Phase.TALKING:  # a rollover failed: the present session goes on until the next pause
             self._tenure.no_successor(now)
             return [Note(logging.WARNING, f"The model's next session could not be opened: {reason}")]
         if self.phase not in (Phase.OPENING, Phase.RECOVERING):
@@ -202,7 +202,7 @@ class Conversation:
         ]
 
     def model_lost(self, reason: str, now: float, *, to_blame: bool = True) -> list[Command]:
-        """The model's session is over, without our doing. ``to_blame``: another server is asked first."""
+        """The model's session ended without our doing. ``to_blame``: another server is tried first."""
         if self.phase is Phase.LEAVING or (self.phase is Phase.TALKING and self._desk.farewell is not None):
             return [DropModel(), *self._leave(now)]
         if self.phase is not Phase.TALKING:
@@ -227,7 +227,8 @@ class Conversation:
         ]
 
     def caller_audio(self, audio: bytes, now: float) -> bool:
-        """A piece of the caller's audio came, base64 µ-law. Returns whether it goes to the model; else it is kept."""
+        """A piece of the caller's audio arrived, base64 µ-law. Return whether to forward it to the model; otherwise it
+        is kept."""
         if self.phase is _ENDED:
             return False
         self._last_from_twilio = now
@@ -237,9 +238,8 @@ class Conversation:
         return talks or self.phase is Phase.LEAVING
 
     def agent_audio(self, response_id: str, item_id: str, size: int, now: float) -> str | None:
-        """``size`` bytes of the agent's audio came. None: the caller must not hear them. Else they go to Twilio as they
-        are, and behind them, where one is due, the mark of the name that is returned.
-        """
+        """``size`` bytes of the agent's audio arrived. Return None if the caller must not hear them; otherwise forward
+        them to Twilio unchanged, followed by a mark with the returned name, or by none if that is ""."""
         if self.phase is _ENDED:
             return None
         self._patience.model_heard(now)
@@ -253,7 +253,7 @@ class Conversation:
         return self._heard.sent(item_id, size, now)
 
     def mark_returned(self, name: str, now: float) -> list[Command]:
-        """Twilio has played all that it was sent before this mark, or was told to forget it."""
+        """Twilio has played everything that it was sent before this mark, or was told to clear it."""
         if self.phase is _ENDED:
             return []
         self._last_from_twilio = now
@@ -261,7 +261,7 @@ class Conversation:
         return self._progress(now) + self._leave_if_heard(now)
 
     def twilio_sent(self, message: FromTwilio, now: float) -> list[Command]:
-        """Twilio sent a message. Raises `MediaStreamError` for one that can't come now or is another stream's."""
+        """Twilio sent a message. Raises `MediaStreamError` if it can't come now or belongs to another stream."""
         if self.phase is _ENDED:
             return []
         self._last_from_twilio = now
@@ -329,12 +329,12 @@ class Conversation:
         return []
 
     def tool_done(self, call_id: str, output: str, now: float) -> list[Command]:
-        """A tool that was asked for (`CallTool`, `TakeMessage`) gave this: JSON, or other text."""
+        """The result of a tool that was called (`CallTool`, `TakeMessage`): JSON or other text."""
         answer = self._desk.done(call_id, output)
         if answer is None or self.phase is Phase.ENDED:
             return []
         commands: list[Command] = [self._noted(answer.noted)]
-        if self.phase is Phase.TALKING:  # a session that is being opened is told the note, as it is told all notes
+        if self.phase is Phase.TALKING:  # a session being opened is told this note along with all others
             told: ClientEvent = AddFunctionOutput(call_id, output) if answer.knows else AddUserText(answer.text)
             commands.insert(0, told)
         return [*commands, *self._answer_tools(now), *self._leave_if_heard(now)]
@@ -361,7 +361,7 @@ class Conversation:
         return commands + self._give_comfort(now)
 
     def deadline(self) -> float:
-        """When `tick` is to be called, if nothing happens before."""
+        """When to call `tick` if nothing happens before."""
         waits = [self._last_from_twilio + CALLER_DEADLINE, self._keypad.due_at, self._leave_until, self._comfort_due()]
         if self.phase is _TALKING:
             waits += [self._patience.ask_at(), self._patience.gone_at()]
@@ -370,11 +370,11 @@ class Conversation:
         return max(min(at for at in waits if at is not None), self._looked_at + LOOK_AT_MOST_EVERY)
 
     def fail(self, reason: str) -> list[Command]:
-        """Something went wrong that the call can't go on without."""
+        """An error occurred that the call can't go on after."""
         return self._end(Outcome.FAILED, reason)
 
     def stream_lost(self, reason: str) -> list[Command]:
-        """Twilio's socket is gone without a ``stop``."""
+        """Twilio's socket closed without a ``stop``."""
         return self._end(Outcome.STREAM_LOST, reason)
 
     def shut_down(self) -> list[Command]:
@@ -384,14 +384,14 @@ class Conversation:
     # The caller.
 
     def _caller_speaks(self, now: float) -> list[Command]:
-        if self.phase is not Phase.TALKING or self._desk.farewell is not None:  # the last word is heard to its end
+        if self.phase is not Phase.TALKING or self._desk.farewell is not None:  # the last word is not interrupted
             return []
         self._patience.noticed()
         self._unanswered.spoken = True
         self._limits.caller_spoke()
-        if self._desk.answers_are_due:  # they are answered with what the caller says
+        if self._desk.answers_are_due:  # the answer to what the caller says covers the tools' results too
             self._desk.answered()
-        if self._unanswered.repeated:  # nobody is spoken over by what was said before
+        if self._unanswered.repeated:  # audio from before, replayed to a new model, interrupts nobody
             return []
         self._patience.owes = False
         self._responses.caller_speaks()
@@ -403,8 +403,8 @@ class Conversation:
         return commands
 
     def _silence_agent(self, now: float) -> tuple[list[Command], int | None]:
-        """The agent is not heard any further. The second value: how many ms of what it was saying were; None: it said
-        nothing."""
+        """Stop the agent's speech. The second value is how many ms of what it was saying were heard; None: it was
+        saying nothing."""
         commands: list[Command] = []
         if not self._heard.all_returned:
             commands.append(Clear(self._stream_sid))
@@ -423,25 +423,25 @@ class Conversation:
         if self.phase is Phase.LEAVING:
             return []
         self._limits.caller_spoke()
-        if self._keypad.due_at is None and self._desk.binds(digit):  # it is no part of an entry
+        if self._keypad.due_at is None and self._desk.binds(digit):  # not part of an entry
             return self._key_asked(digit, now)
         is_entry = self._keypad.pressed(digit, now)
         return self._tell_keys(now) if is_entry and self.phase is Phase.TALKING else []
 
     def _tell_keys(self, now: float) -> list[Command]:
-        if self.phase in (Phase.OPENING, Phase.RECOVERING):  # keys pressed before the agent can be told wait for it
+        if self.phase in (Phase.OPENING, Phase.RECOVERING):  # keys pressed before the agent can be told are kept
             self._keypad.wait(now)
             return []
         keys = self._keypad.take()
         if not keys or self.phase is not Phase.TALKING:
             return []
         note = f"[The caller pressed these keys on the telephone: {keys}]"
-        if self._patience.caller_speaks:  # it is answered with what they say
+        if self._patience.caller_speaks:  # the answer to what they say covers the keys too
             return self._tell(note)
         return [*self._tell(note), *self._want_response(CreateResponse(), now)]
 
     def _key_asked(self, key: str, now: float) -> list[Command]:
-        """A key asks for a tool. One that ends the call ends it in mid-sentence."""
+        """A key calls a tool. If the tool ends the call, it ends in mid-sentence."""
         commands, note, is_refused = self._desk.pressed(key)
         self._comfort.waits_from(now)
         if is_refused and self.phase is Phase.TALKING:
@@ -452,7 +452,7 @@ class Conversation:
         return [*commands, self._noted(note), *silenced, *self._depart(f", as the caller pressed {key}")]
 
     def _tell(self, note: str) -> list[Command]:
-        """Tell the model something beside what is said."""
+        """Tell the model something besides what is said."""
         return [AddUserText(note), self._noted(note)]
 
     def _noted(self, note: str) -> Said:
@@ -460,7 +460,7 @@ class Conversation:
         return Said(self._transcript.noted(self._name("note", self._notes), note))
 
     def _name(self, kind: str, number: int) -> str:
-        """What a turn of ours is called, unlike any of the streams that the call had before."""
+        """Name a turn of our own, different from those of any earlier stream of the call."""
         return f"{self._stream_sid}_{kind}_{number}"
 
     # The agent.
@@ -481,7 +481,7 @@ class Conversation:
         return [AppendAudio(piece.decode()) for piece in audio]
 
     def _nothing_found(self, now: float) -> list[Command]:
-        """The model lives. Where it was handed audio and noticed no words in it, it is asked for its own."""
+        """The model is alive. If it was handed audio and noticed no speech in it, ask it to speak."""
         if not self._unanswered.repeated or self._patience.caller_speaks:
             return []
         self._unanswered.answered()
@@ -493,8 +493,8 @@ class Conversation:
         return self._patience.owes or self._first_word is not None or self._desk.answers_are_due
 
     def _forget_session(self, now: float) -> list[Command]:
-        """What was said and asked for so far is another session's, which will send no more of it. Returns what the new
-        one is to be told of that."""
+        """What was said and requested so far belongs to another session, which will send no more of it. Return what to
+        tell the new session about that."""
         self._responses.session_replaced()
         self._patience.replaced(now)
         self._of_others = set(self._audio_of)
@@ -513,20 +513,20 @@ class Conversation:
         return [media, Mark(self._stream_sid, mark)] if mark else [media]
 
     def _last_mark(self) -> list[Command]:
-        """A mark behind all that was sent, if there is none yet."""
+        """Send a mark after all audio sent so far, unless there is one already."""
         name = self._heard.mark()
         return [Mark(self._stream_sid, name)] if name else []
 
     def _spoken(self, item_id: str) -> list[Command]:
-        """All audio of an item has come."""
+        """All audio of an item has arrived."""
         return [Said(self._transcript.agent_spoke(item_id, size))] if (size := self._audio_of.get(item_id)) else []
 
     def _progress(self, now: float) -> list[Command]:
-        """For the record: how far the agent's item that is playing was heard, now and then."""
+        """Record now and then how much was heard of the agent's item that is playing."""
         playing = self._heard.playing(now)
         commands: list[Command] = []
         if self._recorded is not None and playing != self._recorded:
-            commands += self._spoken(self._recorded)  # it was heard to its end
+            commands += self._spoken(self._recorded)  # it was heard to the end
             self._recorded = None
         if playing is None or now < self._recorded_at + RECORD_EVERY or playing not in self._audio_of:
             return commands
@@ -554,10 +554,10 @@ class Conversation:
 
     def _response_done(self, event: ResponseDone, now: float) -> list[Command]:
         self._responses.done(event.response_id)
-        if not self._responses.is_cut_off(event.response_id):  # else what is owed is the answer to those who cut it off
+        if not self._responses.is_cut_off(event.response_id):  # otherwise the answer to the interruption is still owed
             self._patience.owes = self._responses.asked_for
         elif self._unanswered.committed and event.status != "cancelled":
-            # … and does not begin by itself behind one that went on.
+            # … and that answer does not begin by itself after a response that was not cancelled.
             self._patience.owes, self._desk.owes_answer = False, True
         if self._desk.farewell is not None:
             return self._leave(now)
@@ -568,9 +568,9 @@ class Conversation:
         return self._go_on(now)
 
     def _go_on(self, now: float) -> list[Command]:
-        """A response is done: what is to be said next?"""
+        """A response is done: decide what is said next."""
         if self._patience.caller_speaks and not self._goodbye_wanted:
-            self._responses.wanted = None  # what they say will be answered, and with it all that was told
+            self._responses.wanted = None  # the answer to what they say will cover all that was told
         if (wanted := self._responses.wanted) and not self._patience.owes:
             return self._want_response(wanted, now)
         return self._answer_tools(now)
@@ -587,7 +587,7 @@ class Conversation:
         note = Note(logging.WARNING, f"The model's response failed ({why}); asking once more")
         if self._first_word is not None or not self._greeted:
             return [note, *self._take_the_word(now)]
-        self._desk.owes_answer = True  # once all is there that it asked for
+        self._desk.owes_answer = True  # once the results of all its calls are there
         return [note, *self._go_on(now)]
 
     def _function_asked(self, event: FunctionCall, now: float) -> list[Command]:
@@ -598,14 +598,14 @@ class Conversation:
         return commands if told is None else [*commands, AddFunctionOutput(event.call_id, told)]
 
     def _answer_tools(self, now: float) -> list[Command]:
-        """Have the model go on with what its tools gave, when all have."""
+        """Have the model go on with the results of its tools, once all are there."""
         if not self._desk.answers_are_due or self.phase is not Phase.TALKING or self._desk.farewell is not None:
             return []
-        if self._patience.caller_speaks:  # it answers what it was told with what they say
+        if self._patience.caller_speaks:  # it will answer the results together with what they say
             self._desk.answered()
             return []
         if self._patience.owes or self._responses.is_busy:
-            return []  # one that may not know of it: when it is done, this is asked again
+            return []  # this response may not know of the results; when it is done, this is checked again
         return self._want_response(CreateResponse(), now)
 
     def _model_error(self, event: ErrorEvent, now: float) -> list[Command]:
@@ -614,7 +614,7 @@ class Conversation:
         if event.ends_session:
             return self._no_more_of_it(f"the model reported {event.why}", now)
         self._responses.refused()
-        if event.code == ALREADY_RESPONDING:  # what we wanted said is said when that response is done
+        if event.code == ALREADY_RESPONDING:  # what we wanted said is requested when that response is done
             self._desk.owes_answer = True
         level = logging.DEBUG if event.benign else logging.WARNING
         return [Note(level, f"The model reported {event.why}")]
@@ -626,11 +626,11 @@ class Conversation:
         self._comfort.waits_from(now)
 
     def _no_more_of_it(self, reason: str, now: float) -> list[Command]:
-        """Nothing more will come of this model: of another, where there is one."""
+        """This model is of no more use: turn to another, if there is one."""
         return self.model_lost(reason, now) if self._agent.has_second_model else self.fail(reason)
 
     def _see_to_the_model(self, now: float) -> list[Command]:
-        """Ask a silent model whether it lives; give it up when it does not, or says nothing that it owes."""
+        """Check whether a silent model is alive; give it up if it is not, or if it does not say what it owes."""
         if _is_due(self._patience.gone_at(), now):
             return self.model_lost("it owed an answer and gave none", now)
         if _is_due(self._patience.ask_at(), now):
@@ -639,7 +639,7 @@ class Conversation:
         return []
 
     def _comfort_due(self) -> float | None:
-        """When a caller who waits for the agent is to hear that it goes on."""
+        """When to tell a caller who waits for the agent that it will go on."""
         waits = self.phase is Phase.OPENING or self._patience.owes or self._desk.waits
         waits = waits or (self.phase is Phase.RECOVERING and self._is_unanswered)
         if not waits or self.phase in (Phase.LEAVING, Phase.ENDED):
@@ -660,13 +660,13 @@ class Conversation:
         return self._unanswered.spoken or self._patience.unheard
 
     def _quiet_since(self) -> float | None:
-        """When both fell silent; None: one speaks, or is about to."""
+        """When both fell silent; None: one of them is speaking, or is about to."""
         if self._patience.owes or self._patience.caller_speaks or self._responses.under_way or self._desk.waits:
             return None
         return max(self._heard.ends_at, self._patience.last_loud)
 
     def _roll_over(self, now: float) -> list[Command]:
-        """Replace a model whose hour is coming to its end, in a pause, by one that knows what was said."""
+        """In a pause, replace a model whose hour is nearly over by one that knows what was said."""
         if not self._tenure.is_ending(now):
             return []
         if self._tenure.is_over(now):
@@ -693,7 +693,7 @@ class Conversation:
         return OpenModel(after, history)
 
     def _tell_the_rest(self) -> list[ClientEvent]:
-        """What was said since the model was told of the conversation."""
+        """What was said since the model was told about the conversation."""
         return told(turn for turn in self._transcript.history() if turn.item_id not in self._told)
 
     def _keep_to_limits(self, now: float) -> list[Command]:
@@ -721,7 +721,7 @@ class Conversation:
         return self._depart(", and was heard to the end")
 
     def _depart(self, how: str) -> list[Command]:
-        """The agent leaves as it said it would. ``how``: for the log."""
+        """The agent leaves, in the way it chose. ``how``: for the log."""
         self.phase = Phase.ENDED
         return [self._desk.ending(how)]
 

@@ -1,14 +1,14 @@
-"""How much of the agent's speech the caller has heard. Pure; times are seconds of any one clock, positions are bytes.
+"""How much of the agent's speech the caller has heard. Pure; times are seconds on any one clock, positions are bytes.
 
-Audio is sent to Twilio much faster than it is spoken, so what was sent says little about what was heard. Twilio
-returns a ``mark`` when everything queued before it has played. Between two marks the clock goes on with the time
-that passed: µ-law is 8,000 bytes a second.
+Audio is sent to Twilio much faster than it is played, so what was sent says little about what was heard. Twilio returns
+a ``mark`` once everything queued before it has been played. Between two marks the clock advances with the time that has
+passed: µ-law is 8,000 bytes a second.
 
-    heard = position of the last mark that came back, or 0 when playing began into an idle line
+    heard = position of the last mark that came back, or 0 when playback began on an idle line
             + time since then, at most all that was sent
 
-A ``clear`` also returns every pending mark at once, though nothing more was heard. So each clear begins a new epoch,
-and marks of an older one count for nothing.
+A ``clear`` also returns every pending mark at once, though nothing more was heard. Each clear therefore begins a new
+epoch, and marks of older epochs are ignored.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Final
 
 from callgate.core.wire.media_stream import BYTES_PER_MS, SAMPLE_RATE
 
-# Bytes of audio before a mark. An item's first tells when it began to play, mostly in an idle line; those behind it
-# only that it still plays.
+# Bytes of audio before a mark. An item's first mark tells when the item began to play, usually on an idle line; those
+# after it only tell that it is still playing.
 FIRST_MARK: Final = 200 * BYTES_PER_MS
 MARK_SPACING: Final = 500 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An item of the agent's that the caller did not hear to its end. ``heard_ms``: how much of it was heard."""
+    """An item of the agent's that the caller did not hear to the end. ``heard_ms``: how much of it was heard."""
 
     item_id: str
     heard_ms: int
@@ -35,7 +35,7 @@ class Cut:
 
 @dataclass(slots=True)
 class _Span:
-    """Where an item's audio lies among all that was sent in this epoch."""
+    """The position of an item's audio in all that was sent in this epoch."""
 
     item_id: str
     start: int
@@ -43,27 +43,28 @@ class _Span:
     complete: bool = False  # the model has sent all of it
 
     def heard_ms(self, heard: int) -> int:
-        """How much of it was heard, where all was to this position."""
+        """How much of the item was heard, if everything up to this position was."""
         return max(0, min(heard, self.end) - self.start) // BYTES_PER_MS
 
 
 class HeardClock:
-    """Follows one stream's playback."""
+    """Tracks the playback of one stream."""
 
     def __init__(self) -> None:
         self._epoch = 0
         self._sent = 0  # bytes sent in this epoch
         self._marked = 0  # position of the last mark sent …
-        self._mark_at = MARK_SPACING  # … and from where on the next is due
+        self._mark_at = MARK_SPACING  # … and the position from which the next one is due
         self._confirmed = 0  # position known to be heard …
         self._confirmed_at = 0.0  # … at this time
         self._acked = 0  # position of the last mark that came back
         self._spans: deque[_Span] = deque()
 
-    # What was sent and came back.
+    # What was sent and what came back.
 
     def sent(self, item_id: str, size: int, now: float) -> str:
-        """``size`` bytes of an item's audio go to Twilio. Returns the name of the mark to send behind them, or ""."""
+        """``size`` bytes of an item's audio are sent to Twilio. Return the name of the mark to send after them, or ""
+        for none."""
         if self.ends_at <= now:
             self._confirmed, self._confirmed_at = self._sent, now  # the line was idle: these begin to play now
         spans = self._spans
@@ -75,13 +76,13 @@ class HeardClock:
         return self.mark() if self._sent >= self._mark_at else ""
 
     def item_complete(self, item_id: str) -> None:
-        """The model has sent all audio of an item."""
+        """The model has sent all the audio of an item."""
         for span in self._spans:
             if span.item_id == item_id:
                 span.complete = True
 
     def mark(self) -> str:
-        """The name of a mark behind all that was sent; "" if there is one already."""
+        """Return the name of a mark after all that was sent; "" if there is one already."""
         if self._marked == self._sent:
             return ""
         self._marked = self._sent
@@ -89,7 +90,7 @@ class HeardClock:
         return f"{self._epoch}:{self._sent}"
 
     def mark_returned(self, name: str, now: float) -> None:
-        """Twilio returned a mark. One that isn't this epoch's, or isn't ours, changes nothing."""
+        """Twilio returned a mark. A mark of another epoch, or one that we did not send, is ignored."""
         epoch, _, position = name.partition(":")
         if epoch != str(self._epoch) or not position.isdecimal() or not self._acked < int(position) <= self._marked:
             return
@@ -98,7 +99,7 @@ class HeardClock:
         while self._spans and self._spans[0].complete and self._spans[0].end <= self._acked:
             self._spans.popleft()
 
-    # What that says.
+    # What follows from that.
 
     def position(self, now: float) -> int:
         """How many of the epoch's bytes have been heard."""
@@ -107,11 +108,11 @@ class HeardClock:
 
     @property
     def ends_at(self) -> float:
-        """When all that was sent has been played, or was."""
+        """When all that was sent will have been played, or was."""
         return self._confirmed_at + (self._sent - self._confirmed) / SAMPLE_RATE
 
     def playing(self, now: float) -> str | None:
-        """The item that is being heard."""
+        """The item being played; None: none is."""
         heard = self.position(now)
         for span in self._spans:
             if span.start <= heard < span.end:
@@ -119,19 +120,19 @@ class HeardClock:
         return None
 
     def heard_ms(self, item_id: str, now: float) -> int:
-        """How much of an item was heard, of those that were not heard to their end."""
+        """How many ms of an item were heard, if it was not heard to the end."""
         heard = self.position(now)
         return next((span.heard_ms(heard) for span in self._spans if span.item_id == item_id), 0)
 
     @property
     def all_returned(self) -> bool:
-        """Whether Twilio said that it has played everything that was sent."""
+        """Whether Twilio has confirmed that it played everything that was sent."""
         return self._acked >= self._sent
 
-    # What a caller who speaks up does to it.
+    # Interruption by the caller.
 
     def interrupt(self, now: float) -> list[Cut]:
-        """The caller speaks: what is queued is to be cleared. Returns the items not heard to their end."""
+        """The caller speaks: the queue is to be cleared. Return the items that were not heard to the end."""
         heard = self.position(now)
         cuts = [
             Cut(span.item_id, span.heard_ms(heard)) for span in self._spans if span.end > heard or not span.complete

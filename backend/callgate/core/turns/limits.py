@@ -1,4 +1,4 @@
-"""How long a call may last, and how long nobody need say anything. Pure; times are seconds of one clock."""
+"""How long a call may last, and how long it may be silent. Pure; times are seconds on one clock."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import Enum
 
 from callgate.core.units import SECONDS
 
-QUESTIONS = 2  # whether the caller is still there, before the agent says goodbye
-WARNING = 60 * SECONDS  # before the longest a call may last
+QUESTIONS = 2  # how often the caller is asked whether they are still there, before the agent says goodbye
+WARNING = 60 * SECONDS  # how long before the end of the longest call the model is warned
 
 
 class Step(Enum):
-    """What the model is told, and asked to say."""
+    """What the model is told and asked to say."""
 
     ASK = "[The caller has been silent for a while. Ask, in a few words, whether they are still there.]"
     GIVE_UP = (
@@ -22,13 +22,13 @@ class Step(Enum):
 
     @property
     def ends_call(self) -> bool:
-        """Whether what is said now is the last word."""
+        """Whether the agent's next words are its last."""
         return self in (Step.GIVE_UP, Step.TIME_UP)
 
 
 class Limits:
-    """One call's. ``idle``: the silence after which the caller is asked; ``longest``: the whole call; 0: no limit.
-    ``began``: when the call did, which may have had other streams; None: now."""
+    """The limits of one call. ``idle``: the silence after which the caller is asked; ``longest``: of the whole call; 0:
+    no limit. ``began``: when the call began, which may have had earlier streams; None: now."""
 
     def __init__(self, idle: float, longest: float, now: float, began: float | None = None) -> None:
         began = now if began is None else began
@@ -43,7 +43,7 @@ class Limits:
         self._questions = 0
 
     def step(self, quiet_since: float | None, now: float) -> Step | None:
-        """The step that is due, which is taken hereby."""
+        """Return the step that is due, if any. It then counts as taken."""
         if self._end_at is not None and now >= self._end_at:
             self._end_at = self._warn_at = None
             self._idle = 0.0

@@ -1,10 +1,10 @@
-"""What the agent of one call has asked its tools for, and what follows from it. Pure: no I/O, no clock.
+"""The tools that the agent of one call has asked for, and what follows from that. Pure: no I/O, no clock.
 
-A tool of our own is done when it is asked for, or decides how the agent leaves: `farewell`. One that is asked elsewhere
-(the owner's server, the store) is open until `done`. A key of the caller's telephone may ask for a tool, too.
+A built-in tool is done as soon as it is called, or decides how the agent leaves: `farewell`. A tool that runs elsewhere
+(on the owner's server, in the store) is open until `done`. A key on the caller's telephone may call a tool, too.
 
-A session of the model's knows only what it has asked for itself. What an earlier one asked for, or a key, is told to it
-as text.
+A model session knows only the calls that it made itself. The results of calls made by an earlier session, or by a key,
+are given to it as text.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from callgate.errors import ToolError
 from .commands import CallTool, Command, End, NextStep, Note, Outcome, PutThrough, SendDigits, TakeMessage
 
 REMOTE_DEADLINE = 30 * SECONDS  # for a tool of a remote MCP server, which the API itself calls
-MOST_AT_ONCE = 8  # tools that are open
-MOST_TRANSFERS = 3  # in a call, that nobody answers
-MOST_SENDINGS = 20  # of keys, in a call
+MOST_AT_ONCE = 8  # open tool calls
+MOST_TRANSFERS = 3  # unanswered ones, in one call
+MOST_SENDINGS = 20  # of keys, in one call
 MOST_DIGITS = 32  # in one of them
 DIGITS = frozenset("0123456789*#wW")
 OVERDUE = f"[A tool has not answered within {REMOTE_DEADLINE:.0f} s. Go on without it.]"
 LOST = "[A tool was at work when the line to you was interrupted, and what it gave is lost. Ask it again, if need be.]"
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_NAME = 200
-LONGEST_NOTED = 1_000  # characters of what a tool gave that stay in the transcript
+LONGEST_NOTED = 1_000  # characters of a tool's result that are kept in the transcript
 OK = '{"ok":true}'
 
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """How the agent leaves when it has been heard to the end."""
+    """How the agent leaves once it has been heard to the end."""
 
     outcome: Outcome
     reason: str
@@ -62,8 +62,8 @@ GOODBYE = Farewell(Outcome.GOODBYE, "the agent hung up")
 
 @dataclass(frozen=True, slots=True)
 class ToolAnswer:
-    """What a tool gave. ``knows``: the session of the model's has asked for it, and waits for a function's output;
-    another is told ``text``. ``noted``: what the transcript says of it."""
+    """A tool's result. ``knows``: the model session made the call itself, and waits for a function's output; otherwise
+    it is told ``text``. ``noted``: what the transcript says about it."""
 
     output: str
     knows: bool
@@ -74,36 +74,36 @@ class ToolAnswer:
 @dataclass(frozen=True, slots=True)
 class _Open:
     name: str
-    key: str = ""  # that asked for it
+    key: str = ""  # that called it
     knows: bool = True
 
 
 class ToolDesk:
-    """One call's."""
+    """The tool calls of one telephone call."""
 
     def __init__(self, toolbox: Toolbox, absences: Absences = NEVER_AWAY) -> None:
         self.farewell: Farewell | None = None
         self.announced = False  # the agent has spoken in the turn in which it leaves
-        self.owes_answer = False  # a tool gave something that the model has not been asked to answer
+        self.owes_answer = False  # there is a result that the model has not been asked to answer
         self._toolbox = toolbox
         self._absences = absences
         self._http = {tool.name: tool for tool in toolbox.http}
         self._open: dict[str, _Open] = {}
-        self._remote: dict[str, float] = {}  # calls that the API itself makes, and until when they are waited for
-        self._keys = 0  # that asked for tools; names what they asked for
+        self._remote: dict[str, float] = {}  # calls that the API itself makes, and how long to wait for each
+        self._keys = 0  # number of keys that called tools; used to name those calls
 
     @property
     def waits(self) -> bool:
-        """Whether a tool is open."""
+        """Whether a tool call is open."""
         return bool(self._open or self._remote)
 
     @property
     def answers_are_due(self) -> bool:
-        """Whether all that was asked for is there, and the model has not been asked to answer it."""
+        """Whether all results are there, and the model has not been asked to answer them."""
         return self.owes_answer and not self.waits
 
     def asked(self, call_id: str, name: str, arguments: str) -> tuple[list[Command], str | None]:
-        """The model asks for a tool. What to do, and what the model is told at once, if anything."""
+        """The model calls a tool. Return the commands, and what to tell the model at once, if anything."""
         try:
             commands = self._carry_out(call_id, name, tool_arguments.read(arguments))
         except ToolError as exc:
@@ -115,12 +115,12 @@ class ToolDesk:
         return commands, OK
 
     def binds(self, key: str) -> bool:
-        """Whether a key asks for a tool now."""
+        """Whether a key calls a tool now."""
         return key in self._toolbox.keys and self.farewell is None
 
     def pressed(self, key: str) -> tuple[list[Command], str, bool]:
-        """A key that asks for a tool was pressed. What to do, what the transcript says of it, and whether it can't be
-        done: then the model is to be told that too, and has to answer it."""
+        """A key that calls a tool was pressed. Return the commands, the note for the transcript, and whether the call
+        was refused: then the model is to be told the note, too, and has to answer it."""
         bound = self._toolbox.keys[key]
         self._keys += 1
         self.announced = False
@@ -136,7 +136,7 @@ class ToolDesk:
         return commands, f"{note}]", False
 
     def done(self, call_id: str, output: str) -> ToolAnswer | None:
-        """A tool gave ``output`` (JSON, or other text). None: it is not open."""
+        """A tool returned ``output`` (JSON, or other text). Return None if the call is not open."""
         asked = self._open.pop(call_id, None)
         if asked is None:
             return None
@@ -147,8 +147,8 @@ class ToolDesk:
         return ToolAnswer(output, asked.knows, f"{told}{output}]", f"{told}{gave}]")
 
     def remote(self, event: RemoteToolsMissing | RemoteCallBegan | RemoteCallEnded, now: float) -> list[Command]:
-        """The API itself asks a remote MCP server, and tells the model what that gave; the model is not asked to
-        answer by that."""
+        """The API itself calls a remote MCP server and gives the model the result, but that does not make the model
+        answer."""
         match event:
             case RemoteToolsMissing():
                 item = name_or_length(event.item_id)
@@ -163,8 +163,8 @@ class ToolDesk:
         return [Note(logging.WARNING, why)] if event.failed else []
 
     def overdue(self, now: float) -> Note | None:
-        """Wait no longer for remote MCP servers that have had their time. The model is to be told `OVERDUE` then; None:
-        there is none."""
+        """Stop waiting for remote MCP servers that have had their time. If there are any, the model is to be told
+        `OVERDUE`; otherwise None is returned."""
         waiting = {item_id: until for item_id, until in self._remote.items() if now < until}
         if len(waiting) == len(self._remote):
             return None
@@ -173,12 +173,12 @@ class ToolDesk:
         return Note(logging.WARNING, "A tool of a remote MCP server has not answered: the model goes on without")
 
     def answered(self) -> None:
-        """The model answers what the tools gave, or is about to."""
+        """The model is answering the results, or is about to."""
         self.owes_answer = False
 
     def session_replaced(self) -> bool:
-        """Another session of the model's goes on, which has asked for nothing yet. Returns whether it is to be told
-        `LOST`: calls that the API itself made for the one before are lost with it."""
+        """Another model session took over, which has called nothing yet. Return whether it is to be told `LOST`: calls
+        that the API itself made for the previous session are lost with it."""
         are_lost = bool(self._remote)
         self.owes_answer = self.owes_answer or are_lost
         self._remote.clear()
@@ -190,7 +190,7 @@ class ToolDesk:
         self.farewell = self.farewell or GOODBYE
 
     def ending(self, how: str) -> End:
-        """The agent leaves now. ``how``: it was heard, for the log."""
+        """The agent leaves now. ``how``: whether it was heard, for the log."""
         farewell = self.farewell or GOODBYE
         then = farewell.then
         if isinstance(then, PutThrough):
@@ -252,7 +252,7 @@ class ToolDesk:
 
 
 def failure(why: str) -> str:
-    """What the model is told of a tool that could not do what it was asked for."""
+    """Return what the model is told about a tool that failed."""
     return json.dumps({"error": why}, ensure_ascii=False)
 
 

@@ -1,7 +1,8 @@
-"""What was said in a call, and of what the agent said, what the caller heard. Pure.
+"""What was said in a call, and how much of the agent's words the caller heard. Pure.
 
-The model's text comes ahead of its speech, and its speech ahead of the caller's ear. So a turn of the agent's holds its
-text, how long its audio is, and how much of that was played; the text up to there is what was said to the caller.
+The model's text arrives before its speech, and its speech before the caller hears it. A turn of the agent's therefore
+holds its text, how long its audio is, and how much of that was played; the text up to there is what the caller was
+told.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ from enum import Enum
 from callgate.core.wire.media_stream import BYTES_PER_MS
 
 MOST_TURNS = 200  # that are remembered; the oldest are forgotten first
-MOST_TEXT = 16_000  # characters handed to a new session of the model's
+MOST_TEXT = 16_000  # characters handed to a new model session
 
 
 class Role(Enum):
     CALLER = "caller"
     AGENT = "agent"
-    NOTE = "note"  # what was told to the model beside the conversation
+    NOTE = "note"  # what the model was told besides the conversation
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn. ``audio_ms``: how long the agent's audio is as far as it came. ``heard_ms``: how much of it the caller
-    heard so far; None: all of it, as far as is known. ``cut``: the caller spoke over it, and heard no more."""
+    """One turn. ``audio_ms``: the length of the agent's audio that has arrived. ``heard_ms``: how much of it the caller
+    has heard; None: all of it, as far as we know. ``cut``: the caller interrupted it, and heard no more."""
 
     item_id: str
     role: Role
@@ -45,7 +46,7 @@ class Turn:
 
 
 class Transcript:
-    """The turns of one call, in the order of the conversation. Each change returns the turn as it is now."""
+    """The turns of one call, in the order of the conversation. Each change returns the turn's new state."""
 
     def __init__(self, turns: tuple[Turn, ...] = ()) -> None:
         self._turns: dict[str, Turn] = {turn.item_id: turn for turn in turns}
@@ -56,19 +57,19 @@ class Transcript:
         return tuple(self._turns.values())
 
     def caller_spoke(self, item_id: str) -> Turn:
-        """The caller's words are in the model's hands; their text comes later, if at all."""
+        """The model has the caller's speech; its text follows later, if at all."""
         return self._put(self._turn(item_id, Role.CALLER))
 
     def caller_said(self, item_id: str, text: str) -> Turn:
-        """The text of the caller's words."""
+        """The text of the caller's speech arrived."""
         return self._put(replace(self._turn(item_id, Role.CALLER), text=text.strip()))
 
     def noted(self, item_id: str, text: str) -> Turn:
-        """Something that the model was told: keys, limits."""
+        """The model was told something: keys, limits."""
         return self._put(Turn(item_id, Role.NOTE, text))
 
     def agent_writes(self, item_id: str, piece: str) -> Turn:
-        """A piece of the agent's text came."""
+        """A piece of the agent's text arrived."""
         turn = self._turn(item_id, Role.AGENT)
         return self._put(replace(turn, text=turn.text + piece))
 
@@ -81,11 +82,11 @@ class Transcript:
         return self._put(replace(self._turn(item_id, Role.AGENT), audio_ms=size // BYTES_PER_MS))
 
     def cut(self, item_id: str, heard_ms: int) -> Turn:
-        """The caller heard so much of an item, and will hear no more of it."""
+        """The caller heard this much of an item, and will hear no more of it."""
         return self._put(replace(self._turn(item_id, Role.AGENT), heard_ms=heard_ms, cut=True))
 
     def history(self) -> tuple[Turn, ...]:
-        """What a new session of the model's has to know: the latest turns that have words, as they were heard."""
+        """What a new model session has to know: the latest turns that contain words, as they were heard."""
         found: list[Turn] = []
         room = MOST_TEXT
         for turn in reversed(self._turns.values()):
