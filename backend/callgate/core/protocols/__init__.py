@@ -1,1 +1,1 @@
-"""What models' servers and this service write to each other, as text and as values."""
+"""The messages between this service and the models' servers, as text and as objects."""

@@ -1,10 +1,10 @@
-"""The events of the OpenAI Realtime API (GA), as values. Pure: no I/O, no clock.
+"""The events of the OpenAI Realtime API (GA), as objects. Pure: no I/O, no clock.
 
 Source: https://platform.openai.com/docs/api-reference/realtime, and the types of the ``openai`` package, against which
 the tests check every event sent from here. Azure and the line check speak the same protocol.
 
-Only what a call acts on has a value of its own; every other server event becomes `Other` and is ignored, as new ones
-come at any time. `realtime_json` reads and writes them all, `realtime_fast` the frequent ones.
+Only events that a call acts on have a class of their own; every other server event becomes `Other` and is ignored, as
+new ones may appear at any time. `realtime_json` reads and writes all events, `realtime_fast` the frequent ones.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from callgate.core.tools.toolbox import RemoteTools, Tool
 
 from .turn_detection import DEFAULT, SemanticVad, ServerVad
 
-# Races that are nobody's fault: what we asked had already happened, or is under way.
+# Harmless races: what we requested had already happened, or is in progress.
 ALREADY_RESPONDING: Final = "conversation_already_has_active_response"
 BENIGN_ERRORS: Final = frozenset({"response_cancel_not_active", ALREADY_RESPONDING})
 
-# Another try can't help.
+# Retrying can't help.
 FATAL_ERRORS: Final = frozenset(
     {
         "insufficient_quota",
@@ -34,7 +34,7 @@ FATAL_ERRORS: Final = frozenset(
     }
 )
 
-SESSION_EXPIRED: Final = "session_expired"  # the 60-minute cap; the server closes with 1001 behind it
+SESSION_EXPIRED: Final = "session_expired"  # the 60-minute limit; the server then closes with 1001
 
 
 # Client events: what we send.
@@ -44,8 +44,8 @@ SESSION_EXPIRED: Final = "session_expired"  # the 60-minute cap; the server clos
 class UpdateSession:
     """``session.update``: what the agent is, and that audio is µ-law both ways.
 
-    ``transcription``: the model that writes down what the caller says, in ``language`` (ISO 639-1) where that is known;
-    None: nobody does. ``noise_reduction``: near_field or far_field; None: none.
+    ``transcription``: the model that transcribes the caller's speech, in ``language`` (ISO 639-1) if that is known;
+    None: no transcription. ``noise_reduction``: near_field or far_field; None: none.
     """
 
     instructions: str
@@ -59,7 +59,7 @@ class UpdateSession:
 
 @dataclass(frozen=True, slots=True)
 class AskAlive:
-    """``session.update`` that changes nothing: a living server answers it with ``session.updated`` at once."""
+    """``session.update`` that changes nothing: a live server answers it with ``session.updated`` at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +86,21 @@ class TruncateItem:
 
 @dataclass(frozen=True, slots=True)
 class AddUserText:
-    """``conversation.item.create``: something of the caller's that is not speech."""
+    """``conversation.item.create``: a text in the user's role that was not spoken."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddAgentText:
-    """``conversation.item.create``: something that the agent has said before, in another session."""
+    """``conversation.item.create``: something that the agent said before, in another session."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddFunctionOutput:
-    """``conversation.item.create``: what a function that the model asked for gave (JSON text)."""
+    """``conversation.item.create``: the result of a function that the model called (JSON text)."""
 
     call_id: str
     output: str
@@ -118,12 +118,12 @@ ClientEvent = (
 )
 
 
-# Server events: what a call acts on.
+# Server events: those that a call acts on.
 
 
 @dataclass(frozen=True, slots=True)
 class SessionCreated:
-    """The server is ready to be told what the session is."""
+    """The server is ready to receive the session's configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class SessionUpdated:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak; a response under way is cancelled by the server."""
+    """The caller began to speak; the server cancels a response in progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class SpeechCommitted:
 
 @dataclass(frozen=True, slots=True)
 class CallerTranscript:
-    """What the caller said, in text; it comes late, or never."""
+    """The text of what the caller said; it arrives late, or never."""
 
     item_id: str
     text: str
@@ -161,7 +161,7 @@ class CallerTranscript:
 
 @dataclass(frozen=True, slots=True)
 class AgentTranscript:
-    """The agent's text: the next piece of it, or with ``complete`` all of it."""
+    """The agent's text: the next piece of it, or the whole text if ``complete``."""
 
     item_id: str
     text: str
@@ -175,7 +175,7 @@ class ResponseCreated:
 
 @dataclass(frozen=True, slots=True)
 class AudioDelta:
-    """A piece of the agent's speech, base64 µ-law; it comes much faster than it is spoken."""
+    """A piece of the agent's speech, base64 µ-law; it arrives much faster than it is played."""
 
     response_id: str
     item_id: str
@@ -184,7 +184,7 @@ class AudioDelta:
 
 @dataclass(frozen=True, slots=True)
 class AudioDone:
-    """All audio of an item has been sent (not: has been heard)."""
+    """All audio of an item has been sent, though not necessarily heard."""
 
     response_id: str
     item_id: str
@@ -192,7 +192,7 @@ class AudioDone:
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """The model asks for a function. ``arguments``: JSON text, as the model wrote it."""
+    """The model calls a function. ``arguments``: JSON text, as the model wrote it."""
 
     call_id: str
     name: str
@@ -201,10 +201,10 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class ResponseDone:
-    """A response ended. ``status``: completed, cancelled, incomplete or failed; the rest says why.
+    """A response ended. ``status``: completed, cancelled, incomplete or failed; the error fields say why.
 
-    ``usage``: the tokens that it cost, as the API writes them. ``error_message`` may quote what was said: `why` is for
-    the log.
+    ``usage``: the tokens it used, as the API reports them. ``error_message`` may quote what was said; use `why` for the
+    log.
     """
 
     response_id: str
@@ -217,14 +217,14 @@ class ResponseDone:
 
     @property
     def why(self) -> str:
-        """The error, without its words."""
+        """The error without its message."""
         return described(self.error_code, self.error_type, None, self.error_message)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """The server could not do something; most leave the session as it was. ``message`` may quote what was said: `why`
-    is for the log."""
+    """The server could not do something; most errors leave the session as it was. ``message`` may quote what was said;
+    use `why` for the log."""
 
     code: str
     message: str = field(repr=False)
@@ -233,12 +233,12 @@ class ErrorEvent:
 
     @property
     def why(self) -> str:
-        """The error, without its words."""
+        """The error without its message."""
         return described(self.code, self.type, self.param, self.message)
 
     @property
     def benign(self) -> bool:
-        """Whether it is a race that needs nothing done."""
+        """Whether it is a harmless race that needs no action."""
         return self.code in BENIGN_ERRORS
 
     @property
@@ -249,21 +249,22 @@ class ErrorEvent:
 
 @dataclass(frozen=True, slots=True)
 class RemoteToolsMissing:
-    """A remote MCP server did not say which tools it has: the model has none of them. ``item_id``: of the list."""
+    """A remote MCP server did not list its tools, so the model has none of them. ``item_id``: of the list."""
 
     item_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteCallBegan:
-    """The API calls a tool of a remote MCP server, by itself. The response that asked for it ends meanwhile."""
+    """The API itself calls a tool of a remote MCP server. The response that asked for it ends meanwhile."""
 
     item_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteCallEnded:
-    """The model knows what that tool gave, or that it ``failed``, and answers it when it is asked for a response."""
+    """The model has the result of that call, or knows that it ``failed``, and answers it in the next response
+    requested."""
 
     item_id: str
     failed: bool
@@ -271,7 +272,7 @@ class RemoteCallEnded:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """An event that a call does not act on."""
+    """An event that calls don't act on."""
 
     type: str
 

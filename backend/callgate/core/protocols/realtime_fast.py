@@ -1,6 +1,6 @@
-"""The frequent frames of a model's session, cut and written without JSON. Pure: no I/O, no clock.
+"""The frequent frames of a model session, read and written without JSON. Pure: no I/O, no clock.
 
-`realtime_json` says the same of them, and reads and writes every other event.
+`realtime_json` gives the same results for them, and handles every other event.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from callgate.core.wire.base64_text import is_base64
 
 
 def append_frame(audio: bytes) -> bytes:
-    """The frame that appends base64 µ-law audio: fifty a second for each call, so written by template."""
+    """Return the frame that appends base64 µ-law audio. Each call sends fifty a second, so it is a template."""
     return b'{"type":"input_audio_buffer.append","audio":"' + audio + b'"}'
 
 
 class DeltaCutter:
-    """The audio of each ``response.output_audio.delta``, without parsing it, where it is as OpenAI writes it.
+    """Extracts the audio of each ``response.output_audio.delta`` without parsing it, if it is formatted as OpenAI
+    writes it.
 
-    Any other frame is left to `realtime_json.parse`, which says the same of what is cut here: an `AudioDelta` of this
-    response and item, with this audio.
+    Any other frame is left to `realtime_json.parse`, which gives the same result for the frames read here: an
+    `AudioDelta` of this response and item, with this audio.
     """
 
     def __init__(self) -> None:
-        self.response_id = ""  # of the delta that was cut last …
+        self.response_id = ""  # of the latest delta that was read …
         self.item_id = ""
-        self._id_end = 0  # … and where its event's id ended; 0: none was cut yet
-        self._between = b""  # what stood between that and the audio: the next delta's is mostly the same
+        self._id_end = 0  # … and where its event id ended; 0: none was read yet
+        self._between = b""  # what was between that and the audio; it is usually the same in the next delta
 
     def cut(self, frame: bytes) -> bytes | None:
-        """The base64 audio; None where the frame is another."""
+        """Return the base64 audio, or None if this is not such a frame."""
         begin = self._id_end + len(self._between)
         if not self._is_like_the_last(frame):
             if (head := _DELTA_HEAD(frame)) is None:
@@ -49,8 +50,8 @@ class DeltaCutter:
         return frame[:begin] == _DELTA_BEGIN and _isalnum(frame[begin:end])
 
 
-_DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"event_'  # OpenAI's have this before letters
-_isalnum: Final = bytes.isalnum  # of ASCII alone; where this is compiled, a look-up less
+_DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"event_'  # OpenAI's event ids begin like this
+_isalnum: Final = bytes.isalnum  # ASCII only, for bytes; compiled, a module constant saves a look-up
 _DELTA_HEAD: Final = re.compile(
     rb'\{"type":"response\.output_audio\.delta","event_id":"([A-Za-z0-9_]+)","response_id":"([A-Za-z0-9_]+)",'
     rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'

@@ -1,7 +1,7 @@
-"""Events of the Realtime API as JSON: values out, text in. Pure: no I/O, no clock.
+"""Events of the Realtime API as JSON: server events in, client events out. Pure: no I/O, no clock.
 
-Audio is ``{"type": "audio/pcmu"}`` both ways (µ-law, 8,000 bytes a second, no ``rate`` key), in base64, never decoded
-here.
+Audio is ``{"type": "audio/pcmu"}`` both ways (µ-law, 8,000 bytes a second, no ``rate`` key), in base64, and never
+decoded here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PCMU: Final = {"type": "audio/pcmu"}
 
 
 def encode(event: ClientEvent) -> str:
-    """The text frame of a client event."""
+    """Return the text frame of a client event."""
     return json.dumps(_to_dict(event), separators=(",", ":"))
 
 
@@ -101,7 +101,7 @@ def _session(event: UpdateSession) -> dict[str, Any]:
 
 
 def _listening(event: UpdateSession) -> dict[str, Any]:
-    """How the session listens."""
+    """Return the input settings of the session."""
     listening: dict[str, Any] = {"turn_detection": _turn_detection(event.turn_detection)}
     if event.transcription:
         language = {"language": event.language} if event.language else {}
@@ -142,12 +142,12 @@ def _tool(tool: Tool | RemoteTools) -> dict[str, Any]:
         "server_label": tool.label,
         "server_url": tool.url,
         **{name: value for name, value in given.items() if value},
-        "require_approval": "never",  # nobody could be asked in the middle of a call
+        "require_approval": "never",  # there is nobody to ask in the middle of a call
     }
 
 
 def parse(frame: str | bytes) -> ServerEvent:
-    """Read one frame from the server. Raises `RealtimeError`."""
+    """Parse a frame from the server. Raises `RealtimeError`."""
     if isinstance(frame, bytes):
         raise RealtimeError(f"the model sent a binary frame of {len(frame)} bytes where text is expected")
     try:
@@ -212,7 +212,7 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
 
 
 def _is_whole_call(item: Mapping[str, Any]) -> bool:
-    """Whether an item is a function call, and was not cut off with its response."""
+    """Whether an item is a function call, and complete rather than cut off with its response."""
     return item.get("type") == "function_call" and item.get("status") != "incomplete"
 
 
@@ -236,7 +236,7 @@ def _format(direction: Mapping[str, Any] | None) -> str | None:
 
 
 def _text_of(error: Mapping[str, Any], key: str) -> str | None:
-    """What an error says of itself, which may be anything."""
+    """Return a field of an error as text, whatever its type."""
     value = error.get(key)
     return None if value is None else str(value)
 

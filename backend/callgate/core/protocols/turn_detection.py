@@ -1,4 +1,4 @@
-"""How the model finds out that the caller has finished a turn. Pure."""
+"""How the model decides that the caller has finished a turn. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ServerVad:
-    """A turn ends after a silence. ``threshold``: 0 to 1; the others in milliseconds. None: as the API has it."""
+    """A turn ends after a silence. ``threshold``: 0 to 1; the others in milliseconds. None: the API's default."""
 
     threshold: float | None = None
     prefix_padding_ms: int | None = None

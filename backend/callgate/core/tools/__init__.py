@@ -1,1 +1,1 @@
-"""What an agent can do beside talking."""
+"""What an agent can do besides talking."""

@@ -1,7 +1,7 @@
-"""What a model asks a tool for, as it wrote it. Pure.
+"""The arguments of a tool call, as the model wrote them. Pure.
 
-`ToolError` is told to the model, which then asks again, rightly. Its text holds no value, as those are what a caller
-said.
+The model is told the text of a `ToolError`, and can then correct its call. The text contains no values, as those are
+what a caller said.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from callgate.errors import ToolError
 
-MOST_CHARACTERS: Final = 16_000  # of arguments
+MOST_CHARACTERS: Final = 16_000  # of all arguments together
 
 
 def read(text: str) -> dict[str, Any]:
-    """The arguments that a model wrote; no text is no arguments. Raises `ToolError`."""
+    """Parse the arguments that a model wrote; an empty text means none. Raises `ToolError`."""
     if len(text) > MOST_CHARACTERS:
         raise ToolError(f"the arguments are {len(text)} characters long: at most {MOST_CHARACTERS} are taken")
     try:
@@ -29,7 +29,7 @@ def read(text: str) -> dict[str, Any]:
 
 
 def text_of(arguments: Mapping[str, Any], name: str, longest: int, *, required: bool = False) -> str:
-    """One argument that is text; "" where it is missing. Raises `ToolError`."""
+    """Return one text argument; "" if it is missing. Raises `ToolError`."""
     value = arguments.get(name)
     if value is None:
         value = ""

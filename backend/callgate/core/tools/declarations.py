@@ -1,4 +1,4 @@
-"""What the model is told of an agent's tools: one `Tool` or `RemoteTools` for each. Pure."""
+"""How an agent's tools are declared to the model: one `Tool` or `RemoteTools` each. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .toolbox import HANG_UP, SEND_DIGITS, TAKE_MESSAGE, TRANSFER_CALL, RemoteTo
 
 
 def declared(toolbox: Toolbox) -> tuple[Tool | RemoteTools, ...]:
-    """All tools of a toolbox, as a session of the model's is told of them."""
+    """Declare all tools of a toolbox for a model session."""
     built_in = [_built_in(name, toolbox) for name in toolbox.built_in]
     http = [Tool(tool.name, tool.description, tool.parameters) for tool in toolbox.http]
     return (*built_in, *http, *toolbox.mcp)
@@ -29,7 +29,7 @@ def _built_in(name: str, toolbox: Toolbox) -> Tool:
 
 
 def hang_up() -> Tool:
-    """Takes nothing."""
+    """Declare the tool ``hang_up``, which has no arguments."""
     return Tool(
         HANG_UP,
         "End the telephone call. Say goodbye first, in the same turn: the line closes when it has been heard.",
@@ -38,7 +38,7 @@ def hang_up() -> Tool:
 
 
 def transfer_call(transfers: Sequence[Transfer]) -> Tool:
-    """Takes ``to``: the name of one of ``transfers``."""
+    """Declare ``transfer_call``, whose argument ``to`` is the name of one of ``transfers``."""
     known = "; ".join(f"{each.name}: {each.about}" if each.about else each.name for each in transfers)
     names = [each.name for each in transfers]
     return Tool(
@@ -50,7 +50,8 @@ def transfer_call(transfers: Sequence[Transfer]) -> Tool:
 
 
 def send_digits() -> Tool:
-    """Takes ``digits``, as TwiML's ``<Play digits>`` has them: ``w`` and ``W`` are pauses of 0.5 and 1 s."""
+    """Declare ``send_digits``, whose argument ``digits`` is as in TwiML's ``<Play digits>``: ``w`` and ``W`` are pauses
+    of 0.5 and 1 s."""
     digits = {
         "type": "string",
         "pattern": "^[0-9*#wW]{1,32}$",
@@ -61,7 +62,8 @@ def send_digits() -> Tool:
 
 
 def take_message() -> Tool:
-    """Takes ``text``, and ``name`` and ``callback`` where the caller gives them."""
+    """Declare ``take_message``, with the arguments ``text`` and, if the caller gives them, ``name`` and
+    ``callback``."""
     properties = {
         "text": {"type": "string", "description": "What the caller wants to say, in full."},
         "name": {"type": "string", "description": "The caller's name, where they said it."},

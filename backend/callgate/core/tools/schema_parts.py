@@ -1,6 +1,6 @@
-"""The parts of a JSON schema: what each asks of a value, which parts it applies to what, and at what cost. Pure.
+"""The parts of a JSON schema: what each checks of a value, which parts it applies to what, and at what cost. Pure.
 
-Source: https://json-schema.org/draft/2020-12/json-schema-core §10 (which keywords apply parts to what).
+Source: https://json-schema.org/draft/2020-12/json-schema-core §10 (which keywords apply subschemas to what).
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
-MOST_PARTS: Final = 2_000  # of a schema
-DEEPEST_SCHEMA: Final = 64  # levels, of objects and lists, or of parts that lead to parts
-MOST_AT_ONE_VALUE: Final = 20_000  # parts that are checked
-UNIQUE: Final = 20  # for each value in a list of which no two may be the same
-MULTIPLE: Final = 500  # for a number that must be a multiple: a fraction of huge numbers may be reduced for it
-SEVERAL_TIMES: Final = 4  # how often parts are checked beside which stands ``unevaluatedProperties`` or its like
+MOST_PARTS: Final = 2_000  # of one schema
+DEEPEST_SCHEMA: Final = 64  # levels, of nested objects and lists, or of parts that lead to parts
+MOST_AT_ONE_VALUE: Final = 20_000  # parts checked
+UNIQUE: Final = 20  # for each value in a list with ``uniqueItems``
+MULTIPLE: Final = 500  # for a number with ``multipleOf``: a fraction of huge numbers may have to be reduced
+SEVERAL_TIMES: Final = 4  # how often parts next to ``unevaluatedProperties`` or ``unevaluatedItems`` are checked
 
 _LISTED: Final = ("enum", "const", "required", "dependentRequired", "dependencies")
 _LISTS_HERE: Final = ("allOf", "anyOf", "oneOf")
@@ -24,7 +24,7 @@ _ELSEWHERE: Final = ("$dynamicRef", "$recursiveRef", "$dynamicAnchor", "$recursi
 
 
 class SchemaError(Exception):
-    """A schema that can't be used. ``path``: where in it."""
+    """A schema that can't be used. ``path``: the place in it."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}" if path else why)
@@ -33,11 +33,11 @@ class SchemaError(Exception):
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """A schema, or one within another: what it asks of a value, and which further parts of what.
+    """A schema or subschema: what it checks of a value, and which further parts apply to what.
 
     ``work``: units (see `schema_work`) for any value; ``text_work``: for each character of a text; ``name_work``: for
-    each character of the names of an object's properties; ``item_work``: for each value in a list, at any depth.
-    ``here``: parts for the same value, and how often each.
+    each character of an object's property names; ``item_work``: for each value in a list, at any depth. ``here``: the
+    parts that apply to the same value, and how often each.
     """
 
     work: int = 1
@@ -50,11 +50,11 @@ class Part:
     names: list[Part] = field(default_factory=list)
     first_items: list[Part] = field(default_factory=list)
     any_item: list[Part] = field(default_factory=list)
-    with_here: dict[Part, int] = field(default_factory=dict)  # itself, and all that it leads to for the same value
-    height: int = 0  # how many parts it leads through for the same value; -1: that is being found out
+    with_here: dict[Part, int] = field(default_factory=dict)  # this part, and all that it leads to for the same value
+    height: int = 0  # how many parts it leads through for the same value; -1: being computed
 
     def close(self, depth: int = 0) -> None:
-        """Fill in ``with_here``, once ``here`` is complete for all parts. Raises `SchemaError`."""
+        """Compute ``with_here``, once ``here`` is complete for all parts. Raises `SchemaError`."""
         if self.height < 0:
             raise SchemaError("", "a $ref of it leads back to itself")
         if self.with_here:
@@ -74,8 +74,8 @@ class Part:
 
 
 def read_parts(schema: dict[str, Any], work_of_pattern: Callable[[str, str], int]) -> Part:
-    """The parts of a schema that its metaschema takes. ``work_of_pattern``: units for each character, of a pattern and
-    where it stands; it may raise `SchemaError`, as this does."""
+    """Return the parts of a schema that is valid by its metaschema. ``work_of_pattern``: returns the units per
+    character for a pattern and its path; it may raise `SchemaError`, as this does."""
     return _Reader(schema, work_of_pattern).read()
 
 
@@ -83,7 +83,7 @@ class _Reader:
     def __init__(self, schema: dict[str, Any], work_of_pattern: Callable[[str, str], int]) -> None:
         self._schema = schema
         self._work_of_pattern = work_of_pattern
-        self._parts: dict[int, Part] = {}  # by the identity of the schema, all of which `_schema` keeps
+        self._parts: dict[int, Part] = {}  # by the id() of the schema, which `_schema` keeps alive
         self._references: list[tuple[Part, str, int, str]] = []
         self._anchors: dict[str, Any] = {}
 
@@ -116,7 +116,7 @@ class _Reader:
         return part
 
     def _by_itself(self, schema: dict[str, Any], path: str) -> Part:
-        """The part, without those that it leads to."""
+        """Return the part alone, without those that it leads to."""
         work = 1 + sum(_size(schema[name]) for name in _LISTED if name in schema)
         text_work = name_work = 0
         if isinstance(pattern := schema.get("pattern"), str):
@@ -138,7 +138,7 @@ class _Reader:
         for keyword in _PARTS_HERE:
             if keyword in schema:
                 part.here.append((self._part(schema[keyword], _join(path, keyword)), times))
-        for keyword in ("dependentSchemas", "dependencies"):  # the second is of older drafts, and obeyed too
+        for keyword in ("dependentSchemas", "dependencies"):  # the second is from older drafts, and is obeyed too
             for name, child in _table(schema, keyword).items():
                 part.here.append((self._part(child, _join(path, keyword, name)), times))
         if isinstance(reference := schema.get("$ref"), str):
@@ -186,7 +186,7 @@ class _Reader:
 
 
 def depth_of(value: Any, most: int) -> int:
-    """How deeply objects and lists are nested, as far as ``most`` and one more."""
+    """Return how deeply objects and lists are nested, up to ``most`` plus one."""
     depth, level = 0, [value]
     while level and depth <= most:
         level = [child for each in level if isinstance(each, dict | list) for child in _children(each)]
@@ -195,7 +195,7 @@ def depth_of(value: Any, most: int) -> int:
 
 
 def _size(value: Any) -> int:
-    """How many values it is, with all within it."""
+    """Return the number of values in it, including itself."""
     return 1 + sum(_size(child) for child in _children(value)) if isinstance(value, dict | list) else 1
 
 

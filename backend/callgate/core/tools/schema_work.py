@@ -1,11 +1,11 @@
-"""How much work it is to check arguments against a JSON schema, at most. Pure.
+"""An upper bound on the work of checking arguments against a JSON schema. Pure.
 
-The work of any validator can double with each ``$ref``: two that lead to the same part have it checked twice, and where
-that part does the same, four times, and so on; parts that lead back to the root do so with each level of the arguments.
-Here the work is counted without being done: at each value of the arguments, how often each part of the schema is
-checked there. So a number that doubles is a multiplication, and what would take too long is not begun.
+The work of any validator can double with each ``$ref``: two that lead to the same part have it checked twice, and if
+that part does the same, four times, and so on; parts that lead back to the root double the work with each level of the
+arguments. Here the work is counted without being done: for each value of the arguments, how often each part of the
+schema is checked there. A doubling is then just a multiplication, and work that would take too long is not begun.
 
-The unit is the time that the validator takes for a part that asks something simple of a value, some 15 ns.
+The unit is the time that the validator needs for one simple check of a value, about 15 ns.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .schema_parts import Part, depth_of
 
 DEEPEST_ARGUMENTS: Final = 64  # levels
 MOST_WORK: Final = 8_000_000  # units: about a tenth of a second
-MOST_STEPS: Final = 100_000  # of counting
+MOST_STEPS: Final = 100_000  # steps of the counting itself
 
 
 class TooMuchError(Exception):
-    """It would take too long."""
+    """Checking would take too long."""
 
 
 class TooDeepError(Exception):
@@ -29,7 +29,7 @@ class TooDeepError(Exception):
 
 
 class _Here:
-    """What is checked at a value, and how often."""
+    """The parts that are checked at a value, and how often."""
 
     __slots__ = ("_below", "_items", "_names", "_parts", "_steps", "item_work", "name_work", "text_work", "work")
 
@@ -51,7 +51,7 @@ class _Here:
             self.item_work += count * part.item_work
 
     def steps(self) -> int:
-        """How many steps it is to look here: what was found out once is known."""
+        """Return how many steps a look here takes: one, once it is computed."""
         steps, self._steps = self._steps, 1
         return steps
 
@@ -88,9 +88,9 @@ class _Here:
 
 
 class Work:
-    """How much it is to check arguments. Raises `TooMuchError` and `TooDeepError`.
+    """The work of checking arguments. Raises `TooMuchError` and `TooDeepError`.
 
-    ``parts``: how often a part is checked, with what it asks. ``text``: units for what patterns read.
+    ``parts``: units for the parts that are checked. ``text``: units for the text that patterns read.
     """
 
     def __init__(self, root: Part, arguments: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ class Work:
         self._count(arguments, _Here({root: 1}))
 
     def _count(self, value: Any, here: _Here) -> int:
-        """Returns how many values it is, with all within it."""
+        """Return the number of values in it, including itself."""
         self._steps += here.steps()
         self.parts += here.work
         size = 1

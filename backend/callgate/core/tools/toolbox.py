@@ -1,4 +1,4 @@
-"""What an agent can do beside talking: the tools that its model may ask for, as values. Pure."""
+"""What an agent can do besides talking: the tools that its model may call, as objects. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUILT_IN = (HANG_UP, TRANSFER_CALL, SEND_DIGITS, TAKE_MESSAGE)
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function the model may ask for. ``parameters``: a JSON Schema object."""
+    """A function that the model may call. ``parameters``: a JSON Schema object."""
 
     name: str
     description: str
@@ -29,8 +29,8 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Somebody whom calls can be put through to. ``number``: E.164. ``about``: what the model is told of when to.
-    ``ring_for``: seconds, after which the caller is back with the agent."""
+    """Somebody whom calls can be transferred to. ``number``: E.164. ``about``: what the model is told about when to do
+    so. ``ring_for``: seconds before the caller returns to the agent."""
 
     name: str
     number: str = field(repr=False)
@@ -40,11 +40,11 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class HttpTool:
-    """A tool that is a request to the owner's own server.
+    """A tool that sends a request to the owner's own server.
 
-    ``parameters``: the JSON schema of its arguments, an object's. ``url``: https, its host fixed. With GET the
-    arguments go into the query, else they are the body, as JSON. ``headers``: their values may be secrets. ``timeout``:
-    seconds for all of it.
+    ``parameters``: the JSON schema of its arguments, which are an object. ``url``: https, with a fixed host. With GET
+    the arguments go into the query; otherwise they are the body, as JSON. ``headers``: the values may be secrets.
+    ``timeout``: seconds for the whole request.
     """
 
     name: str
@@ -58,8 +58,8 @@ class HttpTool:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTools:
-    """A remote MCP server whose tools the API calls by itself, without asking. ``authorization``: a token, for its
-    ``Authorization`` header. ``allowed_tools``: none named means all of them."""
+    """A remote MCP server whose tools the API itself calls, without asking. ``authorization``: a token for its
+    ``Authorization`` header. ``allowed_tools``: empty means all of them."""
 
     label: str
     url: str
@@ -70,7 +70,7 @@ class RemoteTools:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What a key of the caller's telephone does: a tool, asked for as the model would ask for it."""
+    """What a key on the caller's telephone does: it calls a tool, just as the model would."""
 
     tool: str
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -78,7 +78,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """All that one agent can do. ``built_in``: names of `BUILT_IN`. ``keys``: by the key."""
+    """All that one agent can do. ``built_in``: names from `BUILT_IN`. ``keys``: the tools by key."""
 
     built_in: tuple[str, ...] = (HANG_UP,)
     transfers: tuple[Transfer, ...] = ()
@@ -89,7 +89,7 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a caller leaves for the owner. ``callback``: where they want to be called, as they said it."""
+    """A caller's message for the owner. ``callback``: where they want to be called back, in their own words."""
 
     text: str = field(repr=False)
     name: str = field(default="", repr=False)
@@ -98,8 +98,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Absences:
-    """How often the agent left a call and came back: from ``transfers`` that came to nothing, from ``sendings`` of
-    keys. ``back``: it comes back from one of them now."""
+    """How often the agent left a call and came back: from ``transfers`` that failed, and from ``sendings`` of keys.
+    ``back``: it is coming back from one of them now."""
 
     transfers: int = 0
     sendings: int = 0

@@ -1,1 +1,1 @@
-"""What Twilio and this service write to each other, as text and as values."""
+"""The messages between Twilio and this service, as text and as objects."""

@@ -1,4 +1,4 @@
-"""Base64 as it passes through a call: checked, measured and joined, and mostly not decoded. Pure."""
+"""Base64 as it passes through a call: checked, measured and joined, usually without decoding it. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _PADDING: Final = ord("=")
-_translate: Final = bytes.translate  # where this is compiled, a look-up less
+_translate: Final = bytes.translate  # compiled, a module constant saves a look-up
 
 
 def without(text: bytes, characters: bytes) -> bytes:
-    """What is left of a text when these characters are taken out."""
+    """Return a text with these characters removed."""
     return _translate(text, None, characters)
 
 
@@ -25,7 +25,7 @@ def is_base64(text: bytes) -> bool:
 
 
 def decoded_bytes(base64: bytes) -> int:
-    """How many bytes valid base64 holds, which is not empty."""
+    """Return how many bytes a valid, non-empty base64 text holds."""
     size = len(base64) // 4 * 3
     if base64[-1] == _PADDING:
         size -= 2 if base64[-2] == _PADDING else 1
@@ -33,5 +33,5 @@ def decoded_bytes(base64: bytes) -> int:
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
-    """Pieces of valid base64 as one, which need not be multiples of three bytes."""
+    """Join pieces of valid base64, whose lengths need not be multiples of three bytes."""
     return binascii.b2a_base64(b"".join(map(binascii.a2b_base64, pieces)), newline=False)

@@ -1,10 +1,10 @@
-"""The messages of the Twilio Media Streams protocol, as values. Pure: no I/O, no clock.
+"""The messages of the Twilio Media Streams protocol, as objects. Pure: no I/O, no clock.
 
 Source: https://www.twilio.com/docs/voice/media-streams/websocket-messages.
 
-Twilio sends ``connected``, ``start``, then ``media``, ``dtmf`` and ``mark`` in any order, then ``stop``.
-We send ``media``, ``mark`` and ``clear``. Audio is µ-law, 8,000 samples a second, one byte a sample, in base64;
-it is never decoded here. `media_stream_json` reads and writes them all, `media_stream_fast` the frequent ones.
+Twilio sends ``connected``, ``start``, then ``media``, ``dtmf`` and ``mark`` in any order, then ``stop``. We send
+``media``, ``mark`` and ``clear``. Audio is base64 µ-law, 8,000 samples a second, one byte per sample; it is never
+decoded here. `media_stream_json` reads and writes all messages, `media_stream_fast` the frequent ones.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Final
 
 from callgate.errors import MediaStreamError
 
-SAMPLE_RATE: Final = 8000  # samples a second; one µ-law byte a sample
+SAMPLE_RATE: Final = 8000  # samples a second; one µ-law byte per sample
 BYTES_PER_MS: Final = SAMPLE_RATE // 1000
-FRAME_BYTES: Final = 160  # what Twilio sends in one media message: 20 ms
+FRAME_BYTES: Final = 160  # in one of Twilio's media messages: 20 ms
 FRAME_SECONDS: Final = FRAME_BYTES / SAMPLE_RATE
 SILENCE = 0xFF  # the µ-law byte of silence (0x00 is near full scale)
-PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards what is buffered beyond ten minutes (error 31931)
+PLAYBACK_LIMIT_BYTES = 10 * 60 * SAMPLE_RATE  # Twilio discards buffered audio beyond ten minutes (error 31931)
 
 FROM_TWILIO_LIMIT: Final = 64 * 1024  # characters of one message
 
 SID_LIMIT: Final = 64  # characters; Twilio's are 34
 
-UNDECODABLE = 31950  # binary frame, or text that is not JSON
+UNDECODABLE = 31950  # a binary frame, or text that is not JSON
 INVALID_MESSAGE = 31951  # JSON of the wrong shape, or for another stream
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The socket is open; nothing is known of the call yet."""
+    """The socket is open; nothing is known about the call yet."""
 
     protocol: str = "Call"
     version: str = "1.0.0"
@@ -42,7 +42,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The stream begins: which call it is, and the ``<Parameter>`` values of the TwiML."""
+    """The stream begins: it names the call and the ``<Parameter>`` values of the TwiML."""
 
     stream_sid: str
     account_sid: str
@@ -78,7 +78,7 @@ class Dtmf:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """To Twilio: tell me when all audio before this has played. From Twilio: it has (or was cleared)."""
+    """To Twilio: report when all audio before this has played. From Twilio: it has (or was cleared)."""
 
     stream_sid: str
     name: str
@@ -87,14 +87,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """To Twilio: throw away what is buffered; every pending mark comes back at once."""
+    """To Twilio: discard what is buffered; every pending mark comes back at once."""
 
     stream_sid: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The call ended, or the stream was stopped by Twilio."""
+    """The call ended, or Twilio stopped the stream."""
 
     stream_sid: str
     account_sid: str = ""
@@ -114,7 +114,7 @@ FromApp = Media | Mark | Clear
 
 
 def payload_bytes(payload: str) -> int:
-    """How many µ-law bytes a base64 payload holds. Raises `MediaStreamError` where it is not base64."""
+    """Return how many µ-law bytes a base64 payload holds. Raises `MediaStreamError` if it is not base64."""
     try:
         return len(binascii.a2b_base64(payload, strict_mode=True))
     except (binascii.Error, ValueError) as exc:

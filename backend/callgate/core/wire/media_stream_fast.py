@@ -1,6 +1,7 @@
-"""The frequent frames of a Media Stream, cut and written without JSON: fifty a second each way. Pure: no I/O, no clock.
+"""The frequent frames of a Media Stream, fifty a second each way, read and written without JSON. Pure: no I/O, no
+clock.
 
-`media_stream_json` says the same of them, and reads and writes every other message.
+`media_stream_json` gives the same results for them, and handles every other message.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ from .media_stream import FROM_TWILIO_LIMIT
 
 
 class MediaCutter:
-    """What a call's frequent frames hold, without parsing them, where they are as Twilio writes them.
+    """Extracts the contents of a call's frequent frames without parsing them, if they are formatted as Twilio writes
+    them.
 
-    Anything else, be it only another order of keys, is left to `media_stream_json.parse_from_twilio`, which says the
-    same of what is cut here: a `Media` of this stream's inbound track with this audio, a `Mark` of this stream's with
-    this name.
+    Any other frame, even with just another order of keys, is left to `media_stream_json.parse_from_twilio`, which gives
+    the same results for the frames read here: a `Media` of this stream's inbound track with this audio, or a `Mark` of
+    this stream with this name.
     """
 
     def __init__(self, stream_sid: str) -> None:
         self._end = f'"}},"streamSid":"{stream_sid}"}}'.encode()
-        self._begin = b""  # how the last media message began, its digits as zeros: the next one mostly does so too
+        self._begin = b""  # the previous media message's beginning, digits as zeros; the next one's is usually the same
 
     def cut(self, frame: bytes) -> bytes | None:
-        """The µ-law audio, in base64; None where the frame is another."""
+        """Return the base64 µ-law audio, or None if this is not such a media frame."""
         begin, end = self._begin, self._end
         if not begin or _with_zeros(frame[: len(begin)]) != begin:
             if (head := _MEDIA_HEAD(frame)) is None:
@@ -37,7 +39,7 @@ class MediaCutter:
         return audio if is_base64(audio) else None
 
     def cut_mark(self, frame: bytes) -> str | None:
-        """The name of the mark that came back; None where the frame is another."""
+        """Return the name of the mark that came back, or None if this is not such a mark frame."""
         if (head := _MARK_HEAD(frame)) is None or frame[head.end() :] != self._end:
             return None
         return head[1].decode()
@@ -51,7 +53,7 @@ _MEDIA_HEAD: Final = re.compile(
     rb'\{"track":"inbound","chunk":"[0-9]{1,18}","timestamp":"[0-9]{1,18}","payload":"'
 ).match
 _ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-_translate: Final = bytes.translate  # where this is compiled, a look-up less
+_translate: Final = bytes.translate  # compiled, a module constant saves a look-up
 
 
 def _with_zeros(text: bytes) -> bytes:
@@ -59,16 +61,16 @@ def _with_zeros(text: bytes) -> bytes:
 
 
 class MediaWriter:
-    """Writes the frames that play audio on one stream; the one shape that is sent often, so written by template."""
+    """Writes the frames that play audio on one stream. They are sent often, so they are written from a template."""
 
     def __init__(self, stream_sid: str) -> None:
         self._begin = f'{{"event":"media","streamSid":"{stream_sid}","media":{{"payload":"'.encode()
 
     def frame(self, payload: bytes) -> bytes:
-        """The frame of this µ-law audio, in base64."""
+        """Return the frame for this base64 µ-law audio."""
         return self._begin + payload + b'"}}'
 
 
 def mark_frame(stream_sid: str, name: str) -> bytes:
-    """The frame of a mark, whose name needs no escaping."""
+    """Return the frame of a mark whose name needs no escaping."""
     return b'{"event":"mark","streamSid":"%b","mark":{"name":"%b"}}' % (stream_sid.encode(), name.encode())

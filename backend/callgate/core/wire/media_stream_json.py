@@ -1,8 +1,8 @@
-"""Twilio Media Streams messages as JSON: text in, values out, and back. Pure: no I/O, no clock.
+"""Twilio Media Streams messages as JSON: text in, objects out, and back. Pure: no I/O, no clock.
 
-Both ends of the socket are spoken from here: the relay reads with `parse_from_twilio` and writes with
-`encode_to_twilio`; the simulated Twilio (`callgate.peers.phone`) reads with `parse_from_app` and writes with
-`encode_to_app`. ``sequenceNumber``, ``media.chunk`` and ``media.timestamp`` are strings on the wire.
+Both ends of the socket use this module: the relay reads with `parse_from_twilio` and writes with `encode_to_twilio`;
+the simulated Twilio (`callgate.peers.phone`) reads with `parse_from_app` and writes with `encode_to_app`.
+``sequenceNumber``, ``media.chunk`` and ``media.timestamp`` are strings on the wire.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .media_stream import (
 
 
 def parse_from_twilio(frame: str | bytes) -> FromTwilio:
-    """Read one frame as the app receives it from Twilio. Raises `MediaStreamError`."""
+    """Parse a frame from Twilio, as the app receives it. Raises `MediaStreamError`."""
     if len(frame) > FROM_TWILIO_LIMIT:
         raise MediaStreamError(INVALID_MESSAGE, f"message of {len(frame)} bytes where Twilio's are some hundred")
     message = _load(frame)
@@ -102,7 +102,7 @@ def _parse_start(message: Mapping[str, Any], sequence: int) -> Start:
 
 
 def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
-    """Read one frame as Twilio receives it from an app. Raises `MediaStreamError` with Twilio's code."""
+    """Parse a frame from an app, as Twilio receives it. Raises `MediaStreamError` with Twilio's code."""
     message = _load(frame)
     event = _string(message, "event")
     if _string(message, "streamSid") != stream_sid:
@@ -121,7 +121,7 @@ def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
 
 
 def encode_to_twilio(message: FromApp) -> str:
-    """The text frame of a message that an app sends."""
+    """Return the text frame of a message that an app sends."""
     match message:
         case Media():
             body: dict[str, Any] = {"media": {"payload": message.payload}}
@@ -133,7 +133,7 @@ def encode_to_twilio(message: FromApp) -> str:
 
 
 def encode_to_app(message: FromTwilio) -> str:
-    """The text frame of a message that Twilio sends."""
+    """Return the text frame of a message that Twilio sends."""
     match message:
         case Connected():
             return _dump({"event": "connected", "protocol": message.protocol, "version": message.version})

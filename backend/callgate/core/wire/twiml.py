@@ -17,11 +17,11 @@ TRANSFERRED = "/call-transferred"
 STREAM = "/media-stream"
 STREAM_STATUS = "/stream-status"
 
-PROOF = "proof"  # in an address: what the edge knows it by (`signature.edge_proof`)
-REPEAT = "repeat"  # in an address: the token of who was asked to come back
-DIALED = "dialed"  # in an address: what was said of a <Dial>, for Twilio says it once
+PROOF = "proof"  # in a URL: the proof by which the edge recognises it (`signature.edge_proof`)
+REPEAT = "repeat"  # in a URL: the token of a request that was told to come back
+DIALED = "dialed"  # in a URL: the outcome of a <Dial>, as Twilio reports it only once
 DIAL_STATUSES: Final = ("completed", "answered", "busy", "no-answer", "failed", "canceled")
-RING_AT_LEAST, RING_AT_MOST = 5, 600  # seconds; what <Dial timeout> takes
+RING_AT_LEAST, RING_AT_MOST = 5, 600  # seconds; the range of <Dial timeout>
 
 NO_PARAMETERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -44,13 +44,13 @@ def connect_stream(
     language: str | None = None,
     proof: str = "",
 ) -> str:
-    """Connect the caller to the media stream; whatever ends that, ``/call-interrupted`` decides what comes next.
+    """Connect the caller to the media stream; when that ends, ``/call-interrupted`` decides what comes next.
 
-    ``<Connect>`` holds TwiML back until the stream's socket is closed by our side, by intent or by accident, and then
-    the verb after it runs: the ``<Redirect>`` is the caller's safety net. ``resumed``: how often that has happened.
-    ``absences``: how often the agent left by intent. ``digits``: keys whose tones are played before.
-    ``parameters``: what else the stream's ``start`` is to say. ``consent``: what the caller is told before anything
-    else, in ``language`` (BCP 47) where that is known. ``proof``: what the edge is shown, here as below.
+    With ``<Connect>``, Twilio waits until our side closes the stream's socket, on purpose or by accident, and then runs
+    the next verb: the ``<Redirect>`` is the caller's safety net. ``resumed``: how often that has happened.
+    ``absences``: how often the agent left on purpose. ``digits``: keys whose tones are played first. ``parameters``:
+    further values for the stream's ``start``. ``consent``: what the caller is told before anything else, in
+    ``language`` (BCP 47) if that is known. ``proof``: the edge's proof, here and in the functions below.
     """
     wss_url = "wss" + base_url.removeprefix("https")
     stream = Stream(
@@ -82,8 +82,8 @@ def put_through(
     language: str | None = None,
     proof: str = "",
 ) -> str:
-    """Ring somebody else; ``/call-transferred`` is told what came of it. ``announced``: the caller knows; else they are
-    told, in ``language`` (BCP 47) where that is known."""
+    """Dial somebody else; ``/call-transferred`` is told the outcome. ``announced``: the caller knows; otherwise they
+    are told, in ``language`` (BCP 47) if that is known."""
     response = VoiceResponse()
     if not announced:
         response.say(PUT_THROUGH, language=language)
@@ -105,8 +105,8 @@ def wait(
     dialed: str = "",
     proof: str = "",
 ) -> str:
-    """This process takes no calls any more, and another soon will: have the caller wait for it, and ask at ``path``.
-    ``dialed``: the ``DialCallStatus`` that Twilio will not say again."""
+    """This process takes no calls any more, and another soon will: have the caller wait, and then request ``path``
+    again. ``dialed``: the ``DialCallStatus``, which Twilio will not report again."""
     response = VoiceResponse()
     response.say(ONE_MOMENT)
     response.pause(length=1)
@@ -124,8 +124,8 @@ def repeat(
     dialed: str = "",
     proof: str = "",
 ) -> str:
-    """Have Twilio ask again, at once and unheard, at ``path``, with a ``token`` that shows that it did. ``dialed``: as
-    for `wait`."""
+    """Have Twilio request ``path`` again, at once and without the caller noticing, with a ``token`` that proves it did.
+    ``dialed``: as in `wait`."""
     response = VoiceResponse()
     address = base_url + _address(path, resumed, absences, proof)
     address = f"{address}&{DIALED}={dialed}" if dialed in DIAL_STATUSES else address
@@ -134,29 +134,29 @@ def repeat(
 
 
 def busy() -> str:
-    """There is no room for one more call: say so, and end it."""
+    """There is no room for another call: say so, and end the call."""
     return _say_and_hang_up(BUSY)
 
 
 def hang_up() -> str:
-    """The conversation is over."""
+    """The conversation is over: hang up."""
     response = VoiceResponse()
     response.hangup()
     return str(response)
 
 
 def closed(sentence: str, language: str | None) -> str:
-    """It is out of hours: say so, in ``language`` (BCP 47) where that is known, and end the call."""
+    """The line is closed at this hour: say so, in ``language`` (BCP 47) if that is known, and end the call."""
     return _say_and_hang_up(sentence, language)
 
 
 def leave_message(sentence: str, language: str | None) -> str:
-    """A machine has answered: leave this on it, in ``language`` (BCP 47) where that is known, and end the call."""
+    """A machine answered: leave this message on it, in ``language`` (BCP 47) if that is known, and end the call."""
     return _say_and_hang_up(sentence, language)
 
 
 def apologise(fallback_dial: str | None) -> str:
-    """The model can't be had: say so, and ring the human, where there is one."""
+    """The model is not available: say so, and dial the human, if there is one."""
     if fallback_dial is None:
         return _say_and_hang_up(f"{SORRY} {CALL_AGAIN}")
     response = VoiceResponse()
@@ -168,7 +168,7 @@ def apologise(fallback_dial: str | None) -> str:
 
 
 def _address(path: str, resumed: int, absences: Absences, proof: str) -> str:
-    """Where Twilio goes on, with what is known by then; its signature covers it."""
+    """Return where Twilio goes on, with the call's state so far; Twilio's signature covers the URL."""
     counts = {"resumed": resumed, "transfers": absences.transfers, "sendings": absences.sendings}
     query = "&".join(f"{name}={count}" for name, count in counts.items() if count or name == "resumed")
     return f"{path}?{query}" + (f"&{PROOF}={proof}" if proof else "")

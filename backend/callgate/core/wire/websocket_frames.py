@@ -1,4 +1,5 @@
-"""WebSocket frames (RFC 6455 §5) as a server sees them: a client's bytes in, payloads out, and its own frames back.
+"""WebSocket frames (RFC 6455 §5) from the server's side: a client's bytes in, payloads out; and the server's own
+frames.
 
 Pure: no I/O, no clock. No extensions. Section numbers are the RFC's.
 """
@@ -29,16 +30,16 @@ LOST: Final = 1006
 INVALID_TEXT: Final = 1007
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
-# What a close frame may carry (§7.4 and the registry it founded).
+# The codes that a close frame may carry (§7.4 and the registry it established).
 CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
 
-# What every frame asks for; where this is compiled, a look-up less.
+# Used for every frame; compiled, a module constant saves a look-up.
 _unmask: Final = apply_mask
 _isascii: Final = bytes.isascii
 
 
 class BrokenFrameError(Exception):
-    """The peer broke the protocol. ``code``: what it is told (§7.4.1)."""
+    """The peer broke the protocol. ``code``: the close code to send (§7.4.1)."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code, self.reason = code, reason
@@ -46,28 +47,29 @@ class BrokenFrameError(Exception):
 
 
 class FrameReader:
-    """Takes a client's bytes apart, however they are cut.
+    """Splits a client's bytes into frames, however they are chunked.
 
-    `put` takes what came, and each `next` one whole frame of it, until there is none; then `keep_rest`. Where that is
-    to be gone on with later, what comes meanwhile is put by with `keep`. ``message_limit``: bytes of a whole message.
+    `put` takes the bytes that arrived; each `next` returns one whole frame, until there is none; then call `keep_rest`.
+    If reading stops before that, to go on later, `keep` stores what arrives meanwhile. ``message_limit``: bytes of a
+    whole message.
     """
 
     def __init__(self, message_limit: int) -> None:
-        self.opcode = CONTINUATION  # of what `next` has returned; CONTINUATION: a fragment, whose message goes on
-        self.taken = 0  # bytes of what was put last that `next` has gone through
-        self.has_more = False  # there may be another frame behind them
+        self.opcode = CONTINUATION  # of what `next` returned; CONTINUATION: a fragment of an unfinished message
+        self.taken = 0  # bytes of the latest `put` that `next` has consumed
+        self.has_more = False  # whether another frame may follow those bytes
         self._data = b""
         self._message_limit = message_limit
-        self._tail = bytearray()  # the beginning of a frame whose end has not come …
-        self._wanted = 0  # … and how many bytes of it must be there before it is looked at again; 0: there is none
-        self._message = CONTINUATION  # the opcode of the message under way in fragments; CONTINUATION: none is
+        self._tail = bytearray()  # the beginning of an unfinished frame …
+        self._wanted = 0  # … and how many bytes of it are needed before it is examined again; 0: there is none
+        self._message = CONTINUATION  # the opcode of the fragmented message in progress; CONTINUATION: none
         self._fragments = bytearray()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._judged = 0  # bytes of the text of a frame whose end has not come that were found to be UTF-8 …
-        self._partial = codecs.getincrementaldecoder("utf-8")()  # … by this
+        self._judged = 0  # bytes of text in an unfinished frame that were found to be valid UTF-8 …
+        self._partial = codecs.getincrementaldecoder("utf-8")()  # … by this decoder
 
     def put(self, data: bytes) -> bool:
-        """These bytes came. Returns whether there may be a whole frame now."""
+        """These bytes arrived. Return whether there may be a whole frame now."""
         if self._wanted:
             self._tail += data
             if len(self._tail) < self._wanted:
@@ -79,13 +81,13 @@ class FrameReader:
         return True
 
     def keep(self, data: bytes) -> None:
-        """These bytes came behind those that are kept, and are put with them."""
+        """Append bytes that arrived to those that are kept; they are put together."""
         self._tail += data
 
     def next(self) -> bytes | None:
-        """The payload of the next frame, whose `opcode` says what it is: a whole message (TEXT, which is valid UTF-8,
-        or BINARY), a control frame (CLOSE, PING, PONG), or a part of a message (CONTINUATION), of which nothing is
-        returned until it is whole. None: there is no whole frame. Raises `BrokenFrameError`."""
+        """Return the payload of the next frame, or None if there is no whole frame. `opcode` says what it is: a whole
+        message (TEXT, which is valid UTF-8, or BINARY), a control frame (CLOSE, PING, PONG), or a fragment of a message
+        (CONTINUATION), whose payload is returned only when the message is whole. Raises `BrokenFrameError`."""
         data, at = self._data, self.taken
         left = len(data) - at
         if left < 2:
@@ -116,7 +118,7 @@ class FrameReader:
         return payload
 
     def keep_rest(self) -> bool:
-        """Keep what is not taken, for the next `put`. Returns whether there is any."""
+        """Keep the unconsumed bytes for the next `put`. Return whether there are any."""
         has_rest = self.taken < len(self._data)
         if has_rest:
             self._tail += self._data[self.taken :]
@@ -126,7 +128,7 @@ class FrameReader:
         return has_rest
 
     def judge(self) -> None:
-        """Raise `BrokenFrameError` as soon as the text of a unfinished frame can't be UTF-8 any more (§8.1)."""
+        """Raise `BrokenFrameError` as soon as the text of an unfinished frame can't be valid UTF-8 any more (§8.1)."""
         tail = self._tail
         if len(tail) < 2 or (tail[0] & 0x0F or self._message) != TEXT:
             return
@@ -146,7 +148,7 @@ class FrameReader:
             raise BrokenFrameError(INVALID_TEXT, "text is not UTF-8") from None
 
     def forget(self) -> None:
-        """Nothing more of what came is of interest."""
+        """Discard everything that arrived."""
         self.taken = len(self._data)
         self._tail.clear()
         self._fragments.clear()
@@ -169,7 +171,7 @@ class FrameReader:
             raise BrokenFrameError(TOO_BIG, "message too big")
 
     def _take(self, is_final: int, opcode: int, payload: bytes) -> bytes:
-        """Any frame but a text that is a whole message."""
+        """Handle any frame other than a text frame that is a whole message."""
         self.opcode = opcode
         if opcode >= CLOSE:
             return payload
@@ -195,14 +197,14 @@ class FrameReader:
 
 
 class TextWriter:
-    """Writes text frames. Most are as long as the one before, and have the same header."""
+    """Writes text frames. Most are as long as the previous one, and have the same header."""
 
     def __init__(self) -> None:
         self._size = 0
         self._head = head(TEXT, 0)
 
     def frame(self, message: bytes) -> bytes:
-        """The frame of a text message, given as UTF-8."""
+        """Return the frame of a text message, given as UTF-8."""
         size = len(message)
         if size != self._size:
             self._size, self._head = size, head(TEXT, size)
@@ -210,7 +212,7 @@ class TextWriter:
 
 
 def head(opcode: int, size: int) -> bytes:
-    """The header of an unmasked frame that is a whole message."""
+    """Return the header of an unmasked frame that is a whole message."""
     if size < 126:
         return bytes((0x80 | opcode, size))
     if size < 1 << 16:
@@ -219,12 +221,12 @@ def head(opcode: int, size: int) -> bytes:
 
 
 def close_payload(code: int, reason: str) -> bytes:
-    """What a close frame carries. ``reason``: at most 123 bytes of UTF-8."""
+    """Return the payload of a close frame. ``reason``: at most 123 bytes of UTF-8."""
     return code.to_bytes(2, "big") + reason.encode()
 
 
 def read_close(payload: bytes) -> tuple[int, str]:
-    """Code and reason of a close frame. Raises `BrokenFrameError`."""
+    """Return the code and reason of a close frame. Raises `BrokenFrameError`."""
     if not payload:
         return NO_CODE, ""
     code = int.from_bytes(payload[:2], "big")
@@ -237,7 +239,7 @@ def read_close(payload: bytes) -> tuple[int, str]:
 
 
 def _long_length(data: bytes, at: int, wide: int) -> int:
-    """The extended payload length at ``at``, of two or eight bytes, in the only form that is allowed: the shortest."""
+    """Read the extended payload length at ``at``, two or eight bytes, in the only form allowed: the shortest."""
     if wide == 2:
         length = data[at] << 8 | data[at + 1]
         is_shortest = length >= 126
