@@ -1,1 +1,1 @@
-"""One live call, between its two sockets. Compiled in the image."""
+"""A live call between its two sockets. Compiled in the image."""

@@ -1,4 +1,4 @@
-"""The model's side of a call: what its session says, and what is sent to it."""
+"""The model's side of a call: what its session sends, and what is sent to it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .timers import WRITE_DEADLINE, Stall
 log = logging.getLogger(__name__)
 
 TO_MODEL_LIMIT = 4 * 1024 * 1024  # bytes: far more than the longest instructions
-CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, for a model that stalls
+CALLER_AUDIO_LIMIT = 250 * 280  # bytes: about five seconds of the caller's audio, kept while the model stalls
 
 
 class ModelLeg:
-    """Who receives what the call's session of the model says (`callgate.websocket.model_frames.ModelReceiver`), and
-    sends to it; which session that is, `ModelSessions` knows.
+    """Receives what the call's model session sends (`callgate.websocket.model_frames.ModelReceiver`), and sends to it;
+    `ModelSessions` knows which session that is.
 
-    ``open_session``, ``at_failure``, ``context``: see there. ``outbox``: what waits for the model. ``to_twilio``: where
-    the agent's audio goes. ``do``: carries out what the conversation says.
+    ``open_session``, ``at_failure``, ``context``: as in `ModelSessions`. ``outbox``: what waits for the model.
+    ``to_twilio``: where the agent's audio goes. ``do``: carries out the conversation's commands.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class ModelLeg:
         self._stall = Stall(self._took_nothing)
         self._sessions = ModelSessions(open_session, self, self._ready, self._not_opened, at_failure, context)
 
-    # What the call calls.
+    # Called by the call's session.
 
     @property
     def dropped(self) -> int:
@@ -69,44 +69,44 @@ class ModelLeg:
         return self._outbox.dropped
 
     def open(self, wanted: OpenModel) -> None:
-        """Begin to open a session."""
+        """Start opening a session."""
         self._sessions.open(wanted)
 
     def adopt(self) -> None:
-        """The session that is ready becomes the call's."""
+        """Make the session that is ready the call's session."""
         self.drop()
         model = self._sessions.adopt()
         self._counters.served_by(model.endpoint.model)
         self._outbox.open(model.send)
 
     def drop(self, failed_at: str = "") -> None:
-        """The call's session is not the call's any more. ``failed_at``: where it failed, at what."""
+        """Drop the call's session. ``failed_at``: what it failed at, if it failed."""
         self._outbox.shut()
         self._stall.end()
         self._sessions.drop(failed_at)
 
     def send(self, event: ClientEvent) -> None:
-        """Send an event, behind those that wait. Audio may be dropped."""
+        """Send an event, after those that wait. Audio may be dropped."""
         if isinstance(event, AppendAudio):
             self._outbox.put(append_frame(event.audio.encode()), droppable=True)
         else:
             self._outbox.put(realtime_json.encode(event).encode())
 
     def lose_if_full(self) -> None:
-        """Lose the session where too much waits for it."""
+        """Give the session up if too much waits for it."""
         if self._outbox.full:
             self._outbox.clear()
             self.model_lost("it takes no more of what must be sent to it")
 
     def forget_timers(self) -> None:
-        """The call is over."""
+        """Cancel the timers: the call is over."""
         self._stall.end()
 
     async def close(self) -> None:
         """Close all sessions."""
         await self._sessions.close()
 
-    # What the session of the model calls.
+    # Called by the model session's socket.
 
     def model_sent(self, frame: bytes) -> None:
         deltas = self._deltas
@@ -151,7 +151,7 @@ class ModelLeg:
                 self._counters.spent(model.endpoint.model, usage_of(event.usage))
             self._do(self._conversation.model_sent(event, self._now()))
 
-    # What the sessions call.
+    # Called by `ModelSessions`.
 
     def _ready(self) -> None:
         self._do(self._conversation.model_ready(self._now()))

@@ -1,4 +1,4 @@
-"""The sessions of the model's that one call has: the one that is the call's, and those that come and go beside it."""
+"""The model sessions of one call: the one that serves it, the next one, and those being opened or closed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from callgate.websocket.model_frames import ModelReceiver
 
 log = logging.getLogger(__name__)
 
-# Opens a session of the model's that knows these turns, or finds one. Raises `UpstreamError`.
+# Opens, or finds, a model session that knows these turns. Raises `UpstreamError`.
 Open = Callable[[tuple[Turn, ...]], Awaitable[ModelSocket]]
 
 
 class ModelSessions:
-    """At most one is the call's, one is ready to become it, and one is being opened.
+    """At most one session serves the call, one is ready to take over, and one is being opened.
 
-    ``open_session``: opens one. ``receiver``: who is given what the call's says. ``ready``: is called when one is ready
-    to be adopted; ``failed``: when one could not be opened, with why; ``at_failure``: when the call's failed, with at
-    what. ``context``: of the tasks that open one.
+    ``open_session``: opens one. ``receiver``: receives what the call's session sends. ``ready``: called when a session
+    is ready to be adopted; ``failed``: called with the exception when one could not be opened; ``at_failure``: called
+    with the call's session and the reason when it failed. ``context``: for the tasks that open sessions.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class ModelSessions:
         self._at_failure = at_failure
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._current: ModelSocket | None = None  # the call's
-        self._next: ModelSocket | None = None  # ready to become the call's
+        self._current: ModelSocket | None = None  # the one that serves the call
+        self._next: ModelSocket | None = None  # ready to take over
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def current(self) -> ModelSocket | None:
-        """The call's."""
+        """The session that serves the call."""
         return self._current
 
     def open(self, wanted: OpenModel) -> None:
-        """Begin to open a session; one that is being opened knows less, and is given up."""
+        """Start opening a session. One that is still being opened knows less of the conversation, and is given up."""
         before = self._opening
         if before is not None and not before.done() and before is not asyncio.current_task():
             before.cancel()
@@ -63,8 +63,8 @@ class ModelSessions:
         self._opening = asyncio.create_task(self._open_next(wanted), context=self._context.copy())
 
     def adopt(self) -> ModelSocket:
-        """Make the session that is ready the call's, which has none. It is listened to behind what it is told in this
-        turn of the event loop."""
+        """Make the session that is ready the call's, which must have none. Its events are received only after this turn
+        of the event loop, once the session has been sent what it must know."""
         assert self._next is not None
         model, self._next = self._next, None
         self._current = model
@@ -72,7 +72,7 @@ class ModelSessions:
         return model
 
     def drop(self, failed_at: str) -> None:
-        """The call's session is not the call's any more. ``failed_at``: "" where it did not fail."""
+        """Drop the call's session. ``failed_at``: "" if it did not fail."""
         if self._current is not None:
             if failed_at:
                 self._at_failure(self._current, failed_at)
@@ -80,19 +80,19 @@ class ModelSessions:
             self._current = None
 
     async def close(self) -> None:
-        """Close all of them, and wait until they are."""
+        """Close all sessions, and wait until they are closed."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait((self._opening,))
         for model in (self._current, self._next):
             if model is not None:
                 self._close_later(model)
-        while self._closing:  # an opening that is given up may have one more to close
+        while self._closing:  # an opening that was given up may have one more to close
             await asyncio.wait(self._closing)
 
     async def _open_next(self, wanted: OpenModel) -> None:
         await asyncio.sleep(wanted.after)
-        if self._next is not None:  # a session that was ready for a pause which did not come
+        if self._next is not None:  # it was ready for a pause that did not come
             self._close_later(self._next)
             self._next = None
         try:
@@ -101,13 +101,13 @@ class ModelSessions:
             if self._opening is asyncio.current_task():
                 self._failed(exc)
             else:
-                why = f": {exc}" if isinstance(exc, UpstreamError) else ""  # whose text quotes nothing that was said
+                why = f": {exc}" if isinstance(exc, UpstreamError) else ""  # its text does not quote the call
                 log.debug("The opening of a model session that was given up ended: %s%s", type(exc).__name__, why)
             return
         if self._opening is asyncio.current_task():
             self._next = model
             self._ready()
-        else:  # it came in the moment in which it was given up
+        else:  # it opened just as it was given up
             self._close_later(model)
 
     def _listen_to(self, model: ModelSocket) -> None:

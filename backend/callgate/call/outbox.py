@@ -1,4 +1,4 @@
-"""What waits to be written to one socket: nothing as long as the peer takes what it is sent, else it is bounded."""
+"""A bounded queue of frames for one socket, empty as long as the peer keeps up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Send = Callable[[bytes], None]
 
 
 class Outbox:
-    """Between a call's events and a socket that may be full, or not there yet. It starts paused.
+    """Sits between a call's events and a socket that may be full, or not there yet. It starts paused.
 
-    ``most``: bytes that may wait; beyond it the outbox is `full`, and whoever put the last frame has to end the call.
-    ``most_droppable``: bytes of frames put as ``droppable`` that may wait; beyond it the oldest of these are dropped,
+    ``most``: bytes that may wait; beyond that the outbox is `full`, and whoever put the last frame has to end the call.
+    ``most_droppable``: bytes that may wait of frames put as ``droppable``; beyond that the oldest of these are dropped
     and counted.
     """
 
@@ -29,11 +29,11 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        """Whether more waits than may."""
+        """Whether more bytes wait than are allowed."""
         return self._size > self._most
 
     def put(self, frame: bytes, *, droppable: bool = False) -> None:
-        """Send a frame, behind those that wait."""
+        """Send a frame, after those that wait."""
         if self._send is not None and not self._paused and not self._waiting:
             self._send(frame)
             return
@@ -43,7 +43,7 @@ class Outbox:
             self._drop_oldest()
 
     def put_both(self, first: bytes, second: bytes) -> None:
-        """Send two frames, in one write where the socket can."""
+        """Send two frames, in one write if the socket supports it."""
         if self._send_both is not None and not self._paused and not self._waiting:
             self._send_both(first, second)
             return
@@ -51,12 +51,12 @@ class Outbox:
         self.put(second)
 
     def open(self, send: Send, send_both: Callable[[bytes, bytes], None] | None = None) -> None:
-        """The socket is there: send what waits, and from now on what comes."""
+        """The socket is ready: send what waits, and from now on every frame that is put."""
         self._send, self._send_both = send, send_both
         self._flush()
 
     def shut(self) -> None:
-        """The socket is gone: forget what waits for it, and keep what comes for the next."""
+        """The socket is gone: drop what waits for it, and keep later frames for the next one."""
         self._send = self._send_both = None
         self._paused = False
         self.clear()
@@ -66,12 +66,12 @@ class Outbox:
         self._paused = True
 
     def resume(self) -> None:
-        """The socket takes frames again."""
+        """The socket accepts frames again."""
         self._paused = False
         self._flush()
 
     def clear(self) -> None:
-        """Forget all that waits."""
+        """Drop everything that waits."""
         self._waiting.clear()
         self._size = self._droppable_size = 0
 

@@ -1,4 +1,4 @@
-"""The beginning of a Media Stream: what comes up to ``start``, with which it tells whose it is."""
+"""The beginning of a Media Stream, up to the ``start`` message that says which call it belongs to."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from callgate.websocket.sockets import Receiver
 
 START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
 BEFORE_LIMIT = 10  # messages that may come before ``start``; Twilio sends one, `connected`
-# Messages, and their bytes, that are kept of what came behind ``start``, for the moment until a session receives them:
-# five seconds of audio, and more than twice its size.
+# Limits, in messages and bytes, on what is kept after ``start`` until a session receives it: five seconds of audio, and
+# more than twice its size.
 BEHIND_LIMIT = 250
 BEHIND_BYTES_LIMIT = 256 * 1024
 
@@ -25,7 +25,7 @@ class StreamClosedError(Exception):
 
 
 class Reception:
-    """Who receives a stream until it is known whose it is (`callgate.websocket.sockets.Receiver`)."""
+    """Receives a stream until it is known which call it belongs to (`callgate.websocket.sockets.Receiver`)."""
 
     def __init__(self) -> None:
         self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
@@ -44,7 +44,7 @@ class Reception:
             ) from None
 
     def hand_over(self, receiver: Receiver) -> None:
-        """Give what came behind ``start`` to ``receiver``."""
+        """Pass what arrived after ``start`` on to ``receiver``."""
         for message in self._behind:
             message(receiver)
         receiver.batch_received()
@@ -98,4 +98,4 @@ class Reception:
 
     def _fail(self, exc: Exception) -> None:
         self._start.set_exception(exc)
-        self._start.exception()  # whoever waits will meet it; nobody may
+        self._start.exception()  # mark it as retrieved, as nobody may be waiting for it

@@ -1,11 +1,12 @@
-"""One live call: its two legs, its deadlines, and the conversation that says what to do.
+"""A live call: its two legs, its deadlines, and the conversation that decides what to do.
 
     Twilio's socket ──▶ conversation ──▶ outbox ──▶ the model's socket
     Twilio's socket ◀── outbox ◀── conversation ◀── the model's socket
 
-Both sockets push what they receive, and what it leads to is sent in the same callback. Audio, which is nearly all of
-it, is cut out of one frame and put into the other; every other message is parsed, and handed to the conversation as a
-value. Whichever side ends first, `run` returns how the call ended, with both sockets closed and no task left.
+Both sockets push what they receive, and everything that results is sent in the same callback. Audio, which is nearly
+all of the traffic, is cut out of one frame and put into the other; every other message is parsed and passed to the
+conversation as an object. Whichever side ends first, `run` returns how the call ended, with both sockets closed and no
+task left.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """A call between its ``start`` and its end, on both of its legs.
+    """A call from its ``start`` to its end, on both of its legs.
 
-    ``record``: who is told of each turn as it happens. ``at_end``: of what the call was, and what is to come next,
-    before Twilio's socket is closed. ``at_failure``: of a model's session that failed, and at what. ``run_tool``,
-    ``keep_message``: see `ToolRunner`. ``memory``: what was said before the call was cut off, which it was ``resumes``
-    times, or before the agent left it (``absences``); None for a call that begins. ``lasted``: seconds that the call
-    had lasted by then.
+    ``record``: called with each turn as it happens. ``at_end``: called with the receipt and the next step, before
+    Twilio's socket is closed. ``at_failure``: called with a model session that failed, and the reason. ``run_tool``,
+    ``keep_message``: see `ToolRunner`. ``memory``: what was said before the call was cut off (``resumes`` times so
+    far), or before the agent left it (``absences``); None for a new call. ``lasted``: how many seconds the call had
+    lasted before.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Session:
         self._agent = agent
         self._record = record
         self._at_end = at_end
-        self._context = contextvars.copy_context()  # the one that names the call, which the sockets' callbacks lack
+        self._context = contextvars.copy_context()  # it names the call in the log; the sockets' callbacks don't have it
         self._ended: asyncio.Future[End] = loop.create_future()
         self._deadline = Deadline(self._deadline_met)
         self._tools = ToolRunner(run_tool, keep_message, self._tool_done)
@@ -93,23 +94,23 @@ class Session:
 
     @property
     def receiver(self) -> Receiver:
-        """Who receives what comes from Twilio's socket."""
+        """The receiver for Twilio's socket."""
         return self._twilio
 
     @property
     def ending(self) -> End | None:
-        """How the call ended, as soon as that is decided; its sockets are closed after that."""
+        """How the call ended, available as soon as that is decided; its sockets are closed after that."""
         decided = self._ended.done() and not self._ended.cancelled()
         return self._ended.result() if decided else None
 
     async def run(self) -> Receipt:
-        """Serve the call to its end, and say what it was and how it ended."""
+        """Serve the call to its end, and return its receipt."""
         self._twilio.begin()
         self._do(self._conversation.begin())
         failure: BaseException | None = None
         receipt: Receipt | None = None
-        # No `finally`: where mypyc has compiled this, an exception that is on its way while we wait would be seen by
-        # every other task.
+        # There is no `finally` here: in code compiled by mypyc, an exception in flight while we wait would be visible
+        # to every other task.
         try:
             receipt = self._finish(await self._ended)
         except BaseException as exc:
@@ -128,10 +129,11 @@ class Session:
         """The call is over: have it recorded, and tell Twilio."""
         try:
             receipt = self._receipt(end)
-            # Before Twilio hears of it, which then asks within milliseconds what comes next, maybe another process.
+            # Done before Twilio is told, which then requests the next step within milliseconds, perhaps from another
+            # process.
             self._at_end(receipt, end.then)
         finally:
-            # Before waiting for the model's side: until this, the caller hears nothing.
+            # Done before waiting for the model's side: until now, the caller hears silence.
             self._twilio.close(end.outcome)
         return receipt
 
@@ -157,7 +159,7 @@ class Session:
         self._do(self._conversation.tick(now))
 
     def _do(self, commands: Iterable[Command]) -> None:
-        """Carry out what the conversation says, in order."""
+        """Carry out the conversation's commands, in order."""
         for command in commands:
             match command:
                 case Media() | Mark():

@@ -1,4 +1,4 @@
-"""Twilio's side of a call: what comes from its socket, and what is sent to it."""
+"""Twilio's side of a call: what arrives on its socket, and what is sent to it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ TO_TWILIO_LIMIT = PLAYBACK_LIMIT_BYTES * 4 // 3  # base64 of the ten minutes tha
 
 
 class TwilioLeg:
-    """Who receives a call's stream (`callgate.websocket.sockets.Receiver`), and sends on it.
+    """Receives a call's stream (`callgate.websocket.sockets.Receiver`), and sends on it.
 
-    ``outbox``: what waits for Twilio. ``to_model``: where the caller's audio goes. ``do``: carries out what the
-    conversation says. ``deadline``: the conversation's, which the caller's audio meets.
+    ``outbox``: what waits for Twilio. ``to_model``: where the caller's audio goes. ``do``: carries out the
+    conversation's commands. ``deadline``: the conversation's, which the caller's audio may meet.
     """
 
     def __init__(
@@ -50,26 +50,26 @@ class TwilioLeg:
         self._do = do
         self._now: Callable[[], float] = asyncio.get_running_loop().time  # looked up once
         self._cutter = MediaCutter(stream_sid)
-        self._caller_audio: list[bytes] = []  # base64 µ-law, cut from the messages of one batch
+        self._caller_audio: list[bytes] = []  # base64 µ-law, from the messages of one batch
         self._stall = Stall(self._took_nothing)
 
-    # What its session calls.
+    # Called by the call's session.
 
     def begin(self) -> None:
-        """Send what waits, and from now on what comes."""
+        """Send what waits, and from now on every message."""
         self._outbox.open(self._socket.send_text, self._socket.send_texts)
 
     def send(self, message: Media | Mark) -> None:
-        """Send a message, behind those that wait."""
+        """Send a message, after those that wait."""
         self._outbox.put(encode_to_twilio(message).encode())
 
     def clear(self, message: Clear) -> None:
-        """Have Twilio throw away what it was sent; what has not been sent need not be cleared there."""
+        """Have Twilio discard what it was sent; messages that still wait here are dropped."""
         self._outbox.clear()
         self._outbox.put(encode_to_twilio(message).encode())
 
     def end_if_full(self) -> bool:
-        """End the call where too much waits. Returns whether it does."""
+        """End the call if too much waits. Return whether it was ended."""
         if not self._outbox.full:
             return False
         self._outbox.clear()
@@ -81,10 +81,10 @@ class TwilioLeg:
         self._socket.close(_close_code(outcome), outcome.value)
 
     def forget_timers(self) -> None:
-        """The call is over."""
+        """Cancel the timers: the call is over."""
         self._stall.end()
 
-    # What the socket calls.
+    # Called by the socket.
 
     def text_received(self, message: bytes) -> None:
         audio = self._cutter.cut(message)
@@ -106,7 +106,8 @@ class TwilioLeg:
         self._twilio_sent(message)
 
     def batch_received(self) -> None:
-        """Send on what came at once as one: what has been waiting is not made to wait longer."""
+        """Forward audio that arrived together as one frame, so that audio that is late already is not delayed
+        further."""
         if waiting := self._caller_audio:
             audio = waiting[0] if len(waiting) == 1 else joined(waiting)
             waiting.clear()
@@ -138,7 +139,7 @@ class TwilioLeg:
 
 
 def _close_code(outcome: Outcome) -> int:
-    """The WebSocket close code (RFC 6455 §7.4.1) that tells Twilio how the stream ended."""
+    """Return the WebSocket close code (RFC 6455 §7.4.1) that tells Twilio how the stream ended."""
     match outcome:
         case Outcome.SHUT_DOWN:
             return 1001

@@ -1,1 +1,1 @@
-"""The model's side of a call: which servers there are, a session with one, and what comes of it."""
+"""The model's side of a call: the available servers, and sessions with them."""

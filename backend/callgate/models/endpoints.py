@@ -1,7 +1,7 @@
-"""Where model sessions come from: the one seam between a call and whoever serves its model. No I/O.
+"""The servers that model sessions come from; a call does not depend on which one serves its model. No I/O.
 
-All of these speak OpenAI's GA Realtime protocol (`realtime`), so that an `Endpoint` is all that tells them apart.
-Sources: https://platform.openai.com/docs/api-reference/realtime and
+All of them speak OpenAI's GA Realtime protocol (`realtime`), so they differ only in their `Endpoint`. Sources:
+https://platform.openai.com/docs/api-reference/realtime and
 https://learn.microsoft.com/azure/foundry/openai/how-to/realtime-audio-websockets (GA version).
 """
 
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from callgate.config.settings import OPENAI_URL, Config
 
 LINE_CHECK: Final = "the line check"
-LINE_CHECK_MODEL: Final = "line-check"  # as its sessions call it
+LINE_CHECK_MODEL: Final = "line-check"  # the model name that its sessions use
 OPENAI: Final = "OpenAI Realtime API"
 AZURE: Final = "Azure OpenAI Realtime API"
 AZURE_PATH: Final = "/openai/v1/realtime"
@@ -23,21 +23,21 @@ AZURE_PATH: Final = "/openai/v1/realtime"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A server of model sessions, and the model it is asked for.
+    """A server of model sessions, and the model to request.
 
-    ``name`` is what the log calls it; ``if_refused`` what an operator should check when it lets nobody in.
-    ``has_any_model``: an agent may ask it for another model than this one.
+    ``name``: for the log; ``if_refused``: what an operator should check when the server refuses sessions.
+    ``has_any_model``: an agent may request another model from it.
     """
 
     name: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # the API key is here
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)  # includes the API key
     model: str = ""
     if_refused: str = ""
     has_any_model: bool = False
 
     def asked_for(self, model: str | None) -> Endpoint:
-        """This server, asked for another model, where it may be."""
+        """Return this server with another model to request, if it allows that."""
         if model is None or model == self.model or not self.has_any_model:
             return self
         return replace(
@@ -50,7 +50,8 @@ class Endpoint:
 
 
 def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoint, ...]:
-    """The servers that the settings name, in the order in which they are tried; the line check where they name none."""
+    """Return the servers that the settings name, in the order in which they are tried; the line check if they name
+    none."""
     if config.uses_line_check:
         if line_check_url is None:
             raise ValueError("the line check is to be used, but its address is not given")
@@ -59,7 +60,7 @@ def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoi
 
 
 def _openai(config: Config) -> tuple[Endpoint, ...]:
-    """OpenAI, or another server of its protocol, with the model and the second one where there is one."""
+    """Return OpenAI, or another server of its protocol, with the model and the fallback model, if there is one."""
     if not config.uses_openai:
         return ()
     url = config.openai_realtime_url or OPENAI_URL
@@ -102,7 +103,7 @@ def _azure(config: Config) -> tuple[Endpoint, ...]:
 
 
 def _model_in(url: str) -> str | None:
-    """The model that an address names already."""
+    """Return the model that a URL names already."""
     return dict(parse_qsl(urlsplit(url).query)).get("model")
 
 

@@ -1,8 +1,8 @@
 """Model sessions that are opened at the webhook, so that the caller's stream finds one ready.
 
-Between the TwiML and the stream's ``start`` lies the time in which Twilio opens the stream: enough for TCP, TLS, the
-upgrade and ``session.update``. The session waits under its CallSid. A call that does not come is dropped after
-`LIFETIME`; one whose session could not be opened, or is lost by then, opens its own.
+Between the TwiML and the stream's ``start``, Twilio takes some time to open the stream: enough for TCP, TLS, the
+upgrade and ``session.update``. The session waits under its CallSid. It is closed if the call has not come after
+`LIFETIME`; a call whose session could not be opened, or was lost meanwhile, opens its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Parking:
-    """The model sessions that wait for their calls. ``places``: how many may."""
+    """The model sessions that wait for their calls. ``places``: how many there may be."""
 
     def __init__(self, upstream: Upstream, places: int) -> None:
         self._upstream = upstream
@@ -39,19 +39,19 @@ class Parking:
         return len(self._waiting)
 
     def open(self, call_sid: str, agent: Agent, history: tuple[Turn, ...] = ()) -> None:
-        """Begin to open a session for a call, if it has none and there is room. ``history``: what was said so far."""
+        """Start opening a session for a call, if it has none and there is room. ``history``: what was said so far."""
         if call_sid in self._waiting or len(self._waiting) >= self._places:
             return
         self._waiting[call_sid] = asyncio.create_task(self._open_ahead(agent, history))
         self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
 
     async def take(self, call_sid: str, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket:
-        """A session that is configured as the agent's: the one that waits for the call, or a new one, which is told
-        ``history``. Raises `UpstreamError` when no server gives one."""
+        """Return a session that is configured for the agent: the one that waits for the call, or a new one, which is
+        told ``history``. Raises `UpstreamError` if no server provides one."""
         return await self._take_waiting(call_sid) or await self._open(agent, history)
 
     async def _take_waiting(self, call_sid: str) -> ModelSocket | None:
-        """The session that waits for the call; None where there is none that is of use."""
+        """Return the session that waits for the call; None if there is none, or it is not usable."""
         opened = self._remove(call_sid)
         if opened is None:
             return None
@@ -67,14 +67,14 @@ class Parking:
         return model
 
     def drop(self, call_sid: str) -> None:
-        """The call ended or did not come: close its session, if it has one."""
+        """Close a call's session, if it has one: the call ended or did not come."""
         opened = self._remove(call_sid)
         if opened is not None:
             log.info("The model session that was opened for %s is closed: the call did not come", call_sid)
             self._end(opened)
 
     async def close(self) -> None:
-        """Close all that wait."""
+        """Close all sessions that wait."""
         for call_sid in list(self._waiting):
             self.drop(call_sid)
         await asyncio.gather(*self._leaving)

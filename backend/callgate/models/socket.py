@@ -1,4 +1,4 @@
-"""The socket of one session of the model's: frames out, whole events in, and a sign of life asked for in time."""
+"""The socket of one model session: frames out, whole events in, and a keepalive."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ CLOSE_DEADLINE = 2 * SECONDS
 
 
 class ModelSocket(WSListener):
-    """One open session's socket."""
+    """The socket of one open session."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._name = endpoint.name
         self._transport: WSTransport
-        self.send: Callable[[bytes], None]  # sends an event; to a closed session it does nothing
+        self.send: Callable[[bytes], None]  # sends an event; on a closed session it does nothing
         self._frames = ModelFrames(endpoint.name)
-        # Looked up by picows for each frame: this way it finds what is compiled.
+        # picows looks this up for each frame; set on the instance, the compiled method is found.
         self.on_ws_frame = self._frames.came  # type: ignore[method-assign, assignment]
         self._keepalive = Keepalive(
             self._frames.was_heard, self._ping, self._is_silent, after=PING_AFTER, deadline=PING_DEADLINE
         )
 
-    # What its user calls.
+    # Called by its user.
 
     def adopt(self, receiver: ModelReceiver) -> None:
-        """Give events to ``receiver``, those first that came before."""
+        """Pass events to ``receiver``, first those that arrived earlier."""
         self._frames.adopt(receiver)
 
     def release(self) -> None:
-        """Give events to nobody for now: they are kept for the next who adopts it."""
+        """Stop passing events on: they are kept for the next receiver."""
         self._frames.release()
 
     @property
     def lost(self) -> str | None:
-        """Why nothing more will come of it, if so."""
+        """Why nothing more will arrive; None: the session is alive."""
         return self._frames.lost
 
     @property
     def last_words(self) -> str:
-        """The reason that the server closed it with, in its words, which may quote what it was told."""
+        """The server's own reason for closing the session, which may quote what it was told."""
         return self._frames.last_words
 
     async def close(self) -> None:
-        """Close the session, with or without the server's help, within `CLOSE_DEADLINE`."""
+        """Close the session, with or without the server's cooperation, within `CLOSE_DEADLINE`."""
         self.release()
         self._keepalive.stop()
         self._transport.send_close(WSCloseCode.OK)
@@ -68,7 +68,7 @@ class ModelSocket(WSListener):
         if gone.exception() is not None:
             log.debug("The session of %s had ended with %s", self._name, type(gone.exception()).__name__)
 
-    # What picows calls.
+    # Called by picows.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -85,7 +85,7 @@ class ModelSocket(WSListener):
     def resume_writing(self) -> None:
         self._frames.takes_more()
 
-    # What the keepalive calls.
+    # Called by the keepalive.
 
     def _ping(self) -> None:
         if self.lost is None:

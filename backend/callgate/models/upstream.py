@@ -1,4 +1,4 @@
-"""Where model sessions come from: a WebSocket to OpenAI, to another GA Realtime server, or to the line check."""
+"""Opens model sessions: WebSockets to OpenAI, another GA Realtime server, or the line check."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ from .socket import ModelSocket
 log = logging.getLogger(__name__)
 
 OPEN_DEADLINE = 8 * SECONDS  # for TCP, TLS and the upgrade together
-# Turns of the event loop in which uvloop makes a connected socket its transport's. One that ends before is closed
-# twice: by its number, which may be another's by then.
+# How many turns of the event loop uvloop takes to make a connected socket its transport's. A socket that ends before
+# that is closed twice: the second time by its file descriptor, which may be another's by then.
 TURNS_TO_ATTACH = 5
-GIVE_UP_DEADLINE = 2 * SECONDS  # for an opening to end once its connection is ended
+GIVE_UP_DEADLINE = 2 * SECONDS  # for an opening to end once its connection was ended
 CONFIRM_DEADLINE = 5 * SECONDS  # from session.update to session.updated
-KEEP_ADDRESSES_FOR = 24 * HOURS  # while the name can't be looked up; who answers there has to show its certificate
-FAILURE_COUNTS_FOR = 60 * SECONDS  # how long one failed session makes the service not ready
+KEEP_ADDRESSES_FOR = 24 * HOURS  # while the name can't be resolved; whoever answers there has to show its certificate
+FAILURE_COUNTS_FOR = 60 * SECONDS  # how long a failed session makes the service not ready
 
 PCMU_BOTH_WAYS = ("audio/pcmu", "audio/pcmu")
 
 _picows_log = logging.getLogger("picows.upstream")
-_picows_log.setLevel(logging.ERROR)  # the rest of what it has to say, we say
+_picows_log.setLevel(logging.ERROR)  # we log the rest ourselves
 
 
 class Upstream:
-    """Opens model sessions at the first of several servers that gives one, and remembers which did not.
+    """Opens model sessions at the first of several servers that provides one, and remembers which did not.
 
-    ``endpoints``: in the order in which they are tried; one that failed within the last minute is tried last.
+    ``endpoints``: in the order in which they are tried; a server that failed within the last minute is tried last.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
-        # Made once: reading the certificates takes long.
+        # Created once, as reading the certificates is slow.
         self._ssl = ssl.create_default_context() if any(each.url.startswith("wss:") for each in endpoints) else None
         self._lookups = Lookups(keep_for=KEEP_ADDRESSES_FOR, believes_missing=False)
         self._failures: dict[str, tuple[float, str]] = {}  # by the endpoint's name: when, and why
 
     @property
     def failure(self) -> str | None:
-        """Why no session could be opened of late; None where at least one server gives them, as far as is known."""
+        """Why no session could be opened recently; None if at least one server provides them, as far as we know."""
         failures = [self._failure_of(endpoint) for endpoint in self.endpoints]
         return None if None in failures else failures[0]
 
@@ -70,9 +70,10 @@ class Upstream:
 
     async def open(self, opening: Sequence[ClientEvent], model_name: str | None = None) -> ModelSocket:
         """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
-        ``session.update``, which it has confirmed when this returns. ``model_name``: another model than the settings
-        name first. Raises `UpstreamError` when no server gives one; each may take `OPEN_DEADLINE` and
-        `CONFIRM_DEADLINE`. Its text quotes a server only where that was told nothing of what was said."""
+        ``session.update``, which is confirmed when this returns. ``model_name``: a model to use instead of the first
+        one in the settings. Raises `UpstreamError` if no server provides a session; each may take `OPEN_DEADLINE` and
+        `CONFIRM_DEADLINE`. The text of the error quotes a server only if that server was told nothing of what was
+        said."""
         quotes = len(opening) <= 1
         errors: list[UpstreamError] = []
         endpoints = [each.asked_for(model_name) for each in self.endpoints]
@@ -85,7 +86,7 @@ class Upstream:
             except UpstreamError as exc:
                 self._failures[endpoint.name] = (time.monotonic(), str(exc))
                 errors.append(exc)
-                if endpoint is not in_order[-1]:  # whose failure is the caller's to tell
+                if endpoint is not in_order[-1]:  # the last one's failure is reported by the caller
                     log.warning("%s", exc)
             else:
                 self._failures.pop(endpoint.name, None)
@@ -93,7 +94,7 @@ class Upstream:
                 return model
         if all(isinstance(exc, UpstreamRefused) for exc in errors):
             raise errors[-1]
-        raise UpstreamError(str(errors[-1])) from errors[-1]  # another try may help, if not at that server
+        raise UpstreamError(str(errors[-1])) from errors[-1]  # another try may help, even if not at that server
 
     def _failure_of(self, endpoint: Endpoint) -> str | None:
         at, why = self._failures.get(endpoint.name, (float("-inf"), ""))
@@ -101,7 +102,8 @@ class Upstream:
 
 
 class _Confirmation:
-    """Waits for a session to confirm what it was told to be (`ModelReceiver`). ``quotes``: its errors may be quoted."""
+    """Waits for a session to confirm its configuration (`ModelReceiver`). ``quotes``: whether its errors may be
+    quoted."""
 
     def __init__(self, model: ModelSocket, quotes: bool) -> None:
         self._model, self._quotes = model, quotes
@@ -174,7 +176,7 @@ async def _connect(
             lambda: ModelSocket(endpoint),
             endpoint.url,
             ssl_context=ssl_context,
-            websocket_handshake_timeout=None,  # ours counts
+            websocket_handshake_timeout=None,  # we have our own
             extra_headers=dict(endpoint.headers),
             max_frame_size=MESSAGE_LIMIT,
             max_redirects=0,
@@ -197,20 +199,20 @@ async def _connect(
     except asyncio.CancelledError:
         await _give_up(opening, sockets)
         raise
-    if listener is None:  # as picows says it
+    if listener is None:  # how picows reports this
         raise UpstreamError(f"{endpoint.name} can't be reached: it closed the connection during the upgrade")
     return cast(ModelSocket, listener)
 
 
 async def _connected_socket(lookups: Lookups, host: str, port: int) -> socket.socket:
-    """A TCP connection, IPv6 and IPv4 tried side by side (RFC 8305)."""
+    """Open a TCP connection, trying IPv6 and IPv4 in parallel (RFC 8305)."""
     addresses = await lookups.find(host, port)
     return await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=0.25)
 
 
 async def _give_up(opening: asyncio.Future[Any], sockets: Sequence[socket.socket]) -> None:
-    """Open a session no further. picows is not cancelled once it has a connection, of which it would leave timers and
-    futures behind: the connection is ended under it, of which it takes notice."""
+    """Give up opening a session. Once picows has a connection, cancelling it would leave timers and futures behind;
+    instead the connection is ended underneath it, which it notices."""
     opening.add_done_callback(_forget)
     if not sockets:
         opening.cancel()
@@ -223,18 +225,18 @@ async def _give_up(opening: asyncio.Future[Any], sockets: Sequence[socket.socket
     opening.cancel()
     if opening.done() and not opening.cancelled() and opening.exception() is None:
         _, listener = opening.result()
-        if listener is not None:  # it was opened in the moment in which it was given up
+        if listener is not None:  # it opened just as it was given up
             await cast(ModelSocket, listener).close()
 
 
 def _forget(opening: asyncio.Future[Any]) -> None:
-    """Whoever waited for it is gone."""
+    """Mark the exception as retrieved: nobody waits for it any more."""
     if not opening.cancelled():
         opening.exception()
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY)."""
+    """Return the proxy that the environment names for this URL (HTTPS_PROXY, NO_PROXY)."""
     parts = urlsplit(url)
     if parts.scheme == "ws" or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
@@ -254,7 +256,7 @@ def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError, quotes: bool) -> Ups
 
 
 def _quoted(code: str, message: str) -> str:
-    """What a server says that knows nothing of what was said: an operator needs its words."""
+    """Quote a server that knows nothing of what was said: an operator needs its words."""
     return f"{name_or_length(code)}: {foreign(message)}"
 
 
