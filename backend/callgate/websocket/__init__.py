@@ -1,1 +1,1 @@
-"""The server's side of a WebSocket (RFC 6455), on a transport of asyncio's. Compiled in the image."""
+"""The server side of WebSockets (RFC 6455), on asyncio transports. Compiled in the image."""

@@ -1,8 +1,8 @@
-"""How much may come on one media stream: frames and bytes, in all and in one callback of the event loop.
+"""Limits on what may arrive on one media stream: frames and bytes, in total and in one callback of the event loop.
 
-Twilio sends a frame of audio every 20 ms, some 400 bytes each, and now and then a mark or a key. What piled up while
-the network stalled comes at once. Whoever sends much more than that is not Twilio, and would take the event loop from
-all other calls.
+Twilio sends a frame of audio every 20 ms, about 400 bytes each, and now and then a mark or a key. What piled up while
+the network stalled arrives all at once. A peer that sends much more than that is not Twilio, and would starve all other
+calls of the event loop.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What a peer may send: ``frames`` and ``bytes`` a second, of any opcode, whole or not, and as much at once as
-    ``burst_frames`` and ``burst_bytes``."""
+    """What a peer may send: ``frames`` and ``bytes`` per second, of any opcode, whole or not, and up to
+    ``burst_frames`` and ``burst_bytes`` at once."""
 
     frames: int
     bytes: int
@@ -23,22 +23,22 @@ class Pace:
     burst_bytes: int
 
 
-# Four times what Twilio sends. At once: half a minute of audio (1,500 frames) with the marks of ten minutes of the
-# agent's (1,200, which Twilio returns at once after a `clear`).
+# Four times what Twilio sends. The burst is half a minute of audio (1,500 frames) with the marks of ten minutes of the
+# agent's speech (1,200, which Twilio returns at once after a `clear`).
 TWILIOS = Pace(frames=200, bytes=100 * 1024, burst_frames=3000, burst_bytes=1536 * 1024)
 UNLIMITED = Pace(frames=1 << 50, bytes=1 << 50, burst_frames=1 << 60, burst_bytes=1 << 60)
 
-# What one callback does for one stream before all others have their turn: well under a millisecond of audio, a few
-# of messages that have to be parsed.
+# What one callback handles for one stream before all others get their turn: well under a millisecond for audio, a few
+# milliseconds for messages that have to be parsed.
 FRAMES_AT_ONCE: Final = 32
 BYTES_AT_ONCE: Final = 32 * 1024
 
 
 class Allowance:
-    """A token bucket for each of the two. ``now``: a clock, in seconds.
+    """Two token buckets, one for frames and one for bytes. ``now``: a clock, in seconds.
 
-    It looks at the clock only when one has run out, and so may give a burst twice: the one that was left over, and the
-    one that was earned meanwhile.
+    It reads the clock only when a bucket has run out, and so may allow two bursts in a row: the one that was left over,
+    and the one earned meanwhile.
     """
 
     def __init__(self, pace: Pace, now: Callable[[], float]) -> None:
@@ -47,12 +47,12 @@ class Allowance:
         self._since = now()
         self._frames = float(pace.burst_frames)
         self._bytes = float(pace.burst_bytes)
-        self._given_frames = float(pace.burst_frames)  # at ``_since``
+        self._given_frames = float(pace.burst_frames)  # as of ``_since``
         self._given_bytes = float(pace.burst_bytes)
-        self.exceeded = ""  # what came and what is allowed, once it was too much
+        self.exceeded = ""  # what arrived and what is allowed, once it was too much
 
     def spend(self, frames: int, size: int) -> bool:
-        """So much has come. Returns whether it may."""
+        """This many frames and bytes arrived. Return whether they are allowed."""
         self._frames -= frames
         self._bytes -= size
         return (self._frames >= 0 and self._bytes >= 0) or self._refill()

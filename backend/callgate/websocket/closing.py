@@ -1,4 +1,4 @@
-"""How a WebSocket's connection ends: who is told of it, and how long the peer is waited for (RFC 6455 §7)."""
+"""How a WebSocket's connection ends: who is told, and how long to wait for the peer (RFC 6455 §7)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CLOSE_DEADLINE = 2 * SECONDS
 
 
 class State(Enum):
-    """How far a connection is.
+    """The state of a connection.
 
     OPEN      messages and pings are answered
-    CLOSING   our close frame is sent; we wait for the peer's, and give its messages to nobody
-    FAILED    the peer broke the protocol and was told so (§7.1.7); we read until it goes, and understand nothing more
-              (not even that of one who sent more than is allowed)
+    CLOSING   our close frame is sent; we wait for the peer's, and drop its messages
+    FAILED    the peer broke the protocol, or sent more than is allowed, and was told so (§7.1.7); we read until it
+              goes, without parsing anything
     CLOSED    both sides have closed, or the connection is lost
     """
 
@@ -31,7 +31,7 @@ class State(Enum):
 
 
 class Closing:
-    """The end of one connection. ``deadline``: seconds in which the peer must have closed its side too."""
+    """The end of one connection. ``deadline``: seconds within which the peer must have closed its side too."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
@@ -39,7 +39,7 @@ class Closing:
         self._timer: asyncio.TimerHandle | None = None
         self._on_lost: Callable[[Exception | None], None] | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self.is_told = False  # the receiver knows
+        self.is_told = False  # whether the receiver was told
 
     @property
     def is_over(self) -> bool:
@@ -51,21 +51,21 @@ class Closing:
         await asyncio.shield(self._gone)
 
     def tell_when_lost(self, on_lost: Callable[[Exception | None], None]) -> None:
-        """Have ``on_lost`` called when the connection is gone, with what it was lost by."""
+        """Have ``on_lost`` called with the cause when the connection is gone."""
         self._on_lost = on_lost
 
     def tell(self, receiver: Receiver, code: int, reason: str) -> None:
-        """Tell the receiver that nothing more comes, if it has not been told."""
+        """Tell the receiver that nothing more will arrive, unless it was told before."""
         if not self.is_told:
             self.is_told = True
             receiver.connection_closed(code, reason)
 
     def tell_lost(self, receiver: Receiver, reason: str) -> None:
-        """As `tell`, where there is no close frame."""
+        """Like `tell`, for an end without a close frame."""
         self.tell(receiver, LOST, reason)
 
     def give_up_later(self, abort: Callable[[], None]) -> None:
-        """The handshake has begun: have ``abort`` called when it has lasted too long."""
+        """The closing handshake has begun: have ``abort`` called if it takes too long."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(self._deadline, abort)

@@ -1,4 +1,4 @@
-"""The sign of life that a socket asks of its peer: silence is answered with a ping, and more silence is the end."""
+"""Keepalive for a socket: a silent peer is sent a ping, and given up if it does not answer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from callgate.core.units import SECONDS
 
 PING_AFTER = 20 * SECONDS  # of silence
 PING_DEADLINE = 20 * SECONDS
-LATE_READ = 0.1 * SECONDS  # in which a loop that was busy reads what lay waiting
+LATE_READ = 0.1 * SECONDS  # in which a busy loop reads pending input
 
 
 class Keepalive:
-    """One socket's, from its `start` to its `stop`.
+    """The keepalive of one socket, from `start` to `stop`.
 
-    An answer counts when it was there to be read, however late the loop comes to it: silence is judged after the bytes
-    that lay waiting have been read, so that a busy loop is not taken for a silent peer.
+    An answer counts if it was there to be read, however late the loop gets to it: silence is judged only after pending
+    input has been read, so that a busy loop is not mistaken for a silent peer.
 
-    ``was_heard``: says whether something came since it was asked last. ``ping``: asks the peer for an answer.
-    ``is_silent``: is called once, when none came. ``after``, ``deadline``: seconds of silence before a ping, and before
-    its answer.
+    ``was_heard``: returns whether something arrived since it was last called. ``ping``: sends the peer a ping.
+    ``is_silent``: called once, if no answer arrived. ``after``, ``deadline``: seconds of silence before the ping, and
+    before its answer.
     """
 
     def __init__(
@@ -41,16 +41,16 @@ class Keepalive:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the timer."""
         self._timer = self._loop.call_later(self._after, self._listen)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _listen(self) -> None:
-        """The peer was silent for a while, or was not."""
+        """Send a ping if the peer was silent."""
         if self._was_heard():
             self.start()
         else:

@@ -1,6 +1,6 @@
-"""What comes over a model's session: frames in, whole events out, to whoever receives them. No I/O, no clock.
+"""Turns the frames of a model session into whole events, for whoever receives them. No I/O, no clock.
 
-Events that come before somebody receives them are kept, up to `EARLY_LIMIT`.
+Events that arrive while nobody receives them are kept, up to `EARLY_LIMIT`.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from picows import WSCloseCode, WSMsgType
 
 from callgate.core.foreign import left_out
 
-# Events kept for whoever adopts a session. One that was configured sends two; one that was told what was said before
-# adds a few for each turn.
+# Events kept for the next receiver. A session that was configured sends two; one that was also told the history adds a
+# few for each turn.
 EARLY_LIMIT = 64
-MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is some ten kB
+MESSAGE_LIMIT = 4 * 1024 * 1024  # bytes of one event; an audio delta is about ten kB
 
 TEXT: Final = WSMsgType.TEXT  # looked up once: a call gets fifty events a second
 
 
 class ModelReceiver(Protocol):
-    """Who is served by a model's session."""
+    """Receives the events of a model session."""
 
     def model_sent(self, frame: bytes) -> None:
-        """A whole event; its UTF-8 has not been checked."""
+        """A whole event arrived; its UTF-8 has not been checked."""
 
     def model_lost(self, reason: str) -> None:
-        """The session is over, by the server or by a fault. Called once."""
+        """The session ended, because of the server or a fault. Called once."""
 
     def model_is_full(self) -> None:
-        """The server takes less than it is sent."""
+        """The server accepts less than it is sent."""
 
     def model_takes_more(self) -> None:
-        """The server has taken what waited."""
+        """The server has accepted what was waiting."""
 
 
 class Frame(Protocol):
-    """A frame as `picows.WSFrame` has it; whose ``fin`` is a number, whatever its stub says."""
+    """A frame like `picows.WSFrame`, whose ``fin`` is a number, whatever its stub says."""
 
     @property
     def msg_type(self) -> WSMsgType: ...
@@ -49,7 +49,7 @@ class Frame(Protocol):
 
 
 class Peer(Protocol):
-    """Who sends the frames, as `picows.WSTransport`."""
+    """The sender of the frames, like `picows.WSTransport`."""
 
     def send_close(self, close_code: WSCloseCode) -> None: ...
 
@@ -57,20 +57,20 @@ class Peer(Protocol):
 
 
 class ModelFrames:
-    """One session's, of the server of this name."""
+    """The frames of one session; ``name`` is its server's."""
 
     def __init__(self, name: str) -> None:
         self._receiver: ModelReceiver | None = None
-        self.lost: str | None = None  # why nothing more comes; without the server's own words, which may quote a call …
-        self.last_words = ""  # … and these, for whoever knows that they can't
-        self._heard = True  # something came since `was_heard` was last asked
+        self.lost: str | None = None  # why nothing more arrives; without the server's words, which may quote a call …
+        self.last_words = ""  # … and those words, for users who know that they quote nothing
+        self._heard = True  # whether something arrived since `was_heard` was last called
         self._name = name
         self._give: Callable[[bytes], object] = self._keep
         self._early: list[bytes] = []
         self._fragments: list[bytes] = []
 
     def adopt(self, receiver: ModelReceiver) -> None:
-        """Give events to ``receiver``, those first that came before."""
+        """Pass events to ``receiver``, first those that arrived earlier."""
         self._receiver, self._give = receiver, receiver.model_sent
         for event in self._early:
             receiver.model_sent(event)
@@ -79,33 +79,33 @@ class ModelFrames:
             receiver.model_lost(self.lost)
 
     def release(self) -> None:
-        """Give events to nobody for now: they are kept for the next who adopts them."""
+        """Stop passing events on: they are kept for the next receiver."""
         self._receiver, self._give = None, self._keep
 
     def lose(self, reason: str) -> None:
-        """Nothing more comes."""
+        """Nothing more will arrive."""
         if self.lost is None:
             self.lost = reason
             if self._receiver is not None:
                 self._receiver.model_lost(reason)
 
     def is_full(self) -> None:
-        """The server takes less than it is sent."""
+        """The server accepts less than it is sent."""
         if self._receiver is not None:
             self._receiver.model_is_full()
 
     def takes_more(self) -> None:
-        """The server has taken what waited."""
+        """The server has accepted what was waiting."""
         if self._receiver is not None:
             self._receiver.model_takes_more()
 
     def was_heard(self) -> bool:
-        """Whether something came since this was last asked."""
+        """Return whether something arrived since this was last called."""
         heard, self._heard = self._heard, False
         return heard
 
     def came(self, peer: Peer, frame: Frame) -> None:
-        """A frame came. One that closes the session is answered."""
+        """A frame arrived. A close frame is answered."""
         self._heard = True
         kind = frame.msg_type
         if kind is TEXT and frame.fin and not self._fragments:

@@ -1,12 +1,13 @@
-"""The server's side of one WebSocket after its upgrade (RFC 6455), on a transport of asyncio's.
+"""The server's side of one WebSocket after its upgrade (RFC 6455), on an asyncio transport.
 
-Bytes in, whole messages out, in the callback in which they were read: no stream reader, no queue, no task. What the
-bytes mean, `websocket_frames` knows. Section numbers below are the RFC's.
+Bytes in, whole messages out, in the callback in which they were read: no stream reader, no queue, no task. The frames
+themselves are read by `websocket_frames`. Section numbers below are the RFC's.
 
-A connection waits for the closing handshake as long as its `Closing` does, for a sign of life as its `Keepalive` does.
+A connection waits for the closing handshake as long as its `Closing` does, and for a sign of life as long as its
+`Keepalive` does.
 
-Nor does a peer hold the event loop. What came at once is taken in slices, one in each turn of the loop, and nothing
-more is read meanwhile; whoever sends more than an `Allowance` allows is told 1008, and heard no more.
+A peer can't monopolise the event loop. Input that arrived at once is handled in slices, one in each turn of the loop,
+and nothing more is read meanwhile; a peer that sends more than its `Allowance` is told 1008, and ignored from then on.
 """
 
 from __future__ import annotations
@@ -38,19 +39,20 @@ from .closing import CLOSE_DEADLINE, Closing, State
 from .keepalive import PING_AFTER, PING_DEADLINE, Keepalive
 from .sockets import MESSAGE_LIMIT, Receiver
 
-WRITE_HIGH = 64 * 1024  # bytes that wait to be taken by the peer before the receiver is told
+WRITE_HIGH = 64 * 1024  # bytes waiting for the peer before the receiver is told
 NO_CLOSE_FRAME: Final = "the peer ended the connection without a close frame"
 
-# What every message asks for; where this is compiled, a look-up less.
+# Used for every message; compiled, a module constant saves a look-up.
 _OPEN: Final = State.OPEN
 _FAILED: Final = State.FAILED
 _CLOSED: Final = State.CLOSED
 
 
 class WebSocketServer(asyncio.Protocol):
-    """A WebSocket of a client's, as `callgate.websocket.sockets.Socket`. Seconds and bytes throughout.
+    """A client's WebSocket, as a `callgate.websocket.sockets.Socket`. Units are seconds and bytes throughout.
 
-    It has many fields, as it holds the parts of a connection together, each of which keeps its own state."""
+    It has many fields because it ties the parts of a connection together, each of which keeps its own state.
+    """
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class WebSocketServer(asyncio.Protocol):
         close_deadline: float = CLOSE_DEADLINE,
     ) -> None:
         self._receiver: Receiver
-        self._text_received: Callable[[bytes], None]  # its methods that each message asks for
+        self._text_received: Callable[[bytes], None]  # its methods that are used for every message
         self._batch_received: Callable[[], None]
         self.serve(receiver)
         self.state = State.OPEN
@@ -72,19 +74,19 @@ class WebSocketServer(asyncio.Protocol):
         self._reader = FrameReader(message_limit)
         self._texts = TextWriter()
         self._allowance = Allowance(pace, self._loop.time)
-        self._heard = True  # something came since the keepalive asked last
+        self._heard = True  # something arrived since the keepalive last asked
         ping = partial(self._send, PING, b"")
         self._keepalive = Keepalive(self._was_heard, ping, self._is_silent, after=ping_after, deadline=ping_deadline)
         self._closing = Closing(close_deadline)
-        self._is_more = False  # more is kept than one slice took; the next turn of the loop goes on with it
-        self._is_deaf = False  # nothing more is read, whatever comes
-        self._ending: Callable[[], None] | None = None  # to be called behind what is kept, where the connection ended
+        self._is_more = False  # more is pending than one slice took; the next turn of the loop continues with it
+        self._is_deaf = False  # nothing more is read, whatever arrives
+        self._ending: Callable[[], None] | None = None  # called after the pending input if the connection ended
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, though it does not say so
-        if self._transport.is_closing():  # lost before it came here, and will not say so again
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, though it is not declared as such
+        if self._transport.is_closing():  # it was lost earlier, and will not be reported again
             self.connection_lost(None)
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
@@ -113,7 +115,7 @@ class WebSocketServer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_more and self.state is _OPEN and not self._closing.is_told:
-            self._ending = partial(self._end, exc)  # what came before is received first
+            self._ending = partial(self._end, exc)  # what arrived before is received first
         else:
             self._end(exc)
 
@@ -123,15 +125,15 @@ class WebSocketServer(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._receiver.resume_writing()
 
-    # What its user calls.
+    # Called by its user.
 
     def serve(self, receiver: Receiver) -> None:
-        """Give what comes from now on to ``receiver``."""
+        """Pass what arrives from now on to ``receiver``."""
         self._receiver = receiver
         self._text_received, self._batch_received = receiver.text_received, receiver.batch_received
 
     def tell_when_lost(self, on_lost: Callable[[Exception | None], None]) -> None:
-        """Have ``on_lost`` called when the connection is lost, with what it was lost by."""
+        """Have ``on_lost`` called with the cause when the connection is lost."""
         self._closing.tell_when_lost(on_lost)
 
     def send_text(self, message: bytes) -> None:
@@ -161,14 +163,14 @@ class WebSocketServer(asyncio.Protocol):
 
     @property
     def waiting(self) -> int:
-        """How many bytes wait to be taken by the peer."""
+        """How many bytes are waiting for the peer."""
         return 0 if self._closing.is_over else self._transport.get_write_buffer_size()
 
     def _send(self, opcode: int, payload: bytes) -> None:
         if self.state is _OPEN and not self._transport.is_closing():
             self._transport.write(head(opcode, len(payload)) + payload)
 
-    # Slices: what one turn of the event loop does.
+    # Slices: the work of one turn of the event loop.
 
     def _take_slice(self) -> None:
         self._is_more = False
@@ -185,7 +187,7 @@ class WebSocketServer(asyncio.Protocol):
             self._judge_text()
 
     def _take_frames(self) -> int:
-        """Take whole frames, as many as are taken at once; returns how many that were."""
+        """Take whole frames, up to the limit for one slice; return how many there were."""
         reader, frames = self._reader, 0
         try:
             while (payload := reader.next()) is not None:
@@ -207,7 +209,7 @@ class WebSocketServer(asyncio.Protocol):
         return frames
 
     def _take(self, opcode: int, payload: bytes) -> None:
-        """A frame that is no text."""
+        """Handle a frame that is not a text frame."""
         if opcode == PING:
             self._send(PONG, payload)
         elif opcode == CLOSE:
@@ -216,8 +218,8 @@ class WebSocketServer(asyncio.Protocol):
             self._receiver.binary_received(payload)
 
     def _go_on(self) -> None:
-        """Take the next slice of what came; behind the last one, read on or end."""
-        if not self._is_more:  # it ended meanwhile
+        """Take the next slice of the pending input; after the last one, resume reading, or end."""
+        if not self._is_more:  # the connection ended meanwhile
             return
         self._reader.put(b"")
         self._take_slice()
@@ -235,7 +237,7 @@ class WebSocketServer(asyncio.Protocol):
             self._fail(broken.code, broken.reason)
 
     def _too_much(self) -> None:
-        """The peer sends more than is allowed: it is told so, and nothing more is read."""
+        """The peer sends more than is allowed: tell it so, and read nothing more."""
         if self.state is not _FAILED and self.state is not _CLOSED:
             self._fail(POLICY_VIOLATION, "more than is allowed", self._allowance.exceeded)
         self._is_deaf = True
@@ -258,8 +260,8 @@ class WebSocketServer(asyncio.Protocol):
         self._give_up_later()
 
     def _fail(self, code: int, reason: str, told: str = "") -> None:
-        """Fail the connection (§7.1.7): say why, end our side, and let the peer's run out. ``told``: what the receiver
-        is told, where it is more than the peer is."""
+        """Fail the connection (§7.1.7): send the reason, end our side, and wait for the peer to end its own. ``told``:
+        what the receiver is told, if that is more than what the peer is told."""
         if self.state is State.OPEN:
             self._send(CLOSE, close_payload(code, reason))
         self.state = State.FAILED
@@ -268,7 +270,7 @@ class WebSocketServer(asyncio.Protocol):
         self._closing.tell(self._receiver, code, told or f"the peer broke the WebSocket protocol: {reason}")
         if self._transport.is_closing():
             return
-        if self._transport.can_write_eof():  # else what the peer still sends would reset what it has not yet read
+        if self._transport.can_write_eof():  # otherwise, more input could reset what the peer has not yet read
             with contextlib.suppress(OSError):
                 self._transport.write_eof()
         self._give_up_later()
@@ -282,7 +284,7 @@ class WebSocketServer(asyncio.Protocol):
         self._transport.close()
 
     def _end(self, exc: Exception | None) -> None:
-        """The connection is lost, and all that came on it has been received."""
+        """The connection is lost, and everything that arrived on it has been received."""
         self._is_more = False
         self._closing.tell_lost(self._receiver, str(exc) if exc else "the connection was lost")
         self.state = State.CLOSED

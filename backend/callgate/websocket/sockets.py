@@ -1,55 +1,56 @@
-"""What a call and its two sockets say to each other, whatever serves them.
+"""The interface between a call and its two sockets, independent of what serves them.
 
-A socket pushes: whole messages, in order, from the event loop's own callback, so that a message costs no task switch.
-It never waits: what a peer does not take is buffered, and beyond its limit the socket says `pause_writing` until it has
-been taken, as transports of asyncio do.
+A socket pushes whole messages, in order, from the event loop's own callback, so that a message costs no task switch.
+Sending never waits: what a peer does not accept is buffered, and beyond a limit the socket calls `pause_writing` until
+it has been accepted, as asyncio transports do.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-# Bytes of one message. Twilio's are some 400, and a `start` with all its parameters a few thousand; beyond this the
-# socket is closed with 1009. Parsing that much JSON takes about a millisecond at the worst.
+# Bytes of one message. Twilio's have about 400, and a `start` with all its parameters a few thousand; a socket that
+# receives more than this is closed with 1009. Parsing that much JSON takes about a millisecond at worst.
 MESSAGE_LIMIT = 64 * 1024
 
 
 class Receiver(Protocol):
-    """Who is served by a WebSocket."""
+    """Receives the messages of a WebSocket."""
 
     def text_received(self, message: bytes) -> None:
-        """A whole text message; its UTF-8 is valid."""
+        """A whole text message arrived; its UTF-8 is valid."""
 
     def binary_received(self, message: bytes) -> None:
-        """A whole binary message."""
+        """A whole binary message arrived."""
 
     def batch_received(self) -> None:
-        """All messages that were waiting have been given: what was put off until now is due."""
+        """All pending messages have been passed on: do now what was put off until then."""
 
     def pause_writing(self) -> None:
-        """The peer takes less than it is sent."""
+        """The peer accepts less than it is sent."""
 
     def resume_writing(self) -> None:
-        """The peer has taken what waited."""
+        """The peer has accepted what was waiting."""
 
     def connection_closed(self, code: int, reason: str) -> None:
-        """Nothing more will come. Called once. 1005: closed by the peer without a code; 1006: lost without a close."""
+        """Nothing more will arrive. Called once. 1005: closed by the peer without a code; 1006: lost without a close
+        frame."""
 
 
 class Socket(Protocol):
-    """One side of a WebSocket that was accepted."""
+    """Our side of an accepted WebSocket."""
 
     def serve(self, receiver: Receiver) -> None:
-        """Give what comes from now on to ``receiver``."""
+        """Pass what arrives from now on to ``receiver``."""
 
     def send_text(self, message: bytes) -> None:
-        """Send a text message, given as UTF-8; to a closed socket it does nothing."""
+        """Send a text message, given as UTF-8; on a closed socket this does nothing."""
 
     def send_texts(self, first: bytes, second: bytes) -> None:
-        """Send two, in one write where there is a choice."""
+        """Send two text messages, in one write if possible."""
 
     def close(self, code: int, reason: str) -> None:
-        """Start the closing handshake; a closing socket stays as it is."""
+        """Start the closing handshake; on a closing socket this does nothing."""
 
     async def wait_closed(self) -> None:
         """Wait until the connection is gone, which takes no longer than the closing handshake may."""

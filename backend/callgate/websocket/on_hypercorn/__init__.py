@@ -1,1 +1,1 @@
-"""How a WebSocket comes from Hypercorn and Quart to us: all that depends on how these two work."""
+"""How WebSockets get from Hypercorn and Quart to us: everything that depends on those two."""

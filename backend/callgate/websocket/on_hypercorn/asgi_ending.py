@@ -1,8 +1,8 @@
-"""The end of a WebSocket under ASGI, for an application that waits for it.
+"""Ends a WebSocket under ASGI on time, for an application that waits for the end.
 
-Quart 0.23 lets go of a WebSocket when its server says ``websocket.disconnect``, even when the route has closed or
-refused it long before. Hypercorn says so when the peer leaves, which a peer need not do, and never of an upgrade that
-it refused itself. So a peer could hold a connection for ever, and since Python 3.12 the server's own end with it.
+Quart 0.23 releases a WebSocket only when its server sends ``websocket.disconnect``, even if the route closed or refused
+it long before. Hypercorn sends that when the peer leaves, which a peer need not do, and never for an upgrade that it
+refused itself. A peer could thus hold a connection for ever, and since Python 3.12 keep the server from stopping.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""A Media Stream's socket on the ordinary path: as Quart and Hypercorn serve it under ASGI.
+"""A Media Stream's socket on the ordinary path: as served by Quart and Hypercorn under ASGI.
 
-For what can't be taken over (`takeover`). The session meets the same `Socket`; it costs several times as much.
+It is for connections that can't be taken over (`takeover`). The session sees the same `Socket`, but it costs several
+times as much.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from callgate.websocket.sockets import Receiver
 
 from .port import ALLOWANCE, POLICY_VIOLATION
 
-# Quart 0.23 raises it when the peer is gone, and cancels the route; an older one only cancels.
+# Quart 0.23 raises this when the peer is gone, and cancels the route; older versions only cancel.
 _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ConnectionError)
 
 CLOSE_DEADLINE = 2.0  # seconds
-WRITE_HIGH, WRITE_LOW = 64 * 1024, 16 * 1024  # bytes that wait to be taken by the peer: pause above, resume below
+WRITE_HIGH, WRITE_LOW = 64 * 1024, 16 * 1024  # bytes waiting for the peer: pause above, resume below
 LOST = 1006  # RFC 6455 §7.1.5
 
-_Step = Callable[[], Any]  # makes the awaitable that sends one frame
+_Step = Callable[[], Any]  # creates the awaitable that sends one frame
 
 
 class AsgiStream:
-    """An accepted WebSocket of Quart's, as `sockets.Socket`."""
+    """An accepted Quart WebSocket, as a `sockets.Socket`."""
 
     def __init__(self, websocket: Websocket, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -43,28 +44,27 @@ class AsgiStream:
         self._tasks: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
-        """Begin to read and write it. Quart cancels its own task when the peer is gone, though what came before may not
-        have been read yet: so these have tasks of their own, until `stop`.
-        """
+        """Start reading and writing. Quart cancels its own task when the peer is gone, though earlier messages may not
+        have been read yet, so reading and writing have tasks of their own, until `stop`."""
         self._tasks = [asyncio.ensure_future(part) for part in (self._read(), self._write())]
 
     def serve(self, receiver: Receiver) -> None:
-        """Give what comes from now on to ``receiver``."""
+        """Pass what arrives from now on to ``receiver``."""
         self._receiver = receiver
 
     def peer_gone(self) -> None:
-        """There will be nothing more to read than what is there."""
+        """Nothing more will arrive than is already there."""
         if not self._gone.done():
             self._gone.set_result(None)
 
     async def stop(self) -> None:
-        """End what `start` began."""
+        """End the tasks that `start` began."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
 
     def send_text(self, message: bytes) -> None:
-        """Send a text message, given as UTF-8; to a closed socket it does nothing."""
+        """Send a text message, given as UTF-8; on a closed socket this does nothing."""
         self._put(lambda: self._websocket.send(message.decode()), len(message))
 
     def send_texts(self, first: bytes, second: bytes) -> None:
@@ -77,7 +77,7 @@ class AsgiStream:
         self._put(lambda: self._websocket.send(message), len(message))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Start the closing handshake; a closing socket stays as it is."""
+        """Start the closing handshake; on a closing socket this does nothing."""
         self._put(lambda: self._websocket.close(code, reason), 0)
         self._closing = True
 
@@ -89,7 +89,7 @@ class AsgiStream:
 
     @property
     def waiting(self) -> int:
-        """How many bytes wait to be taken by the peer."""
+        """How many bytes are waiting for the peer."""
         return self._size
 
     async def _read(self) -> None:
@@ -111,14 +111,14 @@ class AsgiStream:
                 self._receiver.connection_closed(LOST, "the connection was lost")
 
     async def _receive(self) -> str | bytes | None:
-        """The next message; None when all has been read and the peer is gone."""
+        """Return the next message; None once everything has been read and the peer is gone."""
         message = asyncio.ensure_future(self._websocket.receive())
         try:
             await asyncio.wait((message, self._gone), return_when=asyncio.FIRST_COMPLETED)
             if not message.done():
                 return None
             received = message.result()
-            return b"" if received is None else received  # what Quart makes of an empty binary message
+            return b"" if received is None else received  # how Quart represents an empty binary message
         finally:
             message.cancel()
 

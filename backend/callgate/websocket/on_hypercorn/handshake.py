@@ -1,4 +1,4 @@
-"""What Hypercorn leaves unchecked of a WebSocket's opening handshake."""
+"""Checks of a WebSocket's opening handshake that Hypercorn does not make."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ KEY_SIZE = 16  # bytes
 
 
 async def refuse_bad_key() -> Response | None:
-    """Refuse an upgrade whose ``Sec-WebSocket-Key`` is not 16 bytes in base64, once (RFC 6455 §4.2.1), or that has a
-    body, which would be read as frames. For Quart's ``before_websocket``. Hypercorn refuses an upgrade without a key.
-    """
+    """Refuse an upgrade unless it has exactly one ``Sec-WebSocket-Key``, of 16 bytes in base64 (RFC 6455 §4.2.1), and
+    no body, which would be read as frames. For Quart's ``before_websocket``. Hypercorn refuses an upgrade without a
+    key."""
     headers = websocket.headers
     keys = headers.getlist("Sec-WebSocket-Key")
     if len(keys) != 1 or not _is_well_formed(keys[0]):

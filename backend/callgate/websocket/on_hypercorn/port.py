@@ -1,14 +1,15 @@
-"""What Hypercorn leaves open on the backend's own port, closed. `install` changes it in this process.
+"""Hardens the backend's own port where Hypercorn leaves it open. `install` patches Hypercorn in this process.
 
-- **A request that asks for an upgrade and is not given it ends its connection.** Hypercorn reads what follows such a
-  request as a WebSocket's bytes; a proxy that keeps the connection would send another's request there.
-- **A body's length is told in one way** (RFC 9112 §6.1).
-- **No HTTP/2 in the clear**, neither by its preface nor by ``Upgrade: h2c``, which is passed over (RFC 9110 §7.8).
-- **A WebSocket that stays with Hypercorn** (`asgi_stream`) has the bounds of one that is taken over: an
-  `Allowance`, a slice for each turn of the event loop, no extension. Where it breaks the protocol it is told so.
-- **A peer that takes nothing is let go**, and so is one that comes when there are too many.
+- **A request for an upgrade that is not granted ends its connection.** Hypercorn reads what follows such a request as a
+  WebSocket's bytes; a proxy that keeps the connection open would send another request there.
+- **The length of a body is given in only one way** (RFC 9112 §6.1).
+- **No HTTP/2 in cleartext**, neither by its preface nor by ``Upgrade: h2c``, which is ignored (RFC 9110 §7.8).
+- **A WebSocket that stays with Hypercorn** (`asgi_stream`) has the limits of one that is taken over: an `Allowance`,
+  one slice per turn of the event loop, no extensions. If it breaks the protocol, it is told so.
+- **A peer that accepts nothing is disconnected**, and so is one that connects when there are too many.
 
-What is relied on in Hypercorn is named where it is used; `tests/app/test_port.py` fails where an update changes it.
+Each dependency on Hypercorn's internals is named where it is used; `tests/app/test_port.py` fails if an update changes
+them.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ from callgate.websocket.allowance import FRAMES_AT_ONCE, TWILIOS, Allowance, Pac
 
 log = logging.getLogger(__name__)
 
-WRITE_DEADLINE = 10 * SECONDS  # for a peer to take anything, and to take the last of it
-LINGER = 0.5 * SECONDS  # in which a peer that sends too much can read that it does
-CONNECTIONS = 4096  # at the same time, each of some 40 kB
-FILES = 16384  # that the process may open, where it may have so many
+WRITE_DEADLINE = 10 * SECONDS  # for a peer to accept anything, and to accept the last of it
+LINGER = 0.5 * SECONDS  # time for a peer that sends too much to read that it does
+CONNECTIONS = 4096  # at the same time, about 40 kB each
+FILES = 16384  # that the process may open, if the limit can be raised that far
 WARN_AGAIN = 60 * SECONDS
 
-ALLOWANCE: Final = "callgate.websocket.allowance"  # among a WebSocket scope's extensions
+ALLOWANCE: Final = "callgate.websocket.allowance"  # key in a WebSocket scope's extensions
 HTTP_VERSIONS = (b"1.0", b"1.1")
 TWO_LENGTHS = {b"content-length", b"transfer-encoding"}  # which may be an attempt at request smuggling
 VERSION_NOT_SUPPORTED, BAD_REQUEST = 505, 400
@@ -60,19 +61,19 @@ _hypercorns_run = TCPServer.run
 class PortConfig(HypercornConfig):
     """Hypercorn's settings, and ours for the port."""
 
-    stream_pace: Pace = TWILIOS  # of a WebSocket that stays with Hypercorn
-    connections: int | None = None  # at the same time; by default `most_connections`
+    stream_pace: Pace = TWILIOS  # for WebSockets that stay with Hypercorn
+    connections: int | None = None  # at the same time; the default is `most_connections`
 
 
 def most_connections() -> int:
-    """How many connections are served at the same time. A call has one here and one to its model: so they are at most
-    half of the files that the process may open."""
+    """Return how many connections are served at the same time: at most half of the files that the process may open, as
+    a call has one connection here and one to its model."""
     return min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 def raise_file_limit() -> None:
-    """Let the process open as many files as `CONNECTIONS` wants, where it may have so many. A service manager's own
-    limit of 1,024 would be used up by strangers whom nginx lets wait."""
+    """Raise the limit on open files to what `CONNECTIONS` needs, as far as the hard limit allows. With a service
+    manager's usual limit of 1,024, strangers whom nginx keeps waiting could use it up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     if soft < wanted:
@@ -80,11 +81,11 @@ def raise_file_limit() -> None:
 
 
 def install() -> None:
-    """Have all connections of this process served so. Again changes nothing."""
+    """Patch Hypercorn for all connections of this process. Calling it again changes nothing."""
     patched: Any = H11Protocol
     patched._check_protocol, patched._create_stream = _check_protocol, _create_stream
     patched.stream_send = _stream_send
-    if WSStream.handle is _hypercorns_handle:  # else `takeover` stands before ours
+    if WSStream.handle is _hypercorns_handle:  # otherwise `takeover` has been installed before ours
         WSStream.handle = handle  # type: ignore[method-assign, assignment]
     server: Any = TCPServer
     server.run, server.protocol_send, server._close = _run, _protocol_send, _close
@@ -94,7 +95,7 @@ def install() -> None:
 
 
 async def _check_protocol(protocol: H11Protocol, request: h11.Request) -> None:
-    """Hypercorn's changes to HTTP/2 here. Nothing does."""
+    """Replaces Hypercorn's switch to HTTP/2. Does nothing."""
 
 
 async def _create_stream(protocol: H11Protocol, request: h11.Request) -> None:
@@ -112,7 +113,7 @@ async def _create_stream(protocol: H11Protocol, request: h11.Request) -> None:
 
 
 def _has_plain_handshake(request: h11.Request) -> bool:
-    """Whether what asks for the upgrade is ASCII, as all of it must be: wsproto takes it for that."""
+    """Whether the headers of the upgrade are all ASCII, as they must be: wsproto assumes that they are."""
     return all(
         value.isascii()
         for name, value in request.headers
@@ -121,7 +122,7 @@ def _has_plain_handshake(request: h11.Request) -> bool:
 
 
 class _Deaf:
-    """A connection on which nothing more is understood, in the place of h11's."""
+    """Replaces h11's connection, and parses nothing more."""
 
     our_state = their_state = None
     they_are_waiting_for_100_continue = False
@@ -134,13 +135,14 @@ class _Deaf:
 
 
 async def _stream_send(protocol: H11Protocol, event: Event) -> None:
-    """What a stream sends. The answer to a request for an upgrade, if it is not 101, is the connection's last."""
+    """Send a stream's event. The response to a request for an upgrade, unless it is 101, is the last on the
+    connection."""
     refuses = isinstance(event, Response) and event.status_code >= 200 and cast(Any, protocol).asks_upgrade
     if refuses and isinstance(event, Response):
         event = replace(event, headers=[*_without(event.headers, b"connection"), (b"connection", b"close")])
     await _hypercorns_stream_send(protocol, event)
     if isinstance(event, EndBody) and isinstance(protocol.stream, WSStream):
-        await protocol._maybe_recycle()  # which, of a WebSocket's connection, only ever closes it
+        await protocol._maybe_recycle()  # for a WebSocket's connection, this only ever closes it
 
 
 def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[tuple[bytes, bytes]]:
@@ -151,9 +153,9 @@ def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[tuple[
 
 
 async def handle(stream: WSStream, event: Event) -> None:
-    """In the place of `WSStream.handle`."""
+    """Replaces `WSStream.handle`."""
     if isinstance(event, Request):
-        # No extension is taken up: a few kB of a compressed message can be as many MB.
+        # No extension is negotiated: a few kB of a compressed message can expand to as many MB.
         await _hypercorns_handle(stream, replace(event, headers=_without(event.headers, b"sec-websocket-extensions")))
         pace: Pace = getattr(stream.config, "stream_pace", TWILIOS)
         extensions = cast(dict[str, Any], stream.scope["extensions"])
@@ -161,14 +163,14 @@ async def handle(stream: WSStream, event: Event) -> None:
     elif isinstance(event, Body | Data) and not stream.closed:
         if stream.handshake.accepted:
             await _take(stream, event.data)
-        elif stream.state is ASGIWebsocketState.HANDSHAKE:  # it may not send before it is answered
+        elif stream.state is ASGIWebsocketState.HANDSHAKE:  # the client may not send before it is answered
             await stream._send_error_response(BAD_REQUEST)
     else:
         await _hypercorns_handle(stream, event)
 
 
 async def _take(stream: WSStream, data: bytes) -> None:
-    """Take what came. As Hypercorn does it, but in slices, within bounds, and with an answer to what is wrong."""
+    """Handle received data as Hypercorn does, but in slices, within limits, and with a response to protocol errors."""
     connection = stream.connection
     if connection.state is ConnectionState.CLOSED:
         return
@@ -208,7 +210,7 @@ async def _fail(stream: WSStream, code: int, reason: str) -> None:
     """Fail the connection (RFC 6455 §7.1.7)."""
     await stream._send_wsproto_event(CloseConnection(code=code, reason=reason))
     if code == POLICY_VIOLATION:
-        await asyncio.sleep(LINGER)  # nothing is read meanwhile: what it still sends will reset the connection
+        await asyncio.sleep(LINGER)  # nothing is read meanwhile: what the peer still sends will reset the connection
     await stream.send(StreamClosed(stream_id=stream.stream_id))
 
 
@@ -224,7 +226,7 @@ async def _protocol_send(server: TCPServer, event: WireEvent) -> None:
             await _hypercorns_protocol_send(server, event)
     except TimeoutError:
         cast(asyncio.Transport, server.writer.transport).abort()
-    except OSError:  # the connection is gone; Hypercorn knows only the errors that are a ConnectionError, not ENOTCONN
+    except OSError:  # the connection is gone; Hypercorn handles only ConnectionError, which ENOTCONN is not
         await server.protocol.handle(Closed())
 
 
@@ -239,22 +241,22 @@ async def _close(server: TCPServer) -> None:
 
 
 class _Crowd:
-    """How many connections there are."""
+    """Counts the connections."""
 
     def __init__(self) -> None:
         self.live = 0
         self._warned = float("-inf")
 
     def grow(self) -> None:
-        """There is one more."""
+        """Count one more connection."""
         self.live += 1
 
     def shrink(self) -> None:
-        """There is one less."""
+        """Count one connection less."""
         self.live -= 1
 
     def warn(self, limit: int) -> None:
-        """Say that there are too many, but not for each of them."""
+        """Log that there are too many connections, but not for each of them."""
         now = asyncio.get_running_loop().time()
         if now - self._warned >= WARN_AGAIN:
             self._warned = now

@@ -1,12 +1,12 @@
-"""The one seam into Hypercorn: an accepted WebSocket's connection is taken from it, for a `WebSocketServer`.
+"""The one hook into Hypercorn: an accepted WebSocket's connection is taken from it, for a `WebSocketServer`.
 
-Hypercorn reads and answers the upgrade as ever. `install` has it say, in the ASGI scope of each WebSocket over
-HTTP/1.1, how its connection can be taken; `take` then gives the transport another protocol. From then on Hypercorn
-hears of the connection once more: that it is lost. So its bookkeeping ends as it does for any closed connection.
+Hypercorn reads and answers the upgrade as usual. `install` makes it put into the ASGI scope of each WebSocket over
+HTTP/1.1 how its connection can be taken; `take` then gives the transport another protocol. After that Hypercorn hears
+of the connection only once more, when it is lost, so that its bookkeeping ends as for any closed connection.
 
-What is relied on in Hypercorn: that a `WSStream` spawns the application through its ``task_group``, and has a bound
-``send`` of its `H11Protocol`, whose own is bound to the `TCPServer` with ``reader`` and ``writer``. Where the installed
-one is otherwise, `take` warns once and leaves the connection where it is: `asgi_stream` then serves the same
+This relies on Hypercorn's internals: a `WSStream` spawns the application through its ``task_group``, and has a bound
+``send`` of its `H11Protocol`, whose own ``send`` is bound to the `TCPServer` with ``reader`` and ``writer``. If the
+installed version differs, `take` warns once and leaves the connection where it is: `asgi_stream` then serves the same
 session.
 """
 
@@ -34,7 +34,7 @@ _warned: set[str] = set()
 
 
 class Takeover:
-    """How one WebSocket's connection can be taken. It stands between its stream and the application."""
+    """How one WebSocket's connection can be taken. It sits between the stream and the application."""
 
     def __init__(self, stream: WSStream, server: TCPServer) -> None:
         self._stream, self._server = stream, server
@@ -44,11 +44,11 @@ class Takeover:
         self.passed_by = False  # Hypercorn has read some of the WebSocket's bytes itself
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else the stream wants of its task group."""
+        """Delegate everything else to the stream's task group."""
         return getattr(self._task_group, name)
 
     async def spawn_app(self, app: Any, config: Any, scope: Any, send: Callable[[Any], Awaitable[None]]) -> Any:
-        """Start the application, with this in its scope."""
+        """Start the application with this object in its scope."""
         self._send = send
         scope["extensions"][EXTENSION] = self
         return await self._task_group.spawn_app(app, config, scope, self._app_send)
@@ -58,7 +58,8 @@ class Takeover:
         self.passed_by = True
 
     def take(self, protocol: WebSocketServer) -> None:
-        """Give the connection to ``protocol``, with what came right behind the upgrade's answer: bytes, or its end."""
+        """Give the connection to ``protocol``, along with what arrived right after the upgrade: bytes, or the end of
+        the stream."""
         transport, reader = cast(asyncio.Transport, self._server.writer.transport), self._server.reader
         if transport.is_closing():  # it was lost meanwhile, and Hypercorn has been told
             protocol.connection_made(transport)
@@ -70,14 +71,14 @@ class Takeover:
         transport.set_protocol(protocol)
         self._taken = True
         protocol.connection_made(transport)
-        transport.resume_reading()  # which the reader may have paused
+        transport.resume_reading()  # the reader may have paused it
         if early:
             protocol.data_received(early)
-        if reader.at_eof() and not protocol.eof_received():  # the transport says so only once
+        if reader.at_eof() and not protocol.eof_received():  # the transport reports it only once
             transport.close()
 
     async def _app_send(self, message: Mapping[str, Any] | None) -> None:
-        """What the application sends, which after the takeover is nothing but its end."""
+        """Pass on what the application sends; after the takeover that is only its end."""
         if not self._taken:
             await self._send(message)
         elif message is None:
@@ -85,7 +86,7 @@ class Takeover:
 
 
 def install() -> None:
-    """Have Hypercorn offer the takeover, in this process. Again changes nothing."""
+    """Make Hypercorn offer the takeover, in this process. Calling it again changes nothing."""
     WSStream.handle = _handle  # type: ignore[method-assign, assignment]
 
 
@@ -95,7 +96,7 @@ def uninstall() -> None:
 
 
 def take(scope: Mapping[str, Any], protocol: WebSocketServer) -> bool:
-    """Take the connection of a WebSocket that was just accepted; False where it stays with Hypercorn."""
+    """Take the connection of a WebSocket that was just accepted. Return False if it stays with Hypercorn."""
     takeover: Takeover | None = scope["extensions"].get(EXTENSION)
     if takeover is None:
         _warn_once("the installed Hypercorn is not as known")
@@ -119,7 +120,7 @@ async def _handle(stream: WSStream, event: Event) -> None:
 
 
 def _server_of(stream: WSStream) -> TCPServer | None:
-    """The server whose connection carries this stream alone; None where that can't be seen."""
+    """Return the server whose connection carries this stream alone; None if the internals are not as expected."""
     protocol = getattr(stream.send, "__self__", None)
     server = getattr(protocol.send, "__self__", None) if type(protocol) is H11Protocol else None
     if not isinstance(server, TCPServer):
