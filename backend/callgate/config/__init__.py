@@ -1,1 +1,1 @@
-"""The settings of a service."""
+"""The service's settings."""

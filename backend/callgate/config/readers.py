@@ -1,4 +1,4 @@
-"""How the text of each setting becomes its value. For a text that does not fit, `ValueError` says what would."""
+"""How the text of each setting is parsed. For an invalid text, the `ValueError` says what would be valid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callgate.core.gate.call_request import VOICEMAIL_HELP, is_voicemail
 from callgate.core.gate.numbers import PATTERN, read_number
 from callgate.core.units import SECONDS
 
-AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all, or none
+AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all set, or none
 
 WHY_WSS: Final = (
     "Twilio Media Streams connects only to wss:// on port 443, and the stream's URL is made from BASE_URL: "
@@ -139,7 +139,7 @@ def azure_endpoint(value: str) -> str:
 def _is_private(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
-    except ValueError:  # a name: one without dots is a neighbour (a container), the others are reserved for it
+    except ValueError:  # a name: without dots it is a neighbour (a container); the others are reserved for private use
         return "." not in host or host.endswith((".localhost", ".local", ".internal"))
     return address.is_loopback or address.is_private
 
@@ -149,7 +149,7 @@ def database_url(value: str) -> str:
         valid = _is_database_url(value)
     except ValueError:
         valid = False
-    if not valid:  # it is not shown: it may hold a password
+    if not valid:  # the value is not shown, as it may contain a password
         raise ValueError(
             "it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE; special signs in "
             "the user and the password (/ ? # @ and the like) are written as %XX"
@@ -158,19 +158,20 @@ def database_url(value: str) -> str:
 
 
 def _is_database_url(value: str) -> bool:
-    """Whether it is a PostgreSQL address in which each sign has one meaning. Raises `ValueError` where it is no URL."""
+    """Whether it is a PostgreSQL URL in which every character is unambiguous. Raises `ValueError` if it is not a
+    URL."""
     parts = urlsplit(value)
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
         return False
-    # A password with one of / ? # @ as it is ends too early. What is behind the sign would be taken for a host, a port,
-    # a database or an option, and so be shown.
+    # A password with an unescaped / ? # @ ends too early. What follows that character would be taken for a host, a
+    # port, a database or an option, and so be shown.
     login, _, hosts = parts.netloc.rpartition("@")
     if parts.fragment or "@" in login + parts.path + parts.query:
         return False
     if parts.query:
         parse_qsl(parts.query, strict_parsing=True)
     for host in hosts.split(","):
-        _ = urlsplit(f"//{host}").port  # raises where it is no number
+        _ = urlsplit(f"//{host}").port  # raises if it is not a number
     return True
 
 
@@ -195,7 +196,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def missing_of_azure(values: Mapping[str, str]) -> list[str]:
-    """What Azure OpenAI lacks, where something of it is set: one sentence each."""
+    """Return one sentence for each missing Azure OpenAI setting, if any of them is set."""
     given = [name for name in AZURE if values.get(name, "").strip()]
     if values.get("AZURE_OPENAI_API_KEY_FILE", "").strip():
         given.append("AZURE_OPENAI_API_KEY")

@@ -1,8 +1,8 @@
-"""All settings, in one frozen value.
+"""All settings, in one frozen object.
 
-A setting is a field of `Config` made with `_setting`: its name in the environment, how its text is read (`readers`),
-and one sentence of help. `.env.example` and docs/configuration.md list the same names; a test holds the three together.
-`Config.load` reads every setting before it complains, so that one start shows everything that is wrong.
+A setting is a field of `Config` created with `_setting`: its name in the environment, how its text is parsed
+(`readers`), and one sentence of help. `.env.example` and docs/configuration.md list the same names; a test keeps the
+three in step. `Config.load` reads every setting before it complains, so that one start shows everything that is wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _setting(env: str, read: Callable[[str], Any], help: str, *, secret: bool = 
 class Config:
     """The settings of one service. A field that is ``None`` was not set and has no default.
 
-    It has as many fields as there are settings: whoever needs some of them takes them out of this one value.
+    It has as many fields as there are settings, as all of them are taken from this one object.
     """
 
     domain: str = _setting("DOMAIN", readers.domain, "The host name callers' calls reach", default="localhost")
@@ -186,9 +186,9 @@ class Config:
         "LOG_LEVEL", readers.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "How much is logged", default="INFO"
     )
 
-    # The texts that the settings were read from: the agents' file may name any variable of the environment.
+    # The texts that the settings were read from: the agents file may refer to any environment variable.
     values: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
-    rehearsal: bool = False  # no TWILIO_AUTH_TOKEN was set: the token is one made here, and real calls are refused
+    rehearsal: bool = False  # no TWILIO_AUTH_TOKEN is set: one was generated here, and real calls are refused
 
     def __post_init__(self) -> None:
         if not self.base_url:
@@ -196,7 +196,7 @@ class Config:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> Config:
-        """Read the settings from ``environ`` (the process's own by default) over those of ``env_file``.
+        """Read the settings from ``environ`` (the process's own by default), which overrides ``env_file``.
 
         Raises `ConfigError` with every problem found.
         """
@@ -204,9 +204,9 @@ class Config:
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> Config:
-        """Make the settings from texts by their environment names. An empty text counts as not set.
+        """Parse the settings from texts by environment name. An empty text counts as not set.
 
-        A secret may also be in a file, which ``NAME_FILE`` names. Raises `ConfigError` with every problem found.
+        A secret may also be in a file, named by ``NAME_FILE``. Raises `ConfigError` with every problem found.
         """
         found: dict[str, Any] = {}
         problems = []
@@ -222,10 +222,10 @@ class Config:
         return cls(**found, values=values)
 
     def with_rehearsal_token(self) -> Config:
-        """These settings with an auth token in any case: without ``TWILIO_AUTH_TOKEN``, one made at random.
+        """Return these settings with an auth token in any case: without ``TWILIO_AUTH_TOKEN``, a random one.
 
-        It is kept in ``DATA_DIR`` for the next start and for `callgate phone` on this machine.
-        Raises `ConfigError` where the directory can't be written.
+        It is kept in ``DATA_DIR`` for the next start and for `callgate phone` on this machine. Raises `ConfigError` if
+        the directory is not writable.
         """
         if self.twilio_auth_tokens:
             return self
@@ -234,24 +234,24 @@ class Config:
 
     @property
     def edge_proof(self) -> str:
-        """What stands in the addresses that Twilio is told, so that the edge knows them (`edge_proof`); empty where
-        there is nothing to make it of."""
+        """The proof in the URLs given to Twilio, by which the edge recognises them (`edge_proof`); empty if there is no
+        key to derive it from."""
         keys = self.edge_keys or self.twilio_auth_tokens
         return edge_proof(keys[0]) if keys else ""
 
     @property
     def uses_openai(self) -> bool:
-        """Whether calls are answered by OpenAI, or by another server of its protocol."""
+        """Whether calls are answered by OpenAI, or another server of its protocol."""
         return self.openai_api_key is not None or self.openai_realtime_url is not None
 
     @property
     def uses_azure(self) -> bool:
-        """Whether calls are answered by Azure OpenAI, alone or where OpenAI has no session."""
+        """Whether calls are answered by Azure OpenAI, on its own or when OpenAI provides no session."""
         return None not in (self.azure_openai_endpoint, self.azure_openai_api_key, self.azure_openai_deployment)
 
     @property
     def uses_line_check(self) -> bool:
-        """Whether calls are answered by the embedded line check, as no model's server is named."""
+        """Whether calls are answered by the embedded line check, because no model's server is configured."""
         return not self.uses_openai and not self.uses_azure
 
     @property
@@ -264,7 +264,7 @@ class Config:
         return (*self.twilio_auth_tokens, *self.edge_keys, *proofs, *(secret for secret in others if secret))
 
     def warnings(self) -> list[str]:
-        """What an operator should know at every start, one sentence each."""
+        """Return what an operator should know at every start, one sentence each."""
         found = []
         if self.rehearsal:
             found.append(
@@ -291,5 +291,5 @@ def settings() -> list[dataclasses.Field[Any]]:
 
 
 def as_log_level(name: str) -> int:
-    """The number of a ``LOG_LEVEL``."""
+    """Return the numeric level for a ``LOG_LEVEL``."""
     return cast(int, logging.getLevelName(name))

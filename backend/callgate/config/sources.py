@@ -1,5 +1,5 @@
-"""Where the texts of the settings come from: the environment, an env file, files that hold a secret each, and the
-rehearsal token in ``DATA_DIR``. The only module that reads the environment."""
+"""Where the texts of the settings come from: the environment, an env file, files with one secret each, and the
+rehearsal token in ``DATA_DIR``. No other module reads the environment."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
 
 
 def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> dict[str, str]:
-    """The texts of all settings: the environment's over those of ``env_file``, where there is one."""
+    """Read the texts of all settings: the environment overrides ``env_file``, if there is one."""
     values = {key: value or "" for key, value in dotenv_values(env_file).items()} if env_file else {}
     values.update(os.environ if environ is None else environ)
     return values
 
 
 def text_of(name: str, values: Mapping[str, str], *, secret: bool = False) -> str:
-    """The text of one setting, "" where it is not set. A secret may be in a file, which ``NAME_FILE`` names.
+    """Return the text of one setting, "" if it is not set. A secret may also be in a file, named by ``NAME_FILE``.
 
-    Raises `ValueError` where there are both, or where the file can't be read.
+    Raises `ValueError` if both are set, or if the file can't be read.
     """
     text, path = values.get(name, "").strip(), values.get(f"{name}_FILE", "").strip()
     if not path or not secret:
@@ -41,7 +41,7 @@ def text_of(name: str, values: Mapping[str, str], *, secret: bool = False) -> st
 
 
 def rehearsal_token(data_dir: Path) -> str | None:
-    """The token that a service without ``TWILIO_AUTH_TOKEN`` made, if it has run here."""
+    """Return the token that a service without ``TWILIO_AUTH_TOKEN`` generated, if one has run here."""
     try:
         return (data_dir / REHEARSAL_TOKEN_FILE).read_text().strip() or None
     except OSError:
@@ -49,12 +49,13 @@ def rehearsal_token(data_dir: Path) -> str | None:
 
 
 def make_rehearsal_token(data_dir: Path) -> str:
-    """The same, made at random where there is none yet. Raises `ConfigError` where ``data_dir`` can't be written."""
+    """Return that token, generated at random if there is none yet. Raises `ConfigError` if ``data_dir`` is not
+    writable."""
     return _written_once(data_dir / REHEARSAL_TOKEN_FILE, secrets.token_hex(16))
 
 
 def _written_once(path: Path, value: str) -> str:
-    """What ``path`` holds; ``value``, written there first, where it does not exist. Safe between processes."""
+    """Return the contents of ``path``; if it does not exist, write ``value`` there first. Safe between processes."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ def _written_once(path: Path, value: str) -> str:
             draft.touch(mode=0o600)
             draft.write_text(value + "\n")
             try:
-                os.link(draft, path)  # fails where another process was first
+                os.link(draft, path)  # fails if another process was first
             except FileExistsError:
                 logging.getLogger(__name__).debug("%s was made by another process", path.name)
             draft.unlink()

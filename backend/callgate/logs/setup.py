@@ -1,12 +1,12 @@
-"""What the operator reads: one line an event, each with its call, never a secret, a whole phone number, or what was
-said.
+"""The log that the operator reads: one line per event, each with its call, and never a secret, a whole phone number, or
+what was said.
 
-Every module logs through ``logging.getLogger(__name__)``. The call that a line belongs to is not passed about: it is
-the context variable `call_sid`, set once by the task that serves the call.
+Every module logs through ``logging.getLogger(__name__)``. The call that a line belongs to is not passed around: it is
+in the context variable `call_sid`, set once by the task that serves the call.
 
-What is logged under ``callgate`` is our own text, at any level; where it tells of a text that others wrote, that was
-put through `foreign` first. Whatever else logs is a library: it is heard from WARNING on only, and all of its text is
-foreign. So are the texts of exceptions, whoever logs them.
+What is logged under ``callgate`` is our own text, at any level; if it reports a text that others wrote, that text went
+through `foreign` first. Everything else that logs is a library: it is heard only from WARNING upwards, and all of its
+text is foreign. So is the text of an exception, whoever logs it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .writer import QueuedLines
 __all__ = ["call_sid", "dropped_lines", "mask_also", "mask_stream_url", "request_id", "set_up_logging"]
 
 call_sid: ContextVar[str] = ContextVar("call_sid", default="")
-request_id: ContextVar[str] = ContextVar("request_id", default="")  # the edge's, where the request came through it
+request_id: ContextVar[str] = ContextVar("request_id", default="")  # the edge's, if the request came through it
 
 OURS: Final = "callgate"
 LONGEST: Final = 2000  # characters of one message
@@ -44,13 +44,13 @@ _FIELDS: Final = frozenset(logging.makeLogRecord({}).__dict__)
 
 
 def mask_stream_url(url: str) -> str:
-    """A stream's address without its token, and what stands before that."""
+    """Return a stream's URL without its token and the proof before it."""
     return re.sub(r"(/media-stream)/[^\s?#\"'<>]+", r"\1/***", url)
 
 
 class Masking(logging.Filter):
-    """Lets libraries speak from WARNING on. Takes secrets, stream tokens, phone numbers and control characters out of
-    every record, cleans what is foreign in it, and adds the call's id."""
+    """Drops libraries' records below WARNING. Removes secrets, stream tokens, phone numbers and control characters from
+    every record, cleans foreign text in it, and adds the call's id."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Masking(logging.Filter):
         self.know(secrets)
 
     def know(self, secrets: Iterable[str]) -> None:
-        """Take these out too."""
+        """Remove these secrets, too."""
         self._known.update(re.escape(secret) for secret in secrets if secret)
         longest_first = sorted(self._known, key=len, reverse=True)
         self._secrets = re.compile("|".join(longest_first)) if longest_first else None
@@ -72,14 +72,14 @@ class Masking(logging.Filter):
         record.msg, record.args = _cut(self.mask(printable(message)) if is_ours else foreign(message), LONGEST), None
         traceback = _traceback_of(record)
         record.exc_text = _cut(self._without_secrets(traceback), LONGEST_TRACEBACK) if traceback else None
-        record.exc_info = record.stack_info = None  # no formatter makes it anew, uncleaned
-        for name in record.__dict__.keys() - _FIELDS:  # what else a library wants shown
+        record.exc_info = record.stack_info = None  # so that no formatter renders it again, uncleaned
+        for name in record.__dict__.keys() - _FIELDS:  # whatever else a library attached
             delattr(record, name)
         record.call_sid, record.request_id = (printable(each.get())[:LONGEST_ID] for each in (call_sid, request_id))
         return True
 
     def mask(self, text: str) -> str:
-        """A text of our own without secrets, stream tokens and whole phone numbers."""
+        """Return a text of our own without secrets, stream tokens and whole phone numbers."""
         return mask_numbers(self._without_secrets(text))
 
     def _without_secrets(self, text: str) -> str:
@@ -91,7 +91,7 @@ class Masking(logging.Filter):
 def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # whoever logs goes on, whatever they have logged
+    except Exception:  # logging must not fail, whatever was logged
         return f"A message that can't be put together, of {record.module}, line {record.lineno}"
 
 
@@ -106,7 +106,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-23 10:00:00,000 INFO - message [CA…]``; without a call, ``[request …]``."""
+    """``2026-11-23 10:00:00,000 INFO - message [CA…]``; outside a call, ``[request …]``."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s - %(message)s")
@@ -122,8 +122,8 @@ class TextFormatter(logging.Formatter):
 def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
     """Send all records to ``stream`` as ``LOG_FORMAT`` and ``LOG_LEVEL`` say.
 
-    By default that is standard error, to which nothing is written by whoever logs (`log_writer`), and nothing but the
-    log: what Python itself would write there is logged.
+    The default is standard error. Callers that log never write there themselves (`log_writer`), and nothing but the log
+    is written there: what Python itself would write is logged.
     """
     handler: logging.Handler
     if stream is None:
@@ -144,12 +144,12 @@ def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
     level = as_log_level(config.log_level)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(level, logging.WARNING))  # so that a library does not even put together what is not heard
+    root.setLevel(max(level, logging.WARNING))  # so that a library does not even format what is not shown
     logging.getLogger(OURS).setLevel(level)
 
 
 def mask_also(secrets: Iterable[str]) -> None:
-    """Take more secrets out of the records, from now on: those that are not settings."""
+    """Remove further secrets, which are not settings, from the records from now on."""
     for handler in logging.getLogger().handlers:
         for each in handler.filters:
             if isinstance(each, Masking):
@@ -157,12 +157,13 @@ def mask_also(secrets: Iterable[str]) -> None:
 
 
 def dropped_lines() -> int:
-    """How many lines of the log were dropped, if they are still being: nobody reads it, or not fast enough."""
+    """Return how many lines of the log were dropped since that was last logged: they are not read, or not fast
+    enough."""
     return sum(handler.dropped for handler in logging.getLogger().handlers if isinstance(handler, QueuedLines))
 
 
 def _log_what_python_writes() -> None:
-    """Have the log told of what Python would write to standard error by itself, and wait for."""
+    """Log what Python would otherwise write to standard error itself, blocking."""
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     sys.excepthook = lambda kind, exc, _: log.critical("The process ends with an error", exc_info=exc)

@@ -1,6 +1,6 @@
-"""A traceback as it may stand in the log: where it came from, and of what type; of its texts, what `foreign` leaves.
+"""Tracebacks that are safe to log: the frames and exception types, and of the exceptions' texts what `foreign` leaves.
 
-No source is read for it: the disk may be slow, and whoever logs does not wait.
+No source files are read for this: the disk may be slow, and logging must not wait.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 
 from callgate.core.foreign import foreign
 
-MOST_FRAMES: Final = 30  # of each exception: the outermost few, and the innermost
+MOST_FRAMES: Final = 30  # per exception: the outermost few, and the innermost
 _OUTERMOST: Final = 5
-MOST_EXCEPTIONS: Final = 5  # of those that led to one another, the newest; and of each group
+MOST_EXCEPTIONS: Final = 5  # of a chain, the newest; also per exception group
 _DEEPEST_GROUP: Final = 2
 
 _CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n"
@@ -22,7 +22,7 @@ _CONTEXT: Final = "\nDuring handling of the above exception, another exception o
 
 
 def cleaned_traceback(exc: BaseException) -> str:
-    """The traceback of an exception and of those that led to it, the newest last."""
+    """Return the traceback of an exception and of those that led to it, the newest last."""
     return "\n".join(_chain(exc, 0))
 
 
@@ -68,5 +68,5 @@ def _frames(frames: list[tuple[FrameType, int]]) -> Iterator[str]:
 def _text(exc: BaseException) -> str:
     try:
         return foreign(str(exc))
-    except Exception:  # an exception of a library may fail at this too
+    except Exception:  # even this may fail for a library's exception
         return "(it has no text)"

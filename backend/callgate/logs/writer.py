@@ -1,9 +1,8 @@
-"""The log's way out of the process: no line is ever waited for.
+"""Writes the log out of the process without ever blocking whoever logs.
 
-Whoever reads standard error may stop: a log driver that hangs, a full disk behind a pipe. A write then blocks, and with
-it whoever writes. So a thread of its own does, and what is logged goes into a bounded queue before it; what finds that
-full is dropped and counted. When lines are written again, and half of those that waited, one more says how many were
-dropped.
+The reader of standard error may stop: a log driver hangs, or a disk behind a pipe is full. A write then blocks, and so
+does the writer. Writing is therefore left to a thread, fed through a bounded queue; lines that find it full are dropped
+and counted. Once lines are written again, and half of the queue is free, one more line says how many were dropped.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from typing import Any, Final
 from callgate.core.units import SECONDS
 
 MOST_WAITING: Final = 4000  # lines
-FLUSH_DEADLINE: Final = 1 * SECONDS  # for what waits to be written, in the whole life of the process
-RETRY_AFTER: Final = 1 * SECONDS  # where the file is one that says "not now"
+FLUSH_DEADLINE: Final = 1 * SECONDS  # for pending lines to be written, over the whole life of the process
+RETRY_AFTER: Final = 1 * SECONDS  # if the file is one that says "not now"
 
 
 class QueuedLines(QueueHandler):
-    """Has lines written to the file ``fd`` by a thread of its own; None: to nobody. Formats them where they are logged.
+    """Has a thread write lines to the file ``fd``; None: to nowhere. Lines are formatted where they are logged.
 
-    At the end of the process `flush` waits for them, for `FLUSH_DEADLINE` at the most.
+    At the end of the process `flush` waits for them, for at most `FLUSH_DEADLINE`.
     """
 
     def __init__(self, fd: int | None, most: int = MOST_WAITING) -> None:
@@ -42,7 +41,7 @@ class QueuedLines(QueueHandler):
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped that nobody was told of yet."""
+        """How many lines were dropped that have not been reported yet."""
         return self._dropped
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -52,7 +51,7 @@ class QueuedLines(QueueHandler):
             self._drop(1)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """A record that can't be formatted is dropped: what the library would do is to write to standard error."""
+        """Drop a record that can't be formatted: the library would write to standard error."""
         self._drop(1)
 
     def flush(self) -> None:
@@ -62,7 +61,7 @@ class QueuedLines(QueueHandler):
         self._patience = max(0.0, self._patience - (time.monotonic() - began))
 
     def end(self) -> None:
-        """Write what waits, and let the thread end. Waits for whoever reads."""
+        """Write what waits, and end the thread. Waits for the reader."""
         self._writer.stop()
 
     def _drop(self, lines: int) -> None:
@@ -73,11 +72,11 @@ class QueuedLines(QueueHandler):
 
     def _write(self, line: str) -> None:
         if not self._is_written(line) or not self._dropped or self._lines.qsize() > self._most // 2:
-            return  # one line in all, not one behind each that a slow reader takes
+            return  # one report in all, not one after each line that a slow reader takes
         with self._counting:
             dropped, self._dropped = self._dropped, 0
         if not self._is_written(self._told(dropped)):
-            self._drop(dropped - 1)  # and the line that told of them
+            self._drop(dropped - 1)  # including the line that reported them
 
     def _is_written(self, line: str) -> bool:
         try:
@@ -97,7 +96,8 @@ class QueuedLines(QueueHandler):
 
 
 class _Writer(QueueListener):
-    """The thread. It writes to the file itself, as an object of Python's would hold a lock that the end waits for."""
+    """The thread. It writes to the file descriptor itself, as a Python file object would hold a lock that exiting waits
+    for."""
 
     def __init__(self, lines: queue.Queue[Any], write: Any) -> None:
         super().__init__(lines)

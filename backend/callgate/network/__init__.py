@@ -1,1 +1,2 @@
-"""What may block a process, kept off its event loop: names that are looked up, and connections that are guarded."""
+"""Blocking and guarded network access, kept off the event loop: name look-ups, Twilio's REST API, tools'
+connections."""

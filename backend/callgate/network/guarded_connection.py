@@ -1,4 +1,4 @@
-"""What stands between a tool's request and the network: no connection to an address that it may not have."""
+"""Guards the connections of tools' requests: none is made to an address that is not permitted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .lookups import AddressInfo, Lookups
 
 PRIVATE_ADDRESS: Final = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
 
-KEEP_FOR: Final = 1 * HOURS  # the addresses of a tool's name, while it can't be looked up
-MOST_RECEIVED: Final = 32 * 1024  # bytes of a connection: of the answer, its headers, and what frames them
+KEEP_FOR: Final = 1 * HOURS  # how long the addresses of a tool's name are kept while it can't be resolved
+MOST_RECEIVED: Final = 32 * 1024  # bytes per connection: the response, its headers, and its framing
 
 
 class ToolNames(AbstractResolver):
-    """Looks up the names of tools' servers, as `aiohttp` asks for them."""
+    """Resolves the names of tools' servers for `aiohttp`."""
 
     def __init__(self) -> None:
         self._lookups = Lookups(keep_for=KEEP_FOR, believes_missing=True, flags=socket.AI_ADDRCONFIG)
@@ -31,29 +31,29 @@ class ToolNames(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a name. Raises `OSError`."""
+        """Return the addresses of a name. Raises `OSError`."""
         found = await self._lookups.find(host, port)
         return [_result(host, info) for info in found if family in (socket.AF_UNSPEC, info[0])]
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: nothing is held open."""
 
 
 def _result(host: str, info: AddressInfo) -> ResolveResult:
     family, _, protocol, _, address = info
     numeric, port, *more = address
-    if more and more[-1]:  # which of our networks an address of the link is in
+    if more and more[-1]:  # the scope that a link-local address belongs to
         numeric = f"{numeric}%{more[-1]}"
     flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     return ResolveResult(hostname=host, host=str(numeric), port=int(port), family=family, proto=protocol, flags=flags)
 
 
 class Guard(AbstractResolver):
-    """Checks the addresses of one request, as a resolver and as what makes the sockets of an `aiohttp.TCPConnector`.
+    """Checks the addresses of one request, as the resolver and the socket factory of an `aiohttp.TCPConnector`.
 
-    A name of which any address is refused is refused as a whole. The socket is made for the very address that it is
-    connected to next, so what was not resolved here (an address in the URL) or is answered otherwise the second time
-    does not get past it either.
+    If any address of a name is refused, the name is. A socket is created for the very address that it is connected to
+    next, so an address that was not resolved here (one in the URL), or that differs the second time, does not get
+    through either.
     """
 
     def __init__(self, host: str, port: int, egress: Egress, resolver: AbstractResolver) -> None:
@@ -66,14 +66,14 @@ class Guard(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """The addresses of a name. Raises `PermissionError`."""
+        """Return the addresses of a name. Raises `PermissionError`."""
         found = await self._resolver.resolve(host, port, family)
         for answer in found:
             self._check(answer["host"])
         return found
 
     def open_socket(self, info: AddressInfo) -> socket.socket:
-        """A socket for this address. Raises `PermissionError`."""
+        """Create a socket for this address. Raises `PermissionError`."""
         family, kind, protocol, _, address = info
         self._check(address[0])
         return socket.socket(family, kind, protocol)
@@ -84,30 +84,30 @@ class Guard(AbstractResolver):
             raise PermissionError(PRIVATE_ADDRESS)
 
     async def close(self) -> None:
-        """Nothing is held: the resolver that is asked is not the guard's."""
+        """Do nothing: the resolver is shared, and not the guard's to close."""
 
 
 class GuardedConnector(aiohttp.TCPConnector):
-    """Makes the connections of one request, which `Guard` checks, and of which no more than `MOST_RECEIVED` is read.
+    """Makes the connections of one request, which are checked by `Guard`, and read up to `MOST_RECEIVED`.
 
-    Whatever a server sends is parsed in the event loop, and `aiohttp` bounds what is in a message, not how many there
-    are: one that goes on saying "100 Continue" would hold up every call.
+    What a server sends is parsed in the event loop, and `aiohttp` limits the size of a message, but not the number of
+    messages: a server that keeps sending "100 Continue" would hold up every call.
     """
 
     def __init__(self, guard: Guard, **options: Any) -> None:
         super().__init__(
             resolver=guard,
             socket_factory=guard.open_socket,
-            use_dns_cache=False,  # a look-up that is given up is over then
+            use_dns_cache=False,  # abandoning a look-up ends it
             force_close=True,
             **options,
         )
-        # The seam that `aiohttp` has for it, if not by a public name.
+        # aiohttp provides this hook, though not under a public name.
         self._factory = functools.partial(_Bounded, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
 
 class _Bounded(ResponseHandler):
-    """Ends a connection of which enough is read. What was read before can still be taken."""
+    """Ends a connection once enough was read from it. What was read before is still delivered."""
 
     _left = MOST_RECEIVED
 

@@ -1,12 +1,12 @@
-"""Names that are looked up in the DNS, so that one that is not answered is felt by nobody else.
+"""DNS look-ups in which one unanswered name delays nobody else.
 
-The system's resolver blocks, and can't be stopped. The event loop has it run in a few threads for all (uvloop in two of
-libuv's), and two names that hang there are enough that no other is looked up. So here each name has a thread of its own
-while it is looked up, and whoever wants the same name meanwhile waits for the same answer. The names stand in the
-owner's own settings and files, so there are as many threads as names at most, and twice as many where they hang.
+The system's resolver blocks and can't be cancelled. The event loop runs it in a few threads shared by all (uvloop in
+two of libuv's), and two names that hang there keep all others from being resolved. Here each name therefore has its own
+thread while it is being looked up, and requests for the same name share one look-up. The names come from the owner's
+own settings and files, so there are at most as many threads as names, or twice as many if they hang.
 
-It is the system's resolver all the same, not a client of our own: only it knows ``/etc/hosts``, the search domains, and
-what else ``nsswitch.conf`` has asked (Docker's names, mDNS, a VPN's own servers).
+It is still the system's resolver rather than a client of our own: only it knows ``/etc/hosts``, the search domains, and
+the other sources in ``nsswitch.conf`` (Docker's names, mDNS, a VPN's own servers).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .threads import in_thread
 
 log = logging.getLogger(__name__)
 
-LATE = 1 * SECONDS  # when a name that was known before is waited for no longer
-HANGS = 60 * SECONDS  # when a name is looked up anew, beside a look-up that has not come back
+LATE = 1 * SECONDS  # how long to wait for a name whose addresses are known already
+HANGS = 60 * SECONDS  # when to look a name up again although its last look-up has not returned
 MOST_FOR_A_NAME = 2  # threads
-MOST_KEPT = 256  # names whose last answer is kept
+MOST_KEPT = 256  # names whose latest answer is kept
 
-# As `socket.getaddrinfo` has it: family, kind, protocol, canonical name, address.
+# As `socket.getaddrinfo` returns it: family, kind, protocol, canonical name, address.
 AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
@@ -39,29 +39,29 @@ NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 @dataclass(slots=True)
 class _Name:
     host: str
-    look_up: asyncio.Future[list[AddressInfo]] | None = None  # that is under way
+    look_up: asyncio.Future[list[AddressInfo]] | None = None  # the look-up in progress
     began: float = 0.0
     threads: int = 0
     answer: list[AddressInfo] = field(default_factory=list)  # the last good one
     answered: float = float("-inf")
-    fails: bool = False  # it is answered late, or not, and this stands in the log
+    fails: bool = False  # it is answered late or not at all, and that was logged
 
 
 class Lookups:
-    """Looks names up for one purpose; another purpose has its own, and shares nothing with it.
+    """Looks names up for one purpose; each purpose has its own instance, and they share nothing.
 
-    A name that is not answered in time, or not now, has the addresses that it had last, if that is at most ``keep_for``
-    seconds ago. ``believes_missing``: an answer that there is no such name is taken for true, and the addresses are
-    forgotten; otherwise it is one more failure. ``flags``: of `socket.getaddrinfo`.
+    A name that is not answered in time, or can't be resolved now, keeps its latest addresses for up to ``keep_for``
+    seconds. ``believes_missing``: an answer that the name does not exist is believed, and the addresses are dropped;
+    otherwise it is just another failure. ``flags``: for `socket.getaddrinfo`.
     """
 
     def __init__(self, *, keep_for: float, believes_missing: bool, flags: int = 0) -> None:
         self._keep_for, self._believes_missing, self._flags = keep_for, believes_missing, flags
-        self._names: dict[str, _Name] = {}  # the one that was asked for last, last
+        self._names: dict[str, _Name] = {}  # ordered by when each was last requested
 
     async def find(self, host: str, port: int) -> list[AddressInfo]:
-        """The addresses of a host. Raises `OSError` where there is none. It waits as long as it takes for a name that
-        has not been found before: who asks has a deadline."""
+        """Return the addresses of a host. Raises `OSError` if there are none. For a name that was not resolved before,
+        it waits as long as the look-up takes: the caller has a deadline."""
         if is_address(host):
             return _with_port(_ask(host, socket.AI_NUMERICHOST), port)
         name = self._name(host)
@@ -79,7 +79,7 @@ class Lookups:
             return look_up.result()
         if self._has_answer(name):
             return name.answer
-        return await asyncio.shield(look_up)  # there is no such name, or none any more
+        return await asyncio.shield(look_up)  # the name does not exist, or not any more
 
     def _has_answer(self, name: _Name) -> bool:
         return bool(name.answer) and time.monotonic() - name.answered <= self._keep_for
@@ -95,7 +95,7 @@ class Lookups:
         return name
 
     def _begin(self, name: _Name) -> asyncio.Future[list[AddressInfo]]:
-        """See that the name is being looked up."""
+        """Make sure that the name is being looked up."""
         if name.look_up is not None:
             hangs = time.monotonic() - name.began > HANGS
             if not hangs or name.threads >= MOST_FOR_A_NAME:
@@ -133,7 +133,7 @@ class Lookups:
 
 
 def _ask(host: str, flags: int) -> list[AddressInfo]:
-    """Ask the system. Raises `OSError`."""
+    """Query the system's resolver. Raises `OSError`."""
     try:
         return cast(list[AddressInfo], socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags))
     except UnicodeError as exc:
@@ -141,7 +141,7 @@ def _ask(host: str, flags: int) -> list[AddressInfo]:
 
 
 def is_address(host: str) -> bool:
-    """Whether a host is given by its address, of IPv4 or IPv6, so that there is no name to look up."""
+    """Whether a host is an IPv4 or IPv6 address, so that there is no name to look up."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

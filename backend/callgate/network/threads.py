@@ -1,7 +1,8 @@
-"""Work that blocks, in threads of its own.
+"""Blocking work, in threads of its own.
 
-The event loop's default executor has a few threads for all: whatever hangs in them is felt by whoever needs one next.
-Here each kind of work has its own. They are daemons: one that hangs holds up no end of the process.
+The event loop's default executor has a few threads for everybody: work that hangs there delays whoever needs a thread
+next. Here each kind of work has its own threads. They are daemons, so that a hanging one does not keep the process from
+exiting.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ T = TypeVar("T")
 
 
 def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
-    """Begin ``work`` in a thread, and tell how it ends: with an `OSError` where the system gives no thread. It goes on
-    when nobody waits for it any more."""
+    """Start ``work`` in a thread, and return a future for its result: an `OSError` if the system provides no thread.
+    The work goes on if nobody waits for it any more."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[T] = loop.create_future()
     result.add_done_callback(_is_known)
@@ -49,14 +50,14 @@ def in_thread(name: str, work: Callable[[], T]) -> asyncio.Future[T]:
 
 
 class Threads:
-    """Does one kind of work, at most ``most`` pieces of it at once; more of it waits."""
+    """Does one kind of work, at most ``most`` pieces of it at once; the rest waits."""
 
     def __init__(self, name: str, most: int) -> None:
         self._name = name
         self._places = asyncio.Semaphore(most)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do ``work``. Who no longer waits leaves it going, and its place taken."""
+        """Do ``work``. If the caller stops waiting, it goes on, and keeps its place."""
         await self._places.acquire()
         result = in_thread(self._name, work)
         result.add_done_callback(lambda _: self._places.release())
@@ -64,6 +65,6 @@ class Threads:
 
 
 def _is_known(result: asyncio.Future[T]) -> None:
-    """An error that nobody waits for any more is nobody's."""
+    """Mark the exception as retrieved: nobody may be waiting for it any more."""
     if not result.cancelled():
         result.exception()

@@ -1,4 +1,4 @@
-"""Twilio's REST API through Twilio's own client, and what it makes of a refusal or of silence.
+"""Twilio's REST API through Twilio's own client, with refusals and failures turned into exceptions.
 
 Sources: https://www.twilio.com/docs/usage/twilios-response and …/docs/api/errors.
 """
@@ -27,7 +27,7 @@ NOT_FOUND: Final = 404
 
 
 class TwilioError(CallgateError):
-    """Twilio's REST API did not do what it was asked. ``in_doubt``: if it was asked to do something, it may have."""
+    """Twilio's REST API did not do what it was asked to. ``in_doubt``: it may have done it all the same."""
 
     def __init__(self, text: str, *, in_doubt: bool) -> None:
         super().__init__(text)
@@ -35,7 +35,8 @@ class TwilioError(CallgateError):
 
 
 class TwilioRefused(TwilioError):
-    """It says no. ``status``: HTTP's; ``code``: Twilio's own, 0 where there is none; ``message``: its cleaned words."""
+    """Twilio refused the request. ``status``: the HTTP status; ``code``: Twilio's own code, or 0; ``message``: its
+    text, cleaned."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         self.status, self.code, self.message = status, code, message
@@ -44,21 +45,21 @@ class TwilioRefused(TwilioError):
 
 
 class TwilioUnreachableError(TwilioError):
-    """It can't be reached, or does not answer, or not as an API does."""
+    """Twilio can't be reached, or does not answer, or not as an API should."""
 
     def __init__(self, why: str, *, in_doubt: bool = True) -> None:
         super().__init__(why, in_doubt=in_doubt)
 
 
 class TwilioRest:
-    """The API for an event loop. ``client`` bounds how long a request takes; ``most``: how many are made at once."""
+    """The API for use in an event loop. ``client`` limits how long a request takes; ``most``: requests at once."""
 
     def __init__(self, client: Client, most: int) -> None:
         self._client = client
         self._threads = Threads("Twilio's REST API", most)
 
     async def ask(self, request: Callable[[Client], T]) -> T:
-        """Have a thread make a request. Raises `TwilioError`."""
+        """Make a request in a thread. Raises `TwilioError`."""
 
         def work() -> T:
             with asking():
@@ -69,19 +70,20 @@ class TwilioRest:
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """What Twilio's client raises is raised as a `TwilioError`."""
+    """Turn the exceptions of Twilio's client into `TwilioError`."""
     try:
         yield
     except TwilioException as exc:
         raise _as_error(exc) from exc
-    except OSError as exc:  # those of `requests` too
+    except OSError as exc:  # includes those of `requests`
         raise TwilioUnreachableError(type(exc).__name__, in_doubt=not _never_arrived(exc)) from exc
     except ValueError as exc:
         raise TwilioUnreachableError("an answer that is no JSON") from exc
 
 
 def _as_error(exc: TwilioException) -> TwilioError:
-    """Of what the client raises for one thing that is refused, and for a list: a text, and the HTTP response."""
+    """Convert the client's exception: for a single resource it carries the status and the message, for a list a text
+    and the HTTP response."""
     if (status := getattr(exc, "status", None)) is not None:
         code, message = getattr(exc, "code", None), getattr(exc, "msg", None) or getattr(exc, "title", "")
     elif exc.args and (status := getattr(exc.args[-1], "status_code", None)) is not None:
@@ -93,7 +95,7 @@ def _as_error(exc: TwilioException) -> TwilioError:
 
 
 def _said(body: str) -> tuple[int, str] | None:
-    """The code and the message in the body of a refusal, where it holds them."""
+    """Return the code and message in the body of a refusal, if it contains them."""
     try:
         document = json.loads(body)
         return int(document["code"]), str(document["message"])
@@ -102,7 +104,7 @@ def _said(body: str) -> tuple[int, str] | None:
 
 
 def _never_arrived(exc: Exception) -> bool:
-    """Whether there was no connection that the request could have gone through."""
+    """Whether there was no connection over which the request could have been sent."""
     if isinstance(exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError):
         return True
     reason = getattr(exc.args[0], "reason", None) if exc.args else None

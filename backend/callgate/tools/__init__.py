@@ -1,1 +1,1 @@
-"""Tools that do something: requests to the owner's server, messages that are kept."""
+"""Tools that have an effect: requests to the owner's server, stored messages."""

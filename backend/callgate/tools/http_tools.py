@@ -1,11 +1,10 @@
-"""Tools that are requests to the owner's own server: asked, bounded, and kept off private addresses.
+"""Tools that send requests to the owner's own server, with limits, and kept off private addresses.
 
-A request goes to the host that stands in the agents file and nowhere else: redirects are not followed, no proxy of the
-environment is used, as it would resolve the name itself, and each address is checked by `egress` when the name has been
-resolved and again when its socket is made. Each request has a connection of its own, so that nothing of one call,
-neither an open connection nor a cookie, serves another. Nor is one call's tool felt by another call: names are looked
-up in threads that nobody else uses, and arguments, answers and all that a server may send are bounded before they are
-read.
+A request goes to the host in the agents file and nowhere else: redirects are not followed; the environment's proxy is
+not used, as it would resolve the name itself; and each address is checked by `egress` when the name is resolved and
+again when the socket is created. Each request has its own connection, so that nothing of one call, neither an open
+connection nor a cookie, serves another. Calls don't feel each other's tools either: names are looked up in dedicated
+threads, and arguments, responses and everything else that a server may send are limited before they are read.
 
 Certificates are checked against the system's authorities, or those of ``SSL_CERT_FILE``.
 """
@@ -40,12 +39,12 @@ __all__ = ["HttpTools", "check_http_tool", "check_schema"]
 
 log = logging.getLogger(__name__)
 
-ANSWER_LIMIT: Final = 8 * 1024  # bytes of an answer that are read
+ANSWER_LIMIT: Final = 8 * 1024  # bytes of a response that are read
 CUT_OFF: Final = "\n[cut off here: the answer is longer]"
 ARGUMENTS_LIMIT: Final = 16 * 1024  # bytes of arguments, as JSON
-EXCERPT: Final = 200  # characters of an error's answer that the model is told
+EXCERPT: Final = 200  # characters of an error response that the model is told
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-LONGEST_TYPE: Final = 200  # characters of a Content-Type: parsing a long one takes long
+LONGEST_TYPE: Final = 200  # characters of a Content-Type: parsing a long one is slow
 OTHER_NAME: Final = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 _OURS: Final = frozenset(
     {"accept-encoding", "connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"}
@@ -70,10 +69,8 @@ class _Answer:
 
 
 class HttpTools:
-    """Runs HTTP tools. ``egress``: what may be asked beside public addresses. ``resolver``: who is asked for the
-    addresses of a name, for all calls, the system by default; ``tls``: which certificates are trusted, those of the
-    system by default.
-    """
+    """Runs HTTP tools. ``egress``: what may be requested besides public addresses. ``resolver``: resolves names for all
+    calls; by default the system's. ``tls``: which certificates are trusted; by default the system's."""
 
     def __init__(
         self,
@@ -87,9 +84,9 @@ class HttpTools:
         self._tls = tls or _system_trust(ssl.get_default_verify_paths())
 
     async def run(self, tool: HttpTool, arguments: Mapping[str, Any]) -> str:
-        """Make the tool's request, and return what was answered: text or JSON, at most 8 kB of it.
+        """Make the tool's request, and return the response: text or JSON, at most 8 kB of it.
 
-        Raises `ToolError`, whose text holds neither a secret nor an address. It may hold what the server said.
+        Raises `ToolError`, whose text contains neither a secret nor an address. It may quote the server.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -121,7 +118,7 @@ class HttpTools:
                 aiohttp.ClientSession(
                     connector=GuardedConnector(guard, ssl=self._tls),
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the whole has one, around it
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # the whole request has one
                     auto_decompress=False,
                     trust_env=False,
                     read_bufsize=ANSWER_LIMIT,
@@ -134,17 +131,17 @@ class HttpTools:
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             if isinstance(exc, TimeoutError):
                 raise
-            raise ToolError(guard.refusal or _why(exc)) from None  # its own text names addresses
+            raise ToolError(guard.refusal or _why(exc)) from None  # its own text contains addresses
 
 
 @cache
 def _system_trust(paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
-    """The authorities at the places that OpenSSL is told of. Made once: reading them takes long."""
+    """Load the authorities from OpenSSL's paths. Done once, as reading them is slow."""
     return ssl.create_default_context()
 
 
 def check_http_tool(tool: HttpTool) -> str | None:
-    """Why this tool can never be run, for what stands in the agents file; None: it can."""
+    """Return why this tool, as written in the agents file, can never be run; None: it can."""
     return _check_request(tool) or check_schema(tool.parameters, f"{tool.name}: parameters.")
 
 
@@ -172,7 +169,7 @@ def _check_request(tool: HttpTool) -> str | None:
 
 
 def _as_json(arguments: Mapping[str, Any]) -> bytes:
-    """The arguments, as they are sent, checked or read no further where they are too long. Raises `ToolError`."""
+    """Return the arguments as JSON. Arguments that are too long are not processed further. Raises `ToolError`."""
     try:
         text = json.dumps(dict(arguments), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as exc:
@@ -183,7 +180,7 @@ def _as_json(arguments: Mapping[str, Any]) -> bytes:
 
 
 def _request(tool: HttpTool, arguments: Mapping[str, Any], text: bytes) -> tuple[URL, bytes | None]:
-    """Where the request goes, and its body. ``text``: the arguments as JSON. Raises `ToolError`."""
+    """Return the request's URL and body. ``text``: the arguments as JSON. Raises `ToolError`."""
     url = URL(tool.url)
     if tool.method != "GET":
         return url, text
@@ -193,7 +190,7 @@ def _request(tool: HttpTool, arguments: Mapping[str, Any], text: bytes) -> tuple
 
 
 def _query(name: str, value: Any) -> list[tuple[str, str]]:
-    """An argument as it stands in a query: a list once for each of its values, nothing for null."""
+    """Return an argument as query parameters: a list as one for each of its values, null as none."""
     if value is None:
         return []
     if isinstance(value, list):
@@ -206,12 +203,12 @@ def _headers(tool: HttpTool, body: bytes | None) -> dict[str, str]:
     ours = {"accept": "application/json, text/*;q=0.9", "user-agent": f"Callgate/{__version__}"}
     if body is not None:
         ours["content-type"] = "application/json"
-    # A compressed answer of 8 kB may be any number of bytes.
+    # A compressed response of 8 kB could expand to any size.
     return {**{name: ours[name] for name in ours.keys() - given}, **tool.headers, "accept-encoding": "identity"}
 
 
 async def _read(response: aiohttp.ClientResponse, tool: HttpTool) -> _Answer:
-    """The answer. Raises `ToolError` for one that can't be taken."""
+    """Read the response. Raises `ToolError` if it is not acceptable."""
     if 300 <= response.status < 400:
         raise ToolError(f"its server answered with a redirect ({response.status}), which is not followed")
     if len(response.headers.get("Content-Type", "")) > LONGEST_TYPE:
@@ -241,8 +238,8 @@ def _decoded(body: bytes, charset: str | None) -> str:
 
 
 def _codec(charset: str) -> str:
-    """Python's name of a charset; that of UTF-8 for what is none. Python knows codecs that are no charset, and of those
-    some take long."""
+    """Return Python's name of a charset, or that of UTF-8 if it is not one. Python has codecs that are not charsets,
+    and some of those are slow."""
     try:
         name = codecs.lookup(charset).name.replace("_", "-")
     except (LookupError, ValueError):
@@ -251,7 +248,7 @@ def _codec(charset: str) -> str:
 
 
 def _without_secrets(text: str, tool: HttpTool) -> str:
-    """A server may say back what it was sent."""
+    """Remove the tool's secrets: a server may echo what it was sent."""
     for name, value in tool.headers.items():
         if name.lower() not in _NO_SECRET:
             for secret in sorted({value, *value.split()} - {""}, key=len, reverse=True):
@@ -260,7 +257,7 @@ def _without_secrets(text: str, tool: HttpTool) -> str:
 
 
 def _told(answer: _Answer) -> str:
-    """What the model is told. Raises `ToolError` where that is an error."""
+    """Return what the model is told. Raises `ToolError` if that is an error."""
     if not answer.is_success:
         said = " ".join(answer.text.split())[:EXCERPT]
         raise ToolError(f"its server answered {answer.status}{': ' if said else ''}{said}")
@@ -268,7 +265,7 @@ def _told(answer: _Answer) -> str:
 
 
 def _why(exc: Exception) -> str:
-    """What a failed request means, without the address that stands in the library's own text."""
+    """Describe a failed request, without the address in the library's own text."""
     match exc:
         case aiohttp.ClientConnectorCertificateError():
             return f"the certificate of its server is not trusted: {_why_untrusted(exc.certificate_error)}"

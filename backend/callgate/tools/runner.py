@@ -1,7 +1,7 @@
-"""Runs the tools of one call that are more than words: the owner's server, the store.
+"""Runs those tools of a call that have an effect outside it: on the owner's server, or in the store.
 
-None outlasts its deadline, and what it gives, or why it gives nothing, is told as text that a model may read. When the
-call ends, requests are given up; a message that a caller left is still kept.
+None outlasts its deadline, and its result, or why there is none, is returned as text that a model may read. When the
+call ends, requests are cancelled; a message that a caller left is still stored.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from callgate.errors import StoreError, ToolError
 
 log = logging.getLogger(__name__)
 
-KEEP_DEADLINE: Final = 3 * SECONDS  # for the store to keep a message
-GRACE: Final = 1 * SECONDS  # for a tool that holds its own deadline, and says so
-MOST_OUTPUT: Final = 8 * 1024  # bytes of what a tool gave that the model is told
+KEEP_DEADLINE: Final = 3 * SECONDS  # for the store to save a message
+GRACE: Final = 1 * SECONDS  # for a tool to enforce its own deadline, and report it
+MOST_OUTPUT: Final = 8 * 1024  # bytes of a tool's result that the model is told
 
-# Asks the owner's server, within the tool's deadline. Raises `ToolError`, whose text the model may read.
+# Calls the owner's server, within the tool's deadline. Raises `ToolError`, whose text the model may read.
 RunTool = Callable[[HttpTool, Mapping[str, Any]], Awaitable[str]]
-# Keeps a message, known by the first value. Raises `StoreError`.
+# Stores a message; the first argument identifies it. Raises `StoreError`.
 KeepMessage = Callable[[str, Message], Awaitable[None]]
 
 
 async def no_tool(tool: HttpTool, arguments: Mapping[str, Any]) -> str:
-    """Where nobody runs tools."""
+    """Stand in for running tools where that is not possible. Raises `ToolError`."""
     raise ToolError("this tool can't be used now")
 
 
 async def no_store(call_id: str, message: Message) -> None:
-    """Where nothing is kept."""
+    """Stand in for the store where there is none. Raises `StoreError`."""
     raise StoreError("nothing is kept of calls")
 
 
 class ToolRunner:
-    """One call's. ``done``: is told what a tool gave, by the id that it was asked with."""
+    """The running tools of one call. ``done``: called with the id of the request and the tool's result."""
 
     def __init__(self, run_tool: RunTool, keep_message: KeepMessage, done: Callable[[str, str], None]) -> None:
         self._run_tool = run_tool
@@ -52,7 +52,7 @@ class ToolRunner:
         self._keeping: set[asyncio.Task[None]] = set()
 
     def start(self, command: CallTool | TakeMessage, context: contextvars.Context) -> None:
-        """Begin; ``context``: the one that names the call in the log."""
+        """Start a tool. ``context``: names the call in the log."""
         if isinstance(command, CallTool):
             work, tasks = self._ask(command.tool, command.arguments), self._asking
         else:
@@ -62,7 +62,7 @@ class ToolRunner:
         task.add_done_callback(tasks.discard)
 
     async def close(self) -> None:
-        """The call is over: leave no task."""
+        """The call is over: end all tasks."""
         for task in self._asking:
             task.cancel()
         while tasks := self._asking | self._keeping:
@@ -97,7 +97,7 @@ class ToolRunner:
 
 
 def cut(output: str) -> str:
-    """What a tool gave, as much of it as the model is told."""
+    """Return a tool's result, cut to what the model is told."""
     data = output.encode(errors="replace")
     if len(data) <= MOST_OUTPUT:
         return output

@@ -1,12 +1,12 @@
-"""The JSON schema of a tool's arguments: whether it is one, and whether arguments fit it.
+"""The JSON schema of a tool's arguments: whether it is valid, and whether arguments match it.
 
-Whatever the schema and the arguments are, checking them takes no longer than about a tenth of a second, and mostly some
-microseconds: it happens in the event loop, which is every caller's. Patterns are matched by an engine that takes linear
-time (Rust's ``regex``), so a schema with one that needs another engine is refused, and so is one whose parts multiply;
+Whatever the schema and the arguments, checking them takes at most about a tenth of a second, and usually a few
+microseconds, as it happens in the event loop that serves every caller. Patterns are matched by a linear-time engine
+(Rust's ``regex``), so a schema whose patterns need another engine is refused, and so is one whose parts multiply;
 `schema_work` counts. Formats are not checked.
 
-Nothing is fetched: a schema refers to no other document. What is said of arguments holds nothing of them but names that
-stand in the schema, as the rest is what a caller said.
+Nothing is fetched: a schema refers to no other document. Error texts about arguments contain only names that are in the
+schema, as the rest is what a caller said.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from callgate.core.tools.schema_work import MOST_WORK, TooDeepError, TooMuchErro
 
 LONGEST_RULE: Final = 200  # characters of a schema that are shown
 LONGEST_SCHEMA: Final = 64 * 1024  # characters, as JSON
-KEPT: Final = 512  # schemas that are ready to be used
-# How large a pattern may be, made ready: bytes. A hundred of them are about one unit of work (`schema_work`) for each
-# character, at worst.
+KEPT: Final = 512  # compiled schemas
+# The size limits to try for a compiled pattern, in bytes. A hundred bytes are at worst about one unit of work
+# (`schema_work`) per character.
 SIZES_OF_PATTERNS: Final = (
     1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
 )  # fmt: skip
 BYTES_FOR_A_UNIT: Final = 100
-UNBOUNDED: Final = 10_000_000  # what only tells a pattern that is too large from one that can't be
-# Why arguments do not fit is found out more slowly than whether they do.
+UNBOUNDED: Final = 10_000_000  # tells a pattern that is too large from one that is impossible
+# Finding out why arguments do not match is slower than finding out whether they do.
 TO_EXPLAIN_PARTS: Final = 300
 TO_EXPLAIN_TEXT: Final = 4
 
@@ -50,11 +50,12 @@ class _Checker:
     schema: dict[str, Any]
     validator: Draft202012Validator
     parts: Part
-    names: frozenset[str]  # that stand in the schema
+    names: frozenset[str]  # that occur in the schema
 
 
 def check_schema(parameters: Mapping[str, Any], of: str = "") -> str | None:
-    """Why this can't be the schema of a tool's arguments; None: it can. ``of``: what is said before a place in it."""
+    """Return why this can't be the schema of a tool's arguments; None: it can. ``of``: a prefix for the path of the
+    problem."""
     try:
         text = _json(parameters)
     except (TypeError, ValueError, RecursionError):
@@ -67,7 +68,7 @@ def check_schema(parameters: Mapping[str, Any], of: str = "") -> str | None:
 
 
 def misfit(parameters: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
-    """Why the arguments, as they were read from JSON, do not fit a schema that `check_schema` takes; None: they do."""
+    """Return why arguments, as parsed from JSON, do not match a schema that `check_schema` accepts; None: they do."""
     checker = _checker(_json(parameters))
     try:
         work = Work(checker.parts, arguments)
@@ -92,15 +93,15 @@ def _json(parameters: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=KEPT)
 def _checker(text: str) -> _Checker:
-    """What checks arguments against the schema that ``text`` is. Raises `SchemaError`."""
+    """Return the checker for the schema in ``text``. Raises `SchemaError`."""
     if len(text) > LONGEST_SCHEMA:
         raise SchemaError("", f"it is longer than {LONGEST_SCHEMA // 1024} kB")
     schema: dict[str, Any] = json.loads(text)
-    schema.pop("$schema", None)  # it is taken as one of 2020-12, whatever it says
+    schema.pop("$schema", None)  # it is treated as 2020-12, whatever it says
     if depth_of(schema, DEEPEST_SCHEMA) > DEEPEST_SCHEMA:
         raise SchemaError("", f"it is nested more than {DEEPEST_SCHEMA} levels deep")
     try:
-        # Of the patterns, `read_parts` says more; here they only have to be some.
+        # Patterns are examined more closely by `read_parts`; here they only have to be valid.
         validator_of(schema, FancyRegexOptions(size_limit=UNBOUNDED))
     except ValidationError as exc:
         if exc.kind.name != "$ref":
@@ -116,7 +117,7 @@ def _checker(text: str) -> _Checker:
 
 
 def validator_of(schema: dict[str, Any], patterns: RegexOptions | FancyRegexOptions) -> Draft202012Validator:
-    """Raises `ValidationError` for what can't be a schema."""
+    """Return a validator. Raises `ValidationError` for an invalid schema."""
     return Draft202012Validator(schema, pattern_options=patterns, validate_formats=False, offline=True)
 
 
@@ -165,7 +166,7 @@ def _shown(pattern: str) -> str:
     return repr(pattern if len(pattern) <= LONGEST_RULE else f"{pattern[:LONGEST_RULE]} …")
 
 
-# What is said of arguments.
+# What is said about arguments.
 
 
 def _explain(checker: _Checker, error: ValidationError) -> str:
@@ -178,7 +179,7 @@ def _explain(checker: _Checker, error: ValidationError) -> str:
 
 
 def _rule(schema: Any, path: list[str | int]) -> str:
-    """The rule of a schema that stands at this place."""
+    """Return the rule at this path of a schema."""
     found = schema
     try:
         for step in path:
