@@ -130,5 +130,5 @@ async def test_a_remote_mcp_server_that_fails_is_told_to_the_operator_and_the_ca
     fake.script = Script((say(GREETING), say(ANSWER)))
     async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
         await line.hear(GREETING + ANSWER)
-    assert "WARNING - A remote MCP server did not say which tools it has (mcpl_1)" in log.getvalue()
+    assert "WARNING - A remote MCP server did not list its tools (mcpl_1)" in log.getvalue()
     assert "WARNING - A tool of a remote MCP server failed (mcp_1)" in log.getvalue()

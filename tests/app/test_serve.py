@@ -172,7 +172,7 @@ fail()
     assert re.findall(r"(WARNING|ERROR|CRITICAL) - (.*)", text) == [
         ("WARNING", "<string>:12: UserWarning: this: '…'"),
         ("ERROR", "A thread ended with an error"),
-        ("ERROR", "An error that nobody could be told of, in function"),
+        ("ERROR", "An error that could not be raised, in function"),
         ("CRITICAL", "The process ends with an error"),
     ]
     assert text.count("ValueError: '…'") == 3

@@ -146,7 +146,7 @@ async def test_a_call_through_a_tunnel_that_base_url_does_not_name_is_refused_an
         assert "Twilio error 11200" in printed
         line = await process.reads(r"POST /incoming-call refused with 403: (.*)")
     assert "https://voice.example.com/incoming-call" in line[1]
-    assert "Twilio was given another URL than BASE_URL's" in line[1]
+    assert "Twilio was given a URL that does not begin with BASE_URL" in line[1]
 
 
 def test_the_page_names_only_profiles_and_settings_that_the_bundle_has() -> None:

@@ -96,7 +96,7 @@ class ModelLeg:
         """Give the session up if too much waits for it."""
         if self._outbox.full:
             self._outbox.clear()
-            self.model_lost("it takes no more of what must be sent to it")
+            self.model_lost("it does not accept what must be sent to it")
 
     def forget_timers(self) -> None:
         """Cancel the timers: the call is over."""
@@ -139,7 +139,7 @@ class ModelLeg:
         self._outbox.resume()
 
     def _took_nothing(self) -> None:
-        self.model_lost(f"the model took no frame for {WRITE_DEADLINE:.0f} s")
+        self.model_lost(f"the model accepted no frame for {WRITE_DEADLINE:.0f} s")
 
     def _model_event(self, frame: bytes) -> None:
         try:
@@ -161,5 +161,5 @@ class ModelLeg:
             fatal = isinstance(exc, UpstreamRefused)
             self._do(self._conversation.model_unavailable(str(exc), self._now(), fatal=fatal))
         else:
-            log.error("Unexpected error while a model session was opened", exc_info=exc)
-            self._do(self._conversation.fail("no model session could be opened, by a fault of ours"))
+            log.error("Unexpected error while opening a model session", exc_info=exc)
+            self._do(self._conversation.fail("no model session could be opened, because of an internal error"))

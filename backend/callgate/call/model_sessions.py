@@ -102,7 +102,7 @@ class ModelSessions:
                 self._failed(exc)
             else:
                 why = f": {exc}" if isinstance(exc, UpstreamError) else ""  # its text does not quote the call
-                log.debug("The opening of a model session that was given up ended: %s%s", type(exc).__name__, why)
+                log.debug("The abandoned opening of a model session ended: %s%s", type(exc).__name__, why)
             return
         if self._opening is asyncio.current_task():
             self._next = model

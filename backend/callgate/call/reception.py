@@ -40,7 +40,7 @@ class Reception:
                 return await asyncio.shield(self._start)
         except TimeoutError:
             raise MediaStreamError(
-                INVALID_MESSAGE, f"no start came within {START_DEADLINE:.0f} s of the upgrade"
+                INVALID_MESSAGE, f"no start arrived within {START_DEADLINE:.0f} s of the upgrade"
             ) from None
 
     def hand_over(self, receiver: Receiver) -> None:
@@ -90,10 +90,10 @@ class Reception:
             self._start.set_result(parsed)
         elif not isinstance(parsed, Connected | Unknown):
             kind = type(parsed).__name__.lower()
-            self._fail(MediaStreamError(INVALID_MESSAGE, f"{kind} came before start"))
+            self._fail(MediaStreamError(INVALID_MESSAGE, f"{kind} arrived before start"))
         self._before += 1
         if self._before > BEFORE_LIMIT and not self._start.done():
-            why = f"{self._before} messages came, and no start"
+            why = f"{self._before} messages arrived, but no start"
             self._fail(MediaStreamError(INVALID_MESSAGE, why))
 
     def _fail(self, exc: Exception) -> None:

@@ -126,7 +126,7 @@ class TwilioLeg:
         self._do(self._conversation.stream_lost(f"the media stream's socket was closed without a stop: {told}"))
 
     def _took_nothing(self) -> None:
-        self._do(self._conversation.stream_lost(f"Twilio took no frame for {WRITE_DEADLINE:.0f} s"))
+        self._do(self._conversation.stream_lost(f"Twilio accepted no frame for {WRITE_DEADLINE:.0f} s"))
 
     def _twilio_sent(self, message: str | bytes) -> None:
         try:

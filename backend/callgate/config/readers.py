@@ -34,7 +34,7 @@ def base_url(value: str) -> str:
     if parts.port not in (None, 443):
         raise ValueError(f"{value!r} names port {parts.port}. {WHY_WSS}")
     if parts.query or parts.fragment or parts.username:
-        raise ValueError(f"{value!r} must hold only a host name, and a path if there is one")
+        raise ValueError(f"{value!r} must contain only a host name, and optionally a path")
     return url.replace(":443", "", 1) if parts.port else url
 
 
@@ -151,8 +151,8 @@ def database_url(value: str) -> str:
         valid = False
     if not valid:  # the value is not shown, as it may contain a password
         raise ValueError(
-            "it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE; special signs in "
-            "the user and the password (/ ? # @ and the like) are written as %XX"
+            "it must be a PostgreSQL address, as in postgresql://USER:PASSWORD@HOST:5432/DATABASE; special characters "
+            "in the user and the password (/ ? # @ and the like) are written as %XX"
         )
     return value
 

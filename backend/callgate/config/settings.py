@@ -40,10 +40,12 @@ class Config:
     It has as many fields as there are settings, as all of them are taken from this one object.
     """
 
-    domain: str = _setting("DOMAIN", readers.domain, "The host name callers' calls reach", default="localhost")
-    acme_email: str | None = _setting("ACME_EMAIL", readers.email, "Where Let's Encrypt may write to (used by certbot)")
+    domain: str = _setting("DOMAIN", readers.domain, "The host name that Twilio reaches", default="localhost")
+    acme_email: str | None = _setting(
+        "ACME_EMAIL", readers.email, "The address that Let's Encrypt may write to (used by certbot)"
+    )
     base_url: str = _setting(
-        "BASE_URL", readers.base_url, "The public https:// address; made from DOMAIN where not set", default=""
+        "BASE_URL", readers.base_url, "The public https:// address; derived from DOMAIN if not set", default=""
     )
     host: str = _setting("HOST", readers.text, "The address the backend listens on", default="127.0.0.1")
     port: int = _setting("PORT", readers.port, "The port the backend listens on (0: any free one)", default=8765)
@@ -54,29 +56,34 @@ class Config:
     twilio_auth_tokens: tuple[str, ...] = _setting(
         "TWILIO_AUTH_TOKEN",
         readers.secrets,
-        "Checks that a request is Twilio's; several, with commas, while one is rotated",
+        "Checks that requests come from Twilio; while you rotate it, several, separated by commas",
         secret=True,
         default=(),
     )
     edge_keys: tuple[str, ...] = _setting(
         "EDGE_KEY",
         readers.secrets,
-        "A secret that the edge has with the backend, in place of the auth token; several, with commas",
+        "A secret shared by the edge and the backend, instead of the auth token; several, separated by commas",
         secret=True,
         default=(),
     )
     twilio_phone_number: str | None = _setting(
-        "TWILIO_PHONE_NUMBER", readers.phone_number, "Your Twilio number: who the test call comes from"
+        "TWILIO_PHONE_NUMBER", readers.phone_number, "Your Twilio number, from which the test call comes"
     )
     test_call_to: tuple[str, ...] = _setting(
-        "TEST_CALL_TO", readers.phone_numbers, "The only numbers the test call may ring, with commas", default=()
+        "TEST_CALL_TO",
+        readers.phone_numbers,
+        "The only numbers the test call may ring, separated by commas",
+        default=(),
     )
-    admin_token: str | None = _setting("ADMIN_TOKEN", readers.text, "Who sends it may place the test call", secret=True)
+    admin_token: str | None = _setting(
+        "ADMIN_TOKEN", readers.text, "A client that sends it may place calls", secret=True
+    )
 
     outbound_allow: tuple[str, ...] = _setting(
         "OUTBOUND_ALLOW",
         readers.allowed_numbers,
-        "What may be called beside TEST_CALL_TO: numbers, and prefixes as +1555*, with commas",
+        "What may be called besides TEST_CALL_TO: numbers, and prefixes such as +1555*, separated by commas",
         default=(),
     )
     outbound_rate: int = _setting("OUTBOUND_RATE", readers.count, "Calls that may be placed in a minute", default=6)
@@ -84,10 +91,13 @@ class Config:
         "OUTBOUND_DAILY_CAP", readers.count, "Calls that may be placed in 24 hours", default=50
     )
     outbound_seconds: int = _setting(
-        "OUTBOUND_SECONDS", readers.call_seconds, "The longest that a call we placed may last", default=600
+        "OUTBOUND_SECONDS", readers.call_seconds, "The longest that an outbound call may last, in seconds", default=600
     )
     voicemail: str = _setting(
-        "VOICEMAIL", readers.voicemail, f"What a machine that answers gets: {VOICEMAIL_HELP}", default=VOICEMAIL_HANG_UP
+        "VOICEMAIL",
+        readers.voicemail,
+        f"What happens when a machine answers: {VOICEMAIL_HELP}",
+        default=VOICEMAIL_HANG_UP,
     )
 
     openai_api_key: str | None = _setting(
@@ -102,7 +112,9 @@ class Config:
         "OPENAI_FALLBACK_MODEL", readers.text, "The model that takes over when a session with OPENAI_MODEL can't be had"
     )
     azure_openai_endpoint: str | None = _setting(
-        "AZURE_OPENAI_ENDPOINT", readers.azure_endpoint, "An Azure OpenAI resource, tried when OpenAI has no session"
+        "AZURE_OPENAI_ENDPOINT",
+        readers.azure_endpoint,
+        "An Azure OpenAI resource, tried when OpenAI provides no session",
     )
     azure_openai_api_key: str | None = _setting(
         "AZURE_OPENAI_API_KEY", readers.text, "A key of that resource", secret=True
@@ -122,18 +134,21 @@ class Config:
     )
 
     agents_file: Path = _setting(  # noqa: RUF009 (a Path is never changed)
-        "AGENTS_FILE", Path, "The agents, by the called number; it may lack", default=Path("agents/agents.toml")
+        "AGENTS_FILE",
+        Path,
+        "The agents, by the called number; the file is optional",
+        default=Path("agents/agents.toml"),
     )
     transcription_model: str | None = _setting(
         "TRANSCRIPTION_MODEL",
         lambda value: None if value == "off" else value,
-        "Writes down what callers say, for the record and for a call that is taken up again; off: nobody does",
+        "Transcribes what callers say, for the record and for calls that are resumed; off: no transcription",
         default="gpt-transcribe",
     )
     idle_seconds: float = _setting(
         "IDLE_SECONDS",
         readers.seconds,
-        "After so much silence the caller is asked whether they are there, twice, then the call ends; 0: never",
+        "After this much silence the caller is asked, twice, whether they are there; then the call ends; 0: never",
         default=30 * SECONDS,
     )
     max_call_seconds: float = _setting(
@@ -143,37 +158,37 @@ class Config:
         default=3600 * SECONDS,
     )
     max_calls: int = _setting(
-        "MAX_CALLS", readers.count, "Calls at one time; one more is told that all lines are busy", default=30
+        "MAX_CALLS", readers.count, "Calls at one time; further callers are told that all lines are busy", default=30
     )
     http_tools_allow: Egress = _setting(  # noqa: RUF009 (an Egress is never changed)
         "HTTP_TOOLS_ALLOW",
         Egress.parse,
-        "What HTTP tools may ask on a private network: HOST:PORT or networks (CIDR), with commas",
+        "What HTTP tools may reach on a private network: HOST:PORT or networks (CIDR), separated by commas",
         default=Egress(),
     )
     fallback_dial: str | None = _setting(
-        "FALLBACK_DIAL", readers.phone_number, "The human who is rung when no model answers"
+        "FALLBACK_DIAL", readers.phone_number, "The human who is called when no model answers"
     )
     drain_seconds: float = _setting(
         "DRAIN_SECONDS",
         readers.seconds,
-        "How long a stopping backend lets live calls go on, in s",
+        "How long a stopping backend lets live calls go on, in seconds",
         default=30 * SECONDS,
     )
     fast_lane: bool = _setting(
         "FAST_LANE",
         readers.switch,
-        "off: media streams on the web framework's own path, several times dearer",
+        "off: media streams use the web framework's own path, at several times the cost",
         default=True,
     )
     data_dir: Path = _setting(  # noqa: RUF009 (a Path is never changed)
-        "DATA_DIR", Path, "Where the backend keeps what must outlive it", default=Path("data")
+        "DATA_DIR", Path, "The directory for data that must survive a restart of the backend", default=Path("data")
     )
-    store: bool = _setting("STORE", readers.switch, "off: nothing is kept of a call", default=True)
+    store: bool = _setting("STORE", readers.switch, "off: nothing about calls is kept", default=True)
     database_url: str | None = _setting(
         "DATABASE_URL",
         readers.database_url,
-        "A PostgreSQL to keep calls in, instead of a file in DATA_DIR",
+        "A PostgreSQL database to keep calls in, instead of a file in DATA_DIR",
         secret=True,
     )
     retention_days: int = _setting(
@@ -273,7 +288,7 @@ class Config:
             )
         if self.uses_line_check:
             found.append(
-                "OPENAI_API_KEY is not set: the line check answers calls. It greets and says the caller's words back."
+                "OPENAI_API_KEY is not set: the line check answers calls. It greets callers and repeats their words."
             )
         if urlsplit(self.base_url).hostname == "localhost":
             found.append("Neither DOMAIN nor BASE_URL is set: Twilio can't reach https://localhost.")

@@ -92,7 +92,7 @@ def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # logging must not fail, whatever was logged
-        return f"A message that can't be put together, of {record.module}, line {record.lineno}"
+        return f"A message that can't be formatted, from {record.module}, line {record.lineno}"
 
 
 def _traceback_of(record: logging.LogRecord) -> str:
@@ -177,4 +177,4 @@ def _thread_ended(args: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(args: Any) -> None:
-    log.error("An error that nobody could be told of, in %s", type(args.object).__qualname__, exc_info=args.exc_value)
+    log.error("An error that could not be raised, in %s", type(args.object).__qualname__, exc_info=args.exc_value)

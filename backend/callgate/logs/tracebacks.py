@@ -69,4 +69,4 @@ def _text(exc: BaseException) -> str:
     try:
         return foreign(str(exc))
     except Exception:  # even this may fail for a library's exception
-        return "(it has no text)"
+        return "(its text is not available)"

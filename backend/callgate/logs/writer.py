@@ -89,7 +89,7 @@ class QueuedLines(QueueHandler):
         return True
 
     def _told(self, dropped: int) -> str:
-        text = f"{dropped} lines of the log were dropped: whoever reads it did not keep up"
+        text = f"{dropped} lines of the log were dropped: the reader did not keep up"
         record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
         self.filter(record)
         return self.format(record)

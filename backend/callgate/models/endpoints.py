@@ -54,7 +54,7 @@ def endpoints(config: Config, line_check_url: str | None = None) -> tuple[Endpoi
     none."""
     if config.uses_line_check:
         if line_check_url is None:
-            raise ValueError("the line check is to be used, but its address is not given")
+            raise ValueError("the settings call for the line check, but its URL is missing")
         return (Endpoint(LINE_CHECK, line_check_url, model=LINE_CHECK_MODEL),)
     return (*_openai(config), *_azure(config))
 

@@ -61,7 +61,7 @@ class Parking:
             self._end(opened)
             raise
         if model is not None and model.lost is not None:
-            log.warning("The model session that was opened for the call is lost: %s", model.lost)
+            log.warning("The model session opened for the call was lost: %s", model.lost)
             self._end(opened)
             return None
         return model
@@ -70,7 +70,7 @@ class Parking:
         """Close a call's session, if it has one: the call ended or did not come."""
         opened = self._remove(call_sid)
         if opened is not None:
-            log.info("The model session that was opened for %s is closed: the call did not come", call_sid)
+            log.info("The model session opened for %s is closed: the call did not come", call_sid)
             self._end(opened)
 
     async def close(self) -> None:

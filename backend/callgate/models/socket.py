@@ -66,7 +66,7 @@ class ModelSocket(WSListener):
             self._transport.disconnect(False)
             await asyncio.wait((gone,))
         if gone.exception() is not None:
-            log.debug("The session of %s had ended with %s", self._name, type(gone.exception()).__name__)
+            log.debug("The session with %s had ended with %s", self._name, type(gone.exception()).__name__)
 
     # Called by picows.
 

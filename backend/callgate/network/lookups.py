@@ -116,7 +116,7 @@ class Lookups:
         error = look_up.exception()
         if error is None:
             if name.fails:
-                log.info("The name %s is found again", name.host)
+                log.info("The name %s can be looked up again", name.host)
             name.answer, name.answered, name.fails = look_up.result(), time.monotonic(), False
         elif self._believes_missing and isinstance(error, socket.gaierror) and error.errno in NO_SUCH_NAME:
             name.answer, name.fails = [], False
@@ -137,7 +137,7 @@ def _ask(host: str, flags: int) -> list[AddressInfo]:
     try:
         return cast(list[AddressInfo], socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags))
     except UnicodeError as exc:
-        raise socket.gaierror(socket.EAI_NONAME, "it can't be a name") from exc
+        raise socket.gaierror(socket.EAI_NONAME, "it is not a valid host name") from exc
 
 
 def is_address(host: str) -> bool:

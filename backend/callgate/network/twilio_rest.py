@@ -78,7 +78,7 @@ def asking() -> Iterator[None]:
     except OSError as exc:  # includes those of `requests`
         raise TwilioUnreachableError(type(exc).__name__, in_doubt=not _never_arrived(exc)) from exc
     except ValueError as exc:
-        raise TwilioUnreachableError("an answer that is no JSON") from exc
+        raise TwilioUnreachableError("its response is not JSON") from exc
 
 
 def _as_error(exc: TwilioException) -> TwilioError:

@@ -76,7 +76,7 @@ class ToolRunner:
             async with asyncio.timeout(tool.timeout + GRACE):
                 return cut(await self._run_tool(tool, arguments))
         except TimeoutError:
-            log.error("The tool %s did not hold its deadline, and is given up", tool.name)
+            log.error("The tool %s exceeded its deadline, and was cancelled", tool.name)
             return failure(f"it gave no answer within {tool.timeout:g} s")
         except ToolError as exc:
             return failure(str(exc))
@@ -89,10 +89,10 @@ class ToolRunner:
             async with asyncio.timeout(KEEP_DEADLINE):
                 await self._keep_message(call_id, message)
         except (StoreError, TimeoutError) as exc:
-            log.error("A message of the caller's can't be kept: %s", exc or f"not within {KEEP_DEADLINE:.0f} s")
+            log.error("A message from the caller could not be stored: %s", exc or f"not within {KEEP_DEADLINE:.0f} s")
             return failure("the message could not be kept: tell the caller so")
         call_back = f", who wants to be called back at {mask_number(message.callback)}" if message.callback else ""
-        log.info("A message of %d characters was taken of the caller%s", len(message.text), call_back)
+        log.info("Took a message of %d characters from the caller%s", len(message.text), call_back)
         return OK
 
 

@@ -191,7 +191,7 @@ async def test_a_twilio_that_stays_full_ends_the_call(monkeypatch):
     call = await Call().talks()
     call.session.receiver.pause_writing()
     end = await asyncio.wait_for(call.running, 5)
-    assert "took no frame for" in end.reason
+    assert "accepted no frame for" in end.reason
 
 
 async def test_a_model_that_stays_full_is_replaced_and_hears_what_it_should_have(monkeypatch):

@@ -169,7 +169,7 @@ def test_a_message_that_can_not_be_put_together_harms_nobody(written):
 
     logging.getLogger("callgate.x").info("%d %s", "my foot", "hurts")
     logging.getLogger("callgate.x").info("%s", Broken())
-    assert stream.getvalue().count("can't be put together, of test_logs, line ") == 2
+    assert stream.getvalue().count("can't be formatted, from test_logs, line ") == 2
     assert "foot" not in stream.getvalue()
 
 

@@ -141,7 +141,7 @@ async def test_a_name_that_hangs_has_the_addresses_that_it_had_last(resolver, ca
     await asyncio.sleep(0)
     failed, again = (record.getMessage() for record in caplog.records)
     assert failed.startswith("The name a.test can't be looked up (no answer within 0 s): its addresses of 0 s ago are")
-    assert again == "The name a.test is found again"
+    assert again == "The name a.test can be looked up again"
 
 
 async def test_a_name_that_fails_for_now_has_the_addresses_that_it_had_last(resolver, caplog):

@@ -81,5 +81,5 @@ def why_denied(number: str, allowed: Collection[str]) -> str | None:
         return "it is not listed in OUTBOUND_ALLOW"
     for kind, prefixes in DENIED.items():
         if number[1:].startswith(prefixes):
-            return f"it is one of the {kind}, which OUTBOUND_ALLOW must list whole"
+            return f"it is one of the {kind}, which OUTBOUND_ALLOW must list in full"
     return None

@@ -49,7 +49,7 @@ class Signatures:
         known = self._met.setdefault(signature, what)
         self._met.move_to_end(signature)
         if known != what:
-            raise RequestRefused("its signature came with another request before")
+            raise RequestRefused("its signature was used for another request before")
         is_new = known is what
         if len(self._met) > self._most:
             self._met.popitem(last=False)

@@ -53,7 +53,7 @@ class SignatureCheck:
         """Refuse a call of another account. Raises `RequestRefused`."""
         if self._account_sid is not None and account_sid != self._account_sid:
             whose = name_or_length(account_sid) if account_sid else "(none)"
-            raise RequestRefused(f"the call is of account {whose}, not of TWILIO_ACCOUNT_SID")
+            raise RequestRefused(f"the call belongs to account {whose}, not to TWILIO_ACCOUNT_SID")
 
     def check_upgrade(self, target: str, headers: Headers) -> None:
         """Refuse a WebSocket upgrade that isn't Twilio's. Raises `RequestRefused`."""
@@ -62,10 +62,10 @@ class SignatureCheck:
     def _check(self, url: str, form: MultiDict[str, str], headers: Headers) -> None:
         signature = headers.get(SIGNATURE_HEADER)
         if not signature:
-            raise RequestRefused("there is no X-Twilio-Signature: whoever asked is not Twilio")
+            raise RequestRefused("there is no X-Twilio-Signature: the request is not from Twilio")
         algorithm = get_signature_algorithm(headers.get(SIGNATURE_SETTINGS_HEADER, ""))
         if not any(v.validate(url, form, signature, algorithm) for v in self._validators):
             raise RequestRefused(
-                f"X-Twilio-Signature is not what TWILIO_AUTH_TOKEN gives for {foreign(url.partition('?')[0])}: either "
-                "the token is another account's, or Twilio was given another URL than BASE_URL's"
+                f"X-Twilio-Signature does not match TWILIO_AUTH_TOKEN for {foreign(url.partition('?')[0])}: either the "
+                "token belongs to another account, or Twilio was given a URL that does not begin with BASE_URL"
             )

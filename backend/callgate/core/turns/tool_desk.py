@@ -108,7 +108,7 @@ class ToolDesk:
             commands = self._carry_out(call_id, name, tool_arguments.read(arguments))
         except ToolError as exc:
             self.owes_answer = True
-            why = f"The model asked for the tool {name_or_length(name)}: {exc}"
+            why = f"The model called the tool {name_or_length(name)}: {exc}"
             return [Note(logging.WARNING, why)], failure(str(exc))
         if self._is_open(call_id, _Open(name), commands):
             return commands, None
@@ -130,7 +130,7 @@ class ToolDesk:
             commands = self._carry_out(call_id, bound.tool, dict(bound.arguments))
         except ToolError as exc:
             self.owes_answer = True
-            why = Note(logging.WARNING, f"The key {key} asks for the tool {bound.tool!r}: {exc}")
+            why = Note(logging.WARNING, f"The key {key} calls the tool {bound.tool!r}: {exc}")
             return [why], f"{note}; that can't be done: {exc}]", True
         self._is_open(call_id, _Open(bound.tool, key, knows=False), commands)
         return commands, f"{note}]", False
@@ -152,14 +152,14 @@ class ToolDesk:
         match event:
             case RemoteToolsMissing():
                 item = name_or_length(event.item_id)
-                why = f"A remote MCP server did not say which tools it has ({item}): the model goes on without"
+                why = f"A remote MCP server did not list its tools ({item}): the model goes on without them"
                 return [Note(logging.WARNING, why)]
             case RemoteCallBegan():
                 self._remote[event.item_id] = now + REMOTE_DEADLINE
                 return []
         self._remote.pop(event.item_id, None)
         self.owes_answer = True
-        why = f"A tool of a remote MCP server failed ({name_or_length(event.item_id)}): the model knows"
+        why = f"A tool of a remote MCP server failed ({name_or_length(event.item_id)}): the model was told"
         return [Note(logging.WARNING, why)] if event.failed else []
 
     def overdue(self, now: float) -> Note | None:
@@ -170,7 +170,7 @@ class ToolDesk:
             return None
         self._remote = waiting
         self.owes_answer = True
-        return Note(logging.WARNING, "A tool of a remote MCP server has not answered: the model goes on without")
+        return Note(logging.WARNING, "A tool of a remote MCP server has not answered: the model goes on without it")
 
     def answered(self) -> None:
         """The model is answering the results, or is about to."""

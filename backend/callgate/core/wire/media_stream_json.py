@@ -38,7 +38,7 @@ from .media_stream import (
 def parse_from_twilio(frame: str | bytes) -> FromTwilio:
     """Parse a frame from Twilio, as the app receives it. Raises `MediaStreamError`."""
     if len(frame) > FROM_TWILIO_LIMIT:
-        raise MediaStreamError(INVALID_MESSAGE, f"message of {len(frame)} bytes where Twilio's are some hundred")
+        raise MediaStreamError(INVALID_MESSAGE, f"message of {len(frame)} bytes where Twilio's have a few hundred")
     message = _load(frame)
     event = _string(message, "event")
     sequence = _number(message, "sequenceNumber")
@@ -205,7 +205,7 @@ def _string(message: Mapping[str, Any], key: str) -> str:
 def _sid(message: Mapping[str, Any], key: str) -> str:
     value = _string(message, key)
     if not (value.isascii() and value.isalnum() and len(value) <= SID_LIMIT):
-        raise MediaStreamError(INVALID_MESSAGE, f"{key} is no SID")
+        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a SID")
     return value
 
 

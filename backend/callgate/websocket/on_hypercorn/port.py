@@ -261,7 +261,7 @@ class _Crowd:
         if now - self._warned >= WARN_AGAIN:
             self._warned = now
             log.warning(
-                "A connection is closed unanswered, and so are others: there are %d already, the most that are served",
+                "Connections are being closed unanswered: there are %d already, the most that are served",
                 limit,
             )
 

@@ -99,10 +99,10 @@ def take(scope: Mapping[str, Any], protocol: WebSocketServer) -> bool:
     """Take the connection of a WebSocket that was just accepted. Return False if it stays with Hypercorn."""
     takeover: Takeover | None = scope["extensions"].get(EXTENSION)
     if takeover is None:
-        _warn_once("the installed Hypercorn is not as known")
+        _warn_once("the internals of the installed Hypercorn are not as expected")
         return False
     if takeover.passed_by:
-        _warn_once("Hypercorn had already read from it")
+        _warn_once("Hypercorn had already read from the connection")
         return False
     takeover.take(protocol)
     return True

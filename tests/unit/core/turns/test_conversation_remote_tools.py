@@ -84,7 +84,7 @@ def test_a_remote_tool_that_fails_is_logged_and_the_call_goes_on(talking):
 
 def test_a_server_whose_tools_can_not_be_listed_is_logged_and_the_call_goes_on(talking):
     (note,) = warnings(talking.model(RemoteToolsMissing("mcp_1")))
-    assert "did not say which tools it has (mcp_1)" in note.text
+    assert "did not list its tools (mcp_1)" in note.text
     assert talking.ended is None
 
 
