@@ -64,7 +64,7 @@ async def test_a_call_whose_session_was_lost_while_it_waited_opens_another(servi
     async with service.stream(call) as line:
         await line.hear(GREETING)
     assert fake.upgrades == 2
-    assert "is lost: " in log.getvalue() or "could be opened ahead" in log.getvalue()
+    assert "was lost: " in log.getvalue() or "could be opened ahead" in log.getvalue()
 
 
 async def test_a_call_whose_session_could_not_be_opened_ahead_tries_again(service, fake, log):

@@ -100,7 +100,7 @@ def check_call(found: StoredCall, log: str) -> None:
     kept = " ".join(turn.text for turn in found.turns) + found.messages[0].text
     assert {"zwieback", "overdue", "rhubarb", "parcels"} <= set(private_in(kept))  # it was said, and is on record
     for happened in (
-        "the tool [", "HTTP tool find_parcel: status 200", "A message of", "Caller spoke over",
+        "the tool [", "HTTP tool find_parcel: status 200", "Took a message of", "Caller spoke over",
         "reported invalid_value (", "response failed (server_error (", "closed the session: 4000 (",
         "refused the session: HTTP 503, [", "closed the session: 4001 (", "is taken up again", "the agent hung up",
     ):  # fmt: skip

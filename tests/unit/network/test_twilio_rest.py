@@ -64,7 +64,7 @@ def test_its_words_are_cleaned_before_anybody_is_shown_them():
 
 
 def test_an_answer_that_is_not_twilios_is_none():
-    with pytest.raises(TwilioUnreachableError, match="no JSON"), asking():
+    with pytest.raises(TwilioUnreachableError, match="not JSON"), asking():
         asked_of(200, "<html>Please log in</html>").calls("CA1").fetch()
 
 
