@@ -1,6 +1,6 @@
 """What a call amounted to: counted while it lasts, and reported as one log line and one record at its end. Pure.
 
-Times are seconds on one monotonic clock, passed in by the caller.
+Times are seconds on one monotonic clock, and are passed in.
 """
 
 from __future__ import annotations

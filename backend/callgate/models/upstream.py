@@ -86,7 +86,7 @@ class Upstream:
             except UpstreamError as exc:
                 self._failures[endpoint.name] = (time.monotonic(), str(exc))
                 errors.append(exc)
-                if endpoint is not in_order[-1]:  # the last one's failure is reported by the caller
+                if endpoint is not in_order[-1]:  # the last one's failure is raised
                     log.warning("%s", exc)
             else:
                 self._failures.pop(endpoint.name, None)

@@ -61,7 +61,7 @@ class Lookups:
 
     async def find(self, host: str, port: int) -> list[AddressInfo]:
         """Return the addresses of a host. Raises `OSError` if there are none. For a name that was not resolved before,
-        it waits as long as the look-up takes: the caller has a deadline."""
+        it waits as long as the look-up takes: whoever awaits it has a deadline."""
         if is_address(host):
             return _with_port(_ask(host, socket.AI_NUMERICHOST), port)
         name = self._name(host)

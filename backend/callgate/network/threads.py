@@ -57,7 +57,7 @@ class Threads:
         self._places = asyncio.Semaphore(most)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do ``work``. If the caller stops waiting, it goes on, and keeps its place."""
+        """Do ``work``. If nobody waits for it any more, it goes on, and keeps its place."""
         await self._places.acquire()
         result = in_thread(self._name, work)
         result.add_done_callback(lambda _: self._places.release())
