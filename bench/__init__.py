@@ -1,1 +1,1 @@
-"""How much a relay costs: callgate beside references, measured with simulated calls. See README.md here."""
+"""Benchmark of what a relay costs: callgate next to reference relays, under simulated calls. See README.md."""

@@ -1,4 +1,4 @@
-"""``bench/run``: see README.md."""
+"""The command line of ``bench/run``. See README.md."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. 0 when all was measured, 1 when something could not be, 130 after Ctrl-C."""
+    """Run the command line. Return 0 if everything was measured, 1 if something could not be, 130 after Ctrl-C."""
     parser = _parser()
     options = parser.parse_args(argv)
     bench = Bench(
@@ -44,34 +44,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         uvloop.run(_run(bench))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("\nended; nothing is left running", file=sys.stderr)
+        print("\nstopped; no process is left running", file=sys.stderr)
         return 130
     _tell(bench, write=not (options.only or options.contenders or options.no_write or bench.failures))
     return 1 if bench.failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench/run", description="What a call costs, of callgate and of references.")
+    parser = argparse.ArgumentParser(prog="bench/run", description="Measure what a call costs a relay.")
     parts = {**ROUNDS, **ONCE}
     loads = {load.value: load for load in (Load.ECHO, Load.TALK)}
-    parser.add_argument("--only", type=names(parts), metavar=SEVERAL, help=f"of {', '.join(parts)} (all)")
+    parser.add_argument("--only", type=names(parts), metavar=SEVERAL, help=f"any of {', '.join(parts)} (default: all)")
     contenders = ", ".join(CONTENDERS)
     parser.add_argument(
-        "--contenders", type=names(CONTENDERS), metavar=SEVERAL, help=f"of {contenders} (each part's own)"
+        "--contenders", type=names(CONTENDERS), metavar=SEVERAL, help=f"any of {contenders} (default: each part's own)"
     )
     parser.add_argument(
         "--loads",
         type=lambda text: tuple(loads[name] for name in names(loads)(text)),
         default=tuple(loads.values()),
         metavar=SEVERAL,
-        help="of echo, talk (both)",
+        help="echo, talk or both (default: both)",
     )
-    parser.add_argument("--calls", type=number(int), default=30, help="for the parts with few calls (30)")
-    parser.add_argument("--rounds", type=number(int), default=3, help="(3)")
-    parser.add_argument("--seconds", type=number(float), default=4.0, help="of one look (4)")
-    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
     parser.add_argument(
-        "--no-write", action="store_true", help="leave RESULTS.md as it is (which only a run of everything writes)"
+        "--calls", type=number(int), default=30, help="calls in the parts that measure a few (default: 30)"
+    )
+    parser.add_argument("--rounds", type=number(int), default=3, help="(default: 3)")
+    parser.add_argument("--seconds", type=number(float), default=4.0, help="length of one measurement (default: 4)")
+    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from this directory")
+    parser.add_argument(
+        "--no-write", action="store_true", help="do not write RESULTS.md (only a complete run writes it)"
     )
     return parser
 
@@ -91,7 +93,7 @@ async def _run(bench: Bench) -> None:
 
 
 async def _measure(bench: Bench, part: str, measuring: Awaitable[None]) -> None:
-    """Measure a part; where that fails, say so and go on with the next."""
+    """Measure a part. If it fails, report the failure and carry on."""
     try:
         await measuring
     except Exception as error:
@@ -103,14 +105,14 @@ async def _measure(bench: Bench, part: str, measuring: Awaitable[None]) -> None:
 
 
 def _first(error: BaseException) -> BaseException:
-    """What a task group's error is about."""
+    """Return the first error inside an exception group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def _tell(bench: Bench, *, write: bool) -> None:
-    """Print what the figures say of the targets; and write them all down."""
+    """Print how the figures compare with the targets, and write all of them to RESULTS.md."""
     print("\n".join(targets(Figures(bench.rows))))
     if write:
         RESULTS.write_text(render(bench.rows, machine.describe()))

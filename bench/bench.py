@@ -1,4 +1,4 @@
-"""What all parts of a run share: the options, a relay with calls round it, and the rows of figures that come out."""
+"""What all parts of a run share: the options, a relay with calls running through it, and the resulting figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .window import Window
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is measured, and how long. ``contenders``: instead of each part's own."""
+    """What to measure, and for how long. ``contenders`` replaces each part's own list."""
 
     parts: tuple[str, ...]
     contenders: tuple[str, ...] | None = None
@@ -30,7 +30,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one look gave. ``note``: what must be known beside the figures."""
+    """The result of one measurement. ``note`` is a remark to read with the figures."""
 
     part: str
     contender: str
@@ -41,16 +41,16 @@ class Row:
 
 @dataclass(slots=True)
 class Bench:
-    """A run."""
+    """One run of the benchmark."""
 
     options: Options
     rows: list[Row] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)  # parts that could not be measured, and why
+    failures: list[str] = field(default_factory=list)  # the parts that could not be measured, and why
 
     def relay(
         self, name: str, model_url: str, environ: Mapping[str, str] | None = None, *, unbounded: bool = False
     ) -> Relay:
-        """A contender's process, to be started."""
+        """Return a contender's process, not yet started."""
         return Relay(
             CONTENDERS[name],
             model_url,
@@ -69,8 +69,8 @@ class Bench:
         environ: Mapping[str, str] | None = None,
         unbounded: bool = False,
     ) -> AsyncIterator[tuple[Rig, Relay]]:
-        """A contender between generator and model. ``unbounded``: a stream may bring more than Twilio sends. A
-        `BenchError` gets the end of the relay's log."""
+        """Run a contender between the generator and the model. ``unbounded`` lifts the limit on what a stream may
+        send. The end of the relay's log is appended to any `BenchError`."""
         async with (
             Rig(load, model_tls=model_tls) as rig,
             self.relay(name, rig.model.url, environ, unbounded=unbounded) as relay,
@@ -85,24 +85,24 @@ class Bench:
 
     @contextlib.asynccontextmanager
     async def trial(self, name: str, load: Load) -> AsyncIterator[Trial]:
-        """The same, for a search."""
+        """Run a contender for a search for its limit."""
         async with self.running(name, load) as (rig, relay):
             yield Trial(rig, [relay], relay.door)
 
     def values(self, part: str, contender: str, value: str) -> list[float]:
-        """A figure of each round so far."""
+        """Return one figure from each round so far."""
         return [row.values[value] for row in self.rows if (row.part, row.contender) == (part, contender)]
 
     def contenders(self, *usual: str) -> tuple[str, ...]:
-        """Who takes part in a part that is usually for these."""
+        """Return the contenders of a part whose usual contenders are ``usual``."""
         return usual if self.options.contenders is None else self.options.contenders
 
     def callgates(self) -> tuple[str, ...]:
-        """Who takes part in what only callgate can."""
+        """Return the contenders of a part that only callgate supports."""
         return tuple(name for name in self.contenders("callgate") if CONTENDERS[name].webhooks)
 
     def note(self, part: str, contender: str, round: int, told: object, note: str = "", **values: float) -> None:
-        """Keep figures, and print them in a line."""
+        """Store figures and print them on one line."""
         self.rows.append(Row(part, contender, round, values, note))
         print(
             f"{round}  {part:14} {contender:18} {told}{f'  ({note})' if note and note not in str(told) else ''}",
@@ -110,7 +110,7 @@ class Bench:
         )
 
     def note_window(self, part: str, contender: str, round: int, window: Window, **more: float) -> None:
-        """Keep the usual figures of a window."""
+        """Store the usual figures of a window."""
         self.note(
             part,
             contender,

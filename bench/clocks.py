@@ -1,4 +1,4 @@
-"""Two of Linux's clocks that Python 3.11 does not bring: a fine timer, and another process's CPU time."""
+"""Two Linux clocks that Python 3.11 does not expose: a high-resolution timer, and another process's CPU time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Metronome:
-    """Calls a function every ``interval`` seconds (less than one), until stopped. See timerfd_create(2)."""
+    """Call a function every ``interval`` seconds (less than one) until stopped. See timerfd_create(2)."""
 
     def __init__(self, interval: float, tick: Callable[[], None]) -> None:
         self._tick = tick
@@ -35,17 +35,17 @@ class Metronome:
         self._loop.add_reader(self._file, self._due)
 
     def _due(self) -> None:
-        os.read(self._file, 8)  # how often it was due; without this it stays readable
+        os.read(self._file, 8)  # the number of expirations; until it is read, the descriptor stays readable
         self._tick()
 
     def stop(self) -> None:
-        """Call it no more. To be called once."""
+        """Stop calling the function. Must be called only once."""
         self._loop.remove_reader(self._file)
         os.close(self._file)
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time of a process, user's and system's, in s. /proc counts in hundredths; see clock_getcpuclockid(3)."""
+    """Return a process's CPU time, user and system, in s. /proc counts in hundredths; see clock_getcpuclockid(3)."""
     clock = ctypes.c_int()
     if error := _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise ProcessLookupError(error, f"process {pid}: {os.strerror(error)}")
@@ -53,7 +53,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def busy_seconds() -> float:
-    """The CPU time that all processes of the machine together have used since it was started, in s. See proc(5)."""
+    """Return the CPU time that all processes on the machine have used since boot, in s. See proc(5)."""
     user, nice, system = (int(word) for word in Path("/proc/stat").read_text().split()[1:4])
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 

@@ -1,6 +1,6 @@
-"""The relays that are compared, and how each is started: a process of its own, pinned to one core.
+"""The relays that are compared, and how each is started: in its own process, pinned to one core.
 
-The generator and the model are one process, on the other core, so that one clock times both hops.
+The generator and the model share one process on the other core, so that one clock times both hops.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DOMAIN = "callgate.example"
 BASE_URL = f"https://{DOMAIN}"
 
 RELAYS = Path(__file__).resolve().parent / "relays"
-# An environment of its own, made by lib.sh from relays/fastapi_sample.txt.
+# The sample's own virtual environment, which lib.sh makes from relays/fastapi_sample.txt.
 SAMPLE_PYTHON = Path(sys.prefix) / "fastapi_sample" / "bin" / "python"
 CORES = sorted(os.sched_getaffinity(0))
 RELAY_CORE = CORES[0]
@@ -35,17 +35,17 @@ GENERATOR_CORE = CORES[-1]
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A relay. ``webhooks``: a call begins with one, as callgate's does; the others only have their stream."""
+    """A relay. With ``webhooks``, a call begins with one, as callgate's does; the others have only the stream."""
 
     name: str
     about: str
-    program: tuple[str, ...] = ()  # of a reference: its module in relays/, and options
+    program: tuple[str, ...] = ()  # for a reference relay: its module in relays/, and options
     python: Path = Path(sys.executable)
     environ: Mapping[str, str] = field(default_factory=dict)
     webhooks: bool = False
 
     def argv(self, port: int, model_url: str, *, unbounded: bool = False) -> list[str]:
-        """How it is started. ``unbounded``: a stream may bring more than Twilio sends."""
+        """Return the command to start it. ``unbounded`` lifts the limit on what a stream may send."""
         if self.webhooks:
             if unbounded:
                 return [sys.executable, "-m", "bench.relays.callgate_unbounded"]
@@ -81,7 +81,7 @@ CONTENDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where calls come in: at the relay itself, or at an nginx before it. ``tls``: whom to trust there."""
+    """Where calls come in: at the relay itself, or at an nginx in front of it. ``tls`` is the client context for it."""
 
     webhook_url: str
     stream_url: str  # without the path
@@ -89,8 +89,8 @@ class Door:
 
 
 class Relay:
-    """A contender's process, while the context lasts. ``callgate_path``: the folder to import callgate from.
-    ``core``: the one that it is pinned to; None: any."""
+    """A contender's process, running while the context lasts. ``callgate_path`` is the folder to import callgate
+    from; ``core`` is the core to pin it to, or None for any."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Relay:
         return settings
 
     async def __aenter__(self) -> Self:
-        # The kernel ends it where we were killed ourselves.
+        # If this process is killed, the kernel ends the relay.
         argv = [
             "setpriv",
             "--pdeathsig",
@@ -147,7 +147,8 @@ class Relay:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        # In a thread: its last calls are with us. It goes on to its end when this task is cancelled.
+        # In a thread, because this event loop still serves the relay's last calls. Stopping completes even if this task
+        # is cancelled.
         await asyncio.shield(asyncio.to_thread(self._stop))
 
     def _stop(self) -> None:
@@ -157,27 +158,27 @@ class Relay:
             self._folder.cleanup()
 
     def kill(self) -> None:
-        """Have no patience with it at the end."""
+        """Kill the process instead of stopping it gracefully."""
         self._program.send(signal.SIGKILL)
 
     @property
     def door(self) -> Door:
-        """Where it takes calls itself."""
+        """The relay's own address for calls."""
         return Door(f"http://{LOOPBACK}:{self.port}/incoming-call", f"ws://{LOOPBACK}:{self.port}")
 
     @property
     def pid(self) -> int:
-        """Its process, which has no children."""
+        """The ID of its process, which has no children."""
         return self._program.pid
 
     def cpu_seconds(self) -> float:
-        """The CPU time it has used, in s."""
+        """Return the CPU time it has used, in s."""
         return cpu_seconds(self.pid)
 
     def memory(self) -> int:
-        """The bytes of memory that are its alone (USS)."""
+        """Return the process's own memory (USS), in bytes."""
         return psutil.Process(self.pid).memory_full_info().uss
 
     def last_words(self) -> str:
-        """The end of what it logged."""
+        """Return the end of its log."""
         return "\n".join(f"  {line}" for line in self.log.read_text(errors="replace").splitlines()[-8:])

@@ -1,4 +1,4 @@
-"""nginx in front, as deploy/nginx has it, with certificates of a throw-away authority."""
+"""nginx in front of the relay, configured as in deploy/nginx, with certificates from a throw-away authority."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .errors import BenchError
 
 
 class Trust:
-    """A certificate authority, while the context lasts, and a model's server certificate from it."""
+    """A certificate authority that exists while the context lasts, and issues the model server's certificate."""
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="callgate-bench-")
@@ -34,11 +34,11 @@ class Trust:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """What makes a relay trust it."""
+        """The environment that makes a relay trust it."""
         return {"SSL_CERT_FILE": str(self.ca_file)}
 
     def model_tls(self) -> ssl.SSLContext:
-        """For the model's server, which is ``localhost``."""
+        """Return the TLS context of the model's server, which is ``localhost``."""
         folder = Path(self._folder.name) / "model"
         self.authority.issue("localhost").write(folder)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -46,19 +46,20 @@ class Trust:
         return context
 
     def caller_tls(self) -> ssl.SSLContext:
-        """For Twilio's side."""
+        """Return the TLS context of a client on Twilio's side."""
         return ssl.create_default_context(cafile=self.ca_file)
 
 
 class Edge:
-    """nginx before relays at these ports, while the context lasts. It runs on the core of who starts it. ``environ``:
-    what its entrypoint is told beside that."""
+    """nginx in front of relays at these ports, running while the context lasts, on the core of its parent process.
+    ``environ`` adds to its entrypoint's environment."""
 
     def __init__(self, trust: Trust, *ports: int, environ: Mapping[str, str] | None = None) -> None:
         self._trust = trust
         self._ports = ports
         backends = " ".join(f"{LOOPBACK}:{port}" for port in ports)
-        # Kept, as the bundle's nginx does by itself: the one here may be older, and read the certificate each time.
+        # EDGE_CERTIFICATE=kept: the bundle's nginx keeps the certificate in memory by itself, but the local nginx may
+        # be older and read it on each handshake.
         given = {"EDGE_BACKEND": backends, "EDGE_CERTIFICATE": "kept", **(environ or {})}
         self._edge = LocalEdge(DOMAIN, environ=given)
 
@@ -90,7 +91,7 @@ class Edge:
             raise BenchError(f"the certificate can't be published: {done.stderr.strip()}")
 
     def pids(self) -> Sequence[int]:
-        """The master and its workers, at little cost."""
+        """Return the process IDs of the master and its workers, cheaply."""
         if self._edge.nginx is None:
             return []
         master = self._edge.nginx.pid
@@ -103,27 +104,27 @@ class Edge:
         return [master, *master.children()]
 
     def cpu_seconds(self) -> float:
-        """The CPU time that nginx and its workers have used, in s."""
+        """Return the CPU time that nginx and its workers have used, in s."""
         return sum(cpu_seconds(process.pid) for process in self._processes())
 
     @property
     def http_port(self) -> int:
-        """Where it answers in the clear."""
+        """The port for plain HTTP."""
         return self._edge.http_port
 
     @property
     def https_port(self) -> int:
-        """Where it answers over TLS."""
+        """The port for HTTPS."""
         return self._edge.https_port
 
     @property
     def error_log(self) -> Path:
-        """What nginx complains of."""
+        """The path of nginx's error log."""
         return self._edge.error_log
 
     @property
     def door(self) -> Door:
-        """Where calls come in."""
+        """The address for calls."""
         port = self._edge.https_port
         tls = self._trust.caller_tls()
         return Door(f"https://{LOOPBACK}:{port}/incoming-call", f"wss://{LOOPBACK}:{port}", tls)

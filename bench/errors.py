@@ -1,4 +1,4 @@
-"""What can go wrong while measuring."""
+"""The errors of the benchmark."""
 
 from callgate.errors import CallgateError
 

@@ -1,8 +1,8 @@
-"""One direction of one call's audio: every piece is known, so that each loss, mix-up and delay is seen. Pure.
+"""One direction of one call's audio. Every piece is known, so that each loss, mix-up and delay is detected. Pure.
 
-What is sent carries its call's number and its own in the first six bytes of audio, and a pattern of its call's in the
-rest. The receiving end compares with what was sent: nearly always one comparison of two byte strings. Only where that
-fails is base64 decoded, to tell what happened: pieces that were joined or split are fine, as audio is a stream.
+Each piece carries its call's number and its own number in the first six bytes of audio, and its call's pattern in the
+rest. The receiving end compares it with what was sent, nearly always by comparing two byte strings. Only if that fails
+is base64 decoded, to find out what happened. Joined or split pieces are fine, because audio is a stream.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 FRAME_BYTES = 160  # µ-law, 20 ms: what Twilio sends in one media message
-FRAME_CHARACTERS = 216  # of it in base64
-NUMBER_BYTES = 3  # of a call's number, and of a piece's
+FRAME_CHARACTERS = 216  # the same frame in base64
+NUMBER_BYTES = 3  # size of a call's number, and of a piece's
 TAG_BYTES = 2 * NUMBER_BYTES
 LONGEST_CALL = 1 << 18  # pieces: 87 minutes of frames
 
@@ -24,42 +24,42 @@ _CIRCLE = bytes(at * 11 & 0xFF for at in range(256))  # each byte once
 
 
 def pattern(call: int, size: int) -> bytes:
-    """Base64 of the audio behind the tag, for a piece of ``size`` bytes."""
+    """Return, in base64, the audio that follows the tag in a piece of ``size`` bytes."""
     begin = call * 37 % len(_CIRCLE)
     rounds = -(-(begin + size) // len(_CIRCLE))
     return base64.b64encode((_CIRCLE * rounds)[begin : begin + size - TAG_BYTES])
 
 
 def silence(size: int) -> bytes:
-    """The same for a piece of nothing that can be heard."""
+    """Return, in base64, silence that follows the tag in a piece of ``size`` bytes."""
     return base64.b64encode(b"\xff" * (size - TAG_BYTES))
 
 
 def call_of(payload: bytes) -> int:
-    """The number of the call whose audio it is."""
+    """Return the number of the call that this audio belongs to."""
     return int.from_bytes(binascii.a2b_base64(payload[:4]), "big")
 
 
 @dataclass(slots=True)
 class Hop:
-    """What was seen of all calls' audio in one direction. ``delays`` in seconds, of the pieces that arrived."""
+    """Counts over all calls' audio in one direction. ``delays`` holds seconds, for the pieces that arrived."""
 
     delays: array[float] = field(default_factory=lambda: array("d"))
     lost: int = 0
     repeated: int = 0
-    crossed: int = 0  # of another call
-    corrupt: int = 0  # nothing that was sent
-    stale: int = 0  # of an answer that was cut off before
-    joined: int = 0  # pieces that arrived together with the one before, as one
+    crossed: int = 0  # belonging to another call
+    corrupt: int = 0  # matching nothing that was sent
+    stale: int = 0  # from an answer that was cut off earlier
+    joined: int = 0  # pieces that arrived merged with the one before
 
     def reset(self) -> None:
-        """Begin a new window."""
+        """Reset all counts for a new window."""
         self.delays = array("d")
         self.lost = self.repeated = self.crossed = self.corrupt = self.stale = self.joined = 0
 
 
 class Flow:
-    """What is on its way from one end of a call to the other. Times are in seconds of any one clock."""
+    """The audio on its way from one end of a call to the other. Times are in seconds, of any one clock."""
 
     __slots__ = ("_call", "_excused", "_first", "_head", "_hop", "_outstanding", "_part", "_sent", "_stale")
 
@@ -69,22 +69,22 @@ class Flow:
         self._head = _NUMBERS[call]
         self._outstanding: deque[tuple[bytes, float]] = deque()  # payloads on their way, and when each was sent
         self._sent = 0
-        self._first = 0  # how many were sent before the first outstanding one
-        self._part = b""  # decoded: what has come of the first outstanding one, which arrives in several pieces
-        self._excused = 0  # of those sent, the first so many may be missing: their answer was cut off …
-        self._stale = 0  # … and the first so many must not come any more
+        self._first = 0  # the number of the first outstanding piece
+        self._part = b""  # decoded start of the first outstanding piece, which is arriving in parts
+        self._excused = 0  # pieces below this number may be missing, because their answer was cut off …
+        self._stale = 0  # … and pieces below this one must no longer arrive
 
     # The sending end.
 
     def send(self, rest: bytes, now: float) -> bytes:
-        """The payload of the next piece, in base64. ``rest``: its `pattern`."""
+        """Return the payload of the next piece, in base64. ``rest`` is its `pattern`."""
         payload = self._head + _NUMBERS[self._sent] + rest
         self._outstanding.append((payload, now))
         self._sent += 1
         return payload
 
     def forward(self, payload: bytes, now: float) -> None:
-        """Frames of the other direction are sent back, as they came: one, or several that were joined."""
+        """Record audio of the other direction that is sent back unchanged: one frame, or several joined."""
         if len(payload) == FRAME_CHARACTERS:
             self._outstanding.append((payload, now))
             self._sent += 1
@@ -94,13 +94,13 @@ class Flow:
             self.forward(base64.b64encode(audio[at : at + FRAME_BYTES].ljust(FRAME_BYTES)), now)
 
     def cut_off(self) -> None:
-        """The relay may drop what is on its way."""
+        """Allow the relay to drop what is on its way."""
         self._excused = self._sent
 
     # The receiving end.
 
     def arrived(self, payload: bytes, now: float) -> None:
-        """A payload came out."""
+        """Record a payload that arrived."""
         outstanding = self._outstanding
         if outstanding and outstanding[0][0] == payload and not self._part:
             self._hop.delays.append(now - outstanding.popleft()[1])
@@ -109,19 +109,19 @@ class Flow:
             self._look_closely(payload, now)
 
     def cleared(self) -> None:
-        """The relay said that what was cut off is dropped: nothing more of it must come."""
+        """Record the relay's ``clear``: nothing more of the audio cut off may arrive."""
         self._stale = self._excused
         self._part = b""
         while self._outstanding and self._first < self._excused:
             self._skip()
 
     def waiting_since(self) -> list[float]:
-        """When each piece was sent that must still arrive."""
+        """Return the send times of the pieces that must still arrive."""
         return [sent_at for _, sent_at in list(self._outstanding)[max(0, self._excused - self._first) :]]
 
     @property
     def waiting(self) -> int:
-        """How many pieces are on their way."""
+        """The number of pieces on their way."""
         return len(self._outstanding)
 
     def _skip(self) -> None:
@@ -151,7 +151,7 @@ class Flow:
         return _tag(binascii.a2b_base64(self._outstanding[0][0]))[1]
 
     def _take(self, audio: bytes, now: float) -> None:
-        """Count what begins as it should, piece by piece."""
+        """Match the start of the audio with the outstanding pieces, one by one, and count them."""
         taken = 0
         self._part = b""
         while audio and self._outstanding:
@@ -171,5 +171,5 @@ class Flow:
 
 
 def _tag(audio: bytes) -> tuple[int, int]:
-    """The call's number and the piece's."""
+    """Return the call's number and the piece's."""
     return int.from_bytes(audio[:NUMBER_BYTES], "big"), int.from_bytes(audio[NUMBER_BYTES:TAG_BYTES], "big")

@@ -1,7 +1,7 @@
-"""Twilio's side of many calls: a media message every 20 ms for each, marks returned when played.
+"""Twilio's side of many calls: a media message every 20 ms for each, and marks returned when played.
 
-Playback is Twilio's: audio is queued and played in order; a mark comes back when all audio before it has been played
-(looked at every 20 ms, under every load), and at once when ``clear`` empties the queue.
+Playback works as at Twilio: audio is queued and played in order. A mark comes back when all audio before it has been
+played (checked every 20 ms, under every load), and at once when ``clear`` empties the queue.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .flow import Flow
 
 FRAME_MS = 20
 FRAMES_A_SECOND = 1000 // FRAME_MS
-SECONDS_A_CHARACTER = 3 / 4 / 8000  # of base64 µ-law, when played
-TICKS = 40  # in the 20 ms of a frame
+SECONDS_A_CHARACTER = 3 / 4 / 8000  # playing time of one base64 character of µ-law
+TICKS = 40  # per 20 ms frame
 TICK = FRAME_MS / 1000 / TICKS  # seconds
 GOLDEN_RATIO = 0.618034  # its multiples spread any number of calls evenly
 
@@ -31,22 +31,22 @@ TEXT = WSMsgType.TEXT
 
 
 class Tally:
-    """What the callers saw beside their audio, of all calls. Delays in seconds."""
+    """What the callers of all calls observed apart from the audio. Delays are in seconds."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new window."""
+        """Reset all figures for a new window."""
         self.clear_delays = array("d")  # from speech_started to clear
         self.first_audio = array("d")  # from the upgrade to the first audio heard
         self.webhooks = array("d")  # from the webhook to its TwiML
-        self.problems: list[str] = []  # calls that ended, and what no Twilio would take
+        self.problems: list[str] = []  # calls that ended, and messages that Twilio would not accept
 
 
 class Caller(WSListener):
-    """One call, from the upgrade to the close. ``token``: the stream's, from the TwiML. ``words``: what the caller
-    says, behind the tag."""
+    """One call, from the upgrade to the close. ``token`` is the stream token from the TwiML. ``words`` is the audio
+    the caller sends behind the tag."""
 
     def __init__(
         self, number: int, to_model: Flow, to_caller: Flow, tally: Tally, call_sid: str, token: str, words: bytes
@@ -55,7 +55,7 @@ class Caller(WSListener):
         self.to_model = to_model
         self.to_caller = to_caller
         self.closed = asyncio.get_running_loop().create_future()
-        self.plays_at_once = False  # marks are returned as they come: playback on a faster clock
+        self.plays_at_once = False  # return marks at once, as if playback ran on a faster clock
         self.on_heard: Callable[[], None] | None = None
         self._tally = tally
         self.call_sid = call_sid
@@ -64,12 +64,12 @@ class Caller(WSListener):
         self._sid = self.stream_sid.encode()
         self._rest = words
         self._cut = wire.Cut(b"payload")
-        self._sent = 1  # messages with a sequenceNumber
+        self._sent = 1  # number of messages sent with a sequenceNumber
         self._chunks = 0
-        self._silent_at = 0.0  # when all that is queued will have been played
+        self._silent_at = 0.0  # when all queued audio will have been played
         self._marks: deque[tuple[float, str]] = deque()  # when each is due, and its name
         self._upgraded_at: float | None = None  # until the first audio is heard
-        self._spoke_at: float | None = None  # when the model said that the caller speaks, until clear comes
+        self._spoke_at: float | None = None  # when the model reported speech, until clear arrives
         self._transport: WSTransport | None = None  # while the stream is open
 
     # The stream's life.
@@ -82,7 +82,7 @@ class Caller(WSListener):
         self.speak(perf_counter())
 
     def hang_up(self) -> None:
-        """Say ``stop``, and close."""
+        """Send ``stop`` and close."""
         if self._transport is not None:
             self._transport.send(TEXT, wire.stop(self.stream_sid, self.call_sid, self._sent + 1))
             self._transport.send_close(WSCloseCode.OK)
@@ -98,7 +98,7 @@ class Caller(WSListener):
     # What is sent.
 
     def speak(self, now: float) -> None:
-        """20 ms have passed: send what the caller said, and the marks that were reached."""
+        """Send the caller's next 20 ms of audio, and the marks that playback has reached."""
         transport = self._transport
         if transport is None:
             return
@@ -163,7 +163,7 @@ class Caller(WSListener):
     # What the model knows of the caller.
 
     def speaks_over(self, now: float) -> None:
-        """The caller talks into the answer; the model is about to say so."""
+        """Record that the caller starts talking over the answer, just before the model reports it."""
         if self._spoke_at is not None:
             self._tally.problems.append(f"call {self.number} was not told to clear")
         self._spoke_at = now
@@ -171,25 +171,25 @@ class Caller(WSListener):
 
 
 class Pacer:
-    """Lets each call speak every 20 ms; the calls are spread evenly over the 40 ticks of that time."""
+    """Makes each call speak every 20 ms, with the calls spread evenly over that time's 40 ticks."""
 
     def __init__(self) -> None:
-        self.late = array("d")  # seconds that messages were sent after they were due
+        self.late = array("d")  # seconds by which messages were sent late
         self._ticks: list[list[Caller]] = [[] for _ in range(TICKS)]
         self._began = perf_counter()
         self._done = 0  # ticks since then
         self._metronome = Metronome(TICK, self._tick)
 
     def add(self, caller: Caller) -> None:
-        """Let it speak from now on."""
+        """Make a caller speak from now on."""
         self._tick_of(caller).append(caller)
 
     def remove(self, caller: Caller) -> None:
-        """Let it speak no more."""
+        """Make a caller stop speaking."""
         self._tick_of(caller).remove(caller)
 
     def stop(self) -> None:
-        """Let nobody speak any more. To be called once."""
+        """Stop all callers. Must be called only once."""
         self._metronome.stop()
 
     def _tick_of(self, caller: Caller) -> list[Caller]:

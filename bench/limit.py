@@ -1,4 +1,4 @@
-"""The most calls that a relay serves without anybody noticing: bracketed, then bisected to within five percent."""
+"""Find the most calls that a relay serves without audible trouble: bracket, then bisect to within five percent."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from .rig import Rig
 from .window import Window
 
 FIRST_GUESS = 100  # calls
-FAR_STEP, CLOSE_STEP = 1.6, 1.1  # from one look to the next, while no limit is found: from nowhere, or from a guess
-ALMOST_BUSY = 0.95  # of the relay's core: no step goes beyond what that would bear
-NEAR = 1.05  # a bracket this narrow is the answer
+# factors from one try to the next while no limit is bracketed: without a guess, and from one
+FAR_STEP, CLOSE_STEP = 1.6, 1.1
+ALMOST_BUSY = 0.95  # of the relay's core: no step goes beyond the calls that this would allow
+NEAR = 1.05  # a bracket this narrow ends the search
 WARM_UP = 0.7 * SECONDS
 LOOK = 2 * SECONDS
 HALF_LOOK = 3 * SECONDS
-TIME_LEFT = 0.85  # of the relay's core: a look that failed with less than this used is taken again
+TIME_LEFT = 0.85  # of the relay's core: a measurement that failed with less than this used is repeated
 MOST_LOOKS = 14
 
 
 @dataclass(slots=True)
 class Search:
-    """Which number of calls to look at next. Pure. ``calls``: this one, until it is ``done``."""
+    """Chooses the number of calls to try next. Pure. ``calls`` is that number, until the search is ``done``."""
 
     calls: int
-    step: float = FAR_STEP  # the next one, while no bracket is found
-    good: int = 0  # the most that were well
-    bad: int = 0  # the fewest that were not, if any
+    step: float = FAR_STEP  # the factor of the next step, while no bracket is found
+    good: int = 0  # the most calls that went well
+    bad: int = 0  # the fewest calls that did not, if any
 
     @classmethod
     def near(cls, guess: int | None) -> Search:
-        """From nowhere, or from what an earlier search found."""
+        """Start a search without a guess, or from the result of an earlier one."""
         return cls(guess, CLOSE_STEP) if guess else cls(FIRST_GUESS)
 
     @property
@@ -45,7 +46,7 @@ class Search:
         return 0 < self.bad <= max(self.good + 1, self.good * NEAR)
 
     def tell(self, well: bool, busy: float) -> None:
-        """How the calls were. ``busy``: the share of the relay's core that was used."""
+        """Record whether the calls went well. ``busy`` is the share of the relay's core that was used."""
         if well:
             self.good = self.calls
         else:
@@ -56,7 +57,7 @@ class Search:
             self.calls = max(1, int(self.bad / self.step))
             self.step = FAR_STEP
         else:
-            # No step goes beyond what the core will bear; and none is too small.
+            # No step goes beyond what the core will bear, but each adds at least one call.
             step = min(self.step, max(CLOSE_STEP, ALMOST_BUSY / busy))
             self.calls = max(self.good + 1, round(self.good * step))
             self.step = FAR_STEP
@@ -64,21 +65,21 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Relays with calls round them. Where there are several, the CPU time of the first is told."""
+    """Relays with calls running through them. Of several relays, only the first one's CPU time is measured."""
 
     rig: Rig
     relays: Sequence[Relay]
     door: Door
 
     def kill(self) -> None:
-        """Have no patience with the relays at the end: one that was overloaded recovers slowly."""
+        """Kill the relays instead of stopping them gracefully: an overloaded one recovers slowly."""
         for relay in self.relays:
             relay.kill()
 
 
 @dataclass(frozen=True, slots=True)
 class Most:
-    """The answer. ``half``: a look at half as many calls."""
+    """The result of a search. ``half`` is a measurement at half as many calls."""
 
     calls: int
     note: str
@@ -88,7 +89,7 @@ class Most:
 async def most_calls(
     start: Callable[[], contextlib.AbstractAsyncContextManager[Trial]], guess: int | None = None
 ) -> Most:
-    """Look for the limit of what ``start`` starts, first at ``guess`` calls, if an earlier search found that."""
+    """Find the limit of what ``start`` starts. The first try is at ``guess`` calls, the result of an earlier search."""
     search, note, half, refused_at = Search.near(guess), "", None, 0
     async with contextlib.AsyncExitStack() as stack:
         trial: Trial | None = None
@@ -98,7 +99,7 @@ async def most_calls(
             window = await look(trial, search.calls)
             print(f"     {window or f'{search.calls} calls could not all be opened'}", flush=True)
             well = window is not None and window.good
-            if window is None and search.calls != refused_at:  # by a relay that was only slow to start: once more
+            if window is None and search.calls != refused_at:  # perhaps the relay was only slow to start: try once more
                 refused_at = search.calls
             else:
                 search.tell(well, window.busy if window is not None else 1.0)
@@ -106,7 +107,7 @@ async def most_calls(
                 trial.kill()
                 await stack.aclose()
                 trial = None
-            if window is not None and window.generator_bound and not well:  # then it may bear more than is found
+            if window is not None and window.generator_bound and not well:  # it may bear more than was found
                 note = window.doubt
             if search.done:
                 break
@@ -118,7 +119,8 @@ async def most_calls(
 
 
 async def look(trial: Trial, calls: int, seconds: float = LOOK) -> Window | None:
-    """A look at so many calls; none where they can't all be opened. One more look, if the first one was unlucky."""
+    """Measure this many calls, or return None if they can't all be opened. Repeat the measurement once if the first
+    failed without a full core."""
     rig, relay = trial.rig, trial.relays[0]
     try:
         await rig.set_calls(relay, calls, trial.door)

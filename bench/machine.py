@@ -1,4 +1,4 @@
-"""Where it was measured, and with what."""
+"""A description of the machine and the software that produced the figures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from .contenders import CORES, GENERATOR_CORE, RELAY_CORE, RELAYS
 
 PACKAGES = ("quart", "hypercorn", "uvloop", "picows", "websockets", "fastapi", "uvicorn")
 GIT_TIMEOUT = 10.0
-# The kernel's PM QoS: as long as it is open, no core sleeps deeper than to wake within what was written to it.
+# The kernel's PM QoS interface: while it is open, no core sleeps so deeply that waking takes longer than the value
+# written.
 CPU_LATENCY = Path("/dev/cpu_dma_latency")
 NO_LATENCY = bytes(4)  # microseconds, 32 bits
 
 
 @contextlib.contextmanager
 def kept_awake() -> Iterator[None]:
-    """Have the cores wait for work awake, where that can be had, so that no process is billed for waking them."""
+    """Keep idle cores awake, if permitted, so that no process is billed for waking them."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             stack.enter_context(CPU_LATENCY.open("wb", buffering=0)).write(NO_LATENCY)
@@ -30,7 +31,7 @@ def kept_awake() -> Iterator[None]:
 
 
 def describe() -> list[str]:
-    """A line for each fact."""
+    """Return one line for each fact."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}",
@@ -64,7 +65,7 @@ def _cpu() -> str:
 def _tracked() -> str:
     try:
         tracked = int(Path("/proc/sys/net/netfilter/nf_conntrack_count").read_text())
-    except OSError:  # the kernel can't
+    except OSError:  # the kernel does not have conntrack
         tracked = 0
     return "tracked (conntrack)" if tracked else "not tracked"
 

@@ -1,9 +1,9 @@
-"""The model's side of many calls: the OpenAI Realtime API (GA), as lean as it can be.
+"""The model's side of many calls: a minimal OpenAI Realtime API (GA) server.
 
 Three loads:
     ECHO    each input_audio_buffer.append comes back at once, as one delta
-    TALK    answers of five seconds, ten times faster than they are spoken, in bursts; and every ten seconds of each
-            call an interruption, half of them while the answer is still being sent, half when all of it was
+    TALK    answers of five seconds, sent in bursts ten times faster than they are spoken, and an interruption every
+            ten seconds of each call, half of them while the answer is still being sent, half when all of it was
     SILENT  the model listens, and the caller says nothing
 """
 
@@ -29,16 +29,16 @@ from .generator import GOLDEN_RATIO, Caller
 LOOPBACK = "127.0.0.1"
 TEXT = WSMsgType.TEXT
 BACKLOG = 1024
-NOBODY = (1 << 24) - 1  # the number in audio that is digital silence: of no call of ours, and not listened to
+NOBODY = (1 << 24) - 1  # the number in digital silence: it belongs to no call here and is ignored
 STOP_TIMEOUT = 5 * SECONDS
 
-CYCLE = 10 * SECONDS  # of the talk load: an answer that is interrupted, and one that is not
-BURSTS = ((8000, 4000), (8000, 4000), (8000, 8000))  # bytes of each delta of an answer: five seconds
+CYCLE = 10 * SECONDS  # of the talk load: one interrupted answer and one uninterrupted
+BURSTS = ((8000, 4000), (8000, 4000), (8000, 8000))  # bytes of each delta of a five-second answer
 BETWEEN_BURSTS = 0.2 * SECONDS
 CUT_EARLY = 0.35 * SECONDS  # into the answer, before its last burst …
-CUT_LATE = 2.5 * SECONDS  # … or when all of it was sent, and half of it was heard
+CUT_LATE = 2.5 * SECONDS  # … or when all of it was sent and half of it was heard
 SPEAKS = 1.0 * SECONDS  # how long the caller speaks
-THINKS = 0.2 * SECONDS  # how long the model does
+THINKS = 0.2 * SECONDS  # how long the model thinks
 
 
 class Load(Enum):
@@ -48,7 +48,7 @@ class Load(Enum):
 
 
 class Model:
-    """A server of sessions for the calls of ``find_caller``. ``url`` is known when it has started."""
+    """A server whose sessions are matched to calls with ``find_caller``. ``url`` is known once it has started."""
 
     def __init__(self, load: Load, find_caller: Callable[[int], Caller | None], tls: ssl.SSLContext | None) -> None:
         self.load = load
@@ -83,7 +83,7 @@ class Model:
 
 
 class Session(WSListener):
-    """One session. Whose it is, the first audio tells."""
+    """One session. Its first audio tells which call it belongs to."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -112,7 +112,7 @@ class Session(WSListener):
             self._talk.cancel()
 
     def drop(self) -> None:
-        """Let go of the socket."""
+        """Close the socket without a closing handshake."""
         self._transport.disconnect(graceful=False)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -156,7 +156,7 @@ class Session(WSListener):
         caller.to_model.arrived(payload, now)
         if self._load is not Load.ECHO:
             return
-        if not self._responding:  # as turn detection does by itself, where nothing was asked for
+        if not self._responding:  # as turn detection does on its own, when no response was requested
             self._begin_response()
         self._events += 1
         caller.to_caller.forward(payload, now)
@@ -207,7 +207,8 @@ class Session(WSListener):
     # The talk load.
 
     async def _converse(self, caller: Caller) -> None:
-        """Answer and be interrupted, answer and not be; again and again. Calls begin at different points of that."""
+        """Give an interrupted answer and an uninterrupted one in turn. Calls begin at different points of that
+        cycle."""
         cut_at = CUT_EARLY if caller.number % 2 else CUT_LATE
         second_at = cut_at + SPEAKS + THINKS
         clock = asyncio.get_running_loop().time
@@ -250,7 +251,7 @@ class Session(WSListener):
             self._write_deltas(caller, sizes)
 
     def _write_deltas(self, caller: Caller, sizes: tuple[int, ...]) -> None:
-        """Deltas, each with its words behind it, in one write."""
+        """Send several deltas in one write, each followed by its transcript."""
         frames = []
         for size in sizes:
             self._events += 1

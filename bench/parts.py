@@ -1,4 +1,4 @@
-"""The parts of a run. Those in `ROUNDS` are repeated, with all contenders in each round; those in `ONCE` are not."""
+"""The parts of a run. All contenders take part in every round of those in `ROUNDS`; those in `ONCE` run once."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from .share import Share
 from .window import Spread
 
 WARM_UP = 1.5 * SECONDS
-CPU_MORE_LOOKS = 3  # in a round, at those whose ratio is wanted, as one look says little
-ASLEEP_LOOKS = 2  # in a round
+CPU_MORE_LOOKS = 3  # per round, for the contenders whose ratio is wanted, because one measurement is not enough
+ASLEEP_LOOKS = 2  # per round
 MANY_CALLS = 100
-LONGER = 2  # times the usual look: the talk load goes round in ten seconds
+LONGER = 2  # times the usual length, because the talk load's cycle is ten seconds
 
-MEMORY_SETTLES = 8 * SECONDS  # the store has written, idle connections are closed, what is kept of the audio is full
-CHURN_THOUSANDS = 4  # of calls set up and torn down
+MEMORY_SETTLES = 8 * SECONDS  # time for the store to write, idle connections to close, and audio buffers to fill
+CHURN_THOUSANDS = 4  # thousands of calls set up and torn down
 CHURN_AT_ONCE = 25
 
 WEBHOOKS_A_SECOND = 50
 SHORT_CALL = 0.5 * SECONDS
 
-SCALE_SHARE = 0.25  # of a core, for each backend
-SCALE_GUESS = 40  # calls, for each backend
+SCALE_SHARE = 0.25  # of a core, per backend
+SCALE_GUESS = 40  # calls per backend
 
 GROWTH_CALLS = (10, 20, 40, 80, 160, 240, 320, 480, 640)
 
 HOUR_FRAMES = 180_000
 HOUR_PARTS = 6
-HOUR_WINDOW = 32  # frames on their way at one time
+HOUR_WINDOW = 32  # frames on their way at once
 SIXTH_TIMEOUT = 20 * SECONDS
 
 
@@ -51,7 +51,7 @@ def _ordered(names: tuple[str, ...], round: int) -> tuple[str, ...]:
 
 
 async def cpu(bench: Bench, round: int) -> None:
-    """CPU time for each second of a call, and added latency, at a few calls, on cores that are kept awake."""
+    """CPU time per call-second, and added latency, at a few calls on cores that are kept awake."""
     with kept_awake():
         for load in bench.options.loads:
             more = ("quart", "callgate-interpreted", "callgate-ordinary") if load is Load.ECHO else ()
@@ -61,7 +61,7 @@ async def cpu(bench: Bench, round: int) -> None:
 
 
 async def asleep(bench: Bench, round: int) -> None:
-    """The same on cores that sleep between two messages, as those of most machines do."""
+    """The same on cores that sleep between messages, as on most machines."""
     for load in bench.options.loads:
         looks = [bench.contenders("callgate", "floor", "fastapi")] * ASLEEP_LOOKS
         await _look_in_turn(bench, round, "asleep", load, looks)
@@ -78,7 +78,7 @@ async def _look_in_turn(bench: Bench, round: int, part: str, load: Load, looks: 
 
 
 async def limit(bench: Bench, round: int) -> None:
-    """The most calls that callers would not notice, and the latency at half of them."""
+    """The most calls without audible trouble, and the latency at half of them."""
     for load in bench.options.loads:
         more = ("floor", "quart") if load is Load.ECHO else ()
         usual = ("callgate", "fastapi", "fastapi-lean", *more)
@@ -91,7 +91,7 @@ async def limit(bench: Bench, round: int) -> None:
 
 
 async def clear(bench: Bench, round: int) -> None:
-    """``speech_started`` -> ``clear`` with many calls."""
+    """The delay from ``speech_started`` to ``clear`` with many calls."""
     for name in _ordered(bench.contenders("callgate", "floor", "fastapi"), round):
         async with bench.running(name, Load.TALK) as (rig, relay):
             await rig.set_calls(relay, MANY_CALLS)
@@ -100,7 +100,7 @@ async def clear(bench: Bench, round: int) -> None:
 
 
 async def setup(bench: Bench, round: int) -> None:
-    """Whole call set-ups, so many a second, while many calls are live."""
+    """Complete call set-ups at a fixed rate, while many calls are live."""
     for name in bench.callgates():
         async with bench.running(name, Load.ECHO) as (rig, relay):
             await rig.set_calls(relay, MANY_CALLS)
@@ -125,7 +125,7 @@ async def setup(bench: Bench, round: int) -> None:
 
 
 async def _arrivals(rig: Rig, relay: Relay, seconds: float) -> None:
-    """Calls that come, hear something, and go."""
+    """Make calls arrive, hear something and hang up."""
 
     async def call() -> None:
         caller = await rig.open_call(relay)
@@ -140,7 +140,7 @@ async def _arrivals(rig: Rig, relay: Relay, seconds: float) -> None:
 
 
 async def tls(bench: Bench, round: int) -> None:
-    """With nginx's TLS before the relay, and TLS to the model."""
+    """The cost with TLS at an nginx in front of the relay, and TLS to the model."""
     for name in _ordered(bench.contenders("callgate", "fastapi"), round):
         with Trust() as trust:
             async with bench.running(name, Load.ECHO, model_tls=trust.model_tls(), environ=trust.environ) as (
@@ -156,7 +156,7 @@ async def tls(bench: Bench, round: int) -> None:
 
 
 async def memory(bench: Bench) -> None:
-    """Memory of a live call, idle and busy; and what many calls that came and went leave behind."""
+    """Memory of a live call, idle and busy, and the memory that remains after many calls have ended."""
     for name in bench.contenders("callgate", "floor", "fastapi", "quart"):
         each = {}
         for load in (Load.SILENT, Load.ECHO):
@@ -192,7 +192,7 @@ async def _churn(rig: Rig, relay: Relay, calls: int) -> None:
 
 
 async def growth(bench: Bench) -> None:
-    """The cost of a call among more and more of them, until callers would notice, on cores that are kept awake."""
+    """The cost of a call as calls are added, until there is audible trouble, on cores that are kept awake."""
     for name in bench.contenders("callgate", "floor"):
         with kept_awake():
             await _grow(bench, name)
@@ -210,7 +210,7 @@ async def _grow(bench: Bench, name: str) -> None:
 
 
 async def hour(bench: Bench) -> None:
-    """One call of an hour, as fast as the relay takes it; playback keeps up."""
+    """One call an hour long, as fast as the relay takes it; playback keeps up."""
     for name in bench.contenders("callgate", "floor"):
         async with bench.running(name, Load.ECHO, unbounded=True) as (rig, relay):
             caller = await rig.open_call(relay)
@@ -226,7 +226,7 @@ async def hour(bench: Bench) -> None:
 
 
 async def _speak(caller: Caller, frames: int) -> None:
-    """Send frames as they are answered, a few of them on their way at a time, until all came back."""
+    """Send frames as answers arrive, a few on their way at a time, until all have come back."""
     caller.plays_at_once = True
     left = frames
     done = asyncio.get_running_loop().create_future()

@@ -1,4 +1,5 @@
-"""``bench/profile``: where a relay's CPU time goes, under one of the loads. See README.md."""
+"""The command line of ``bench/profile``, which shows where a relay's CPU time goes under one of the loads. See
+README.md."""
 
 from __future__ import annotations
 
@@ -22,21 +23,23 @@ from .errors import BenchError
 from .model import Load
 
 WARM_UP = 1.5 * SECONDS
-PY_SPY_TIMEOUT = 30 * SECONDS  # beyond the recording itself
+PY_SPY_TIMEOUT = 30 * SECONDS  # in addition to the recording itself
 SAMPLES_A_SECOND = 500
 SHOWN = 40
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. 0, or 1 after a failure."""
-    parser = argparse.ArgumentParser(prog="bench/profile", description="Where a relay's CPU time goes.")
-    parser.add_argument("--contender", choices=CONTENDERS, default="callgate", help="(callgate)")
-    parser.add_argument("--load", choices=[load.value for load in Load], default="echo", help="(echo)")
-    parser.add_argument("--calls", type=int, default=100, help="(100)")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each recording (8)")
-    parser.add_argument("--native", action="store_true", help="show functions of C extensions too")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write a flame graph here, of a second recording")
-    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
+    """Run the command line. Return 0, or 1 after a failure."""
+    parser = argparse.ArgumentParser(prog="bench/profile", description="Show where a relay's CPU time goes.")
+    parser.add_argument("--contender", choices=CONTENDERS, default="callgate", help="(default: callgate)")
+    parser.add_argument("--load", choices=[load.value for load in Load], default="echo", help="(default: echo)")
+    parser.add_argument("--calls", type=int, default=100, help="(default: 100)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="length of each recording (default: 8)")
+    parser.add_argument("--native", action="store_true", help="include functions of C extensions")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="record again, and write a flame graph to this directory"
+    )
+    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from this directory")
     options = parser.parse_args(argv)
     try:
         uvloop.run(_profile(options))
@@ -84,11 +87,12 @@ async def _record(pid: int, options: argparse.Namespace, kind: str, out: Path) -
         await py_spy.wait()
         raise
     if py_spy.returncode:
-        raise BenchError(f"py-spy failed (it takes root, or ptrace_scope 0): {output.decode().strip()}")
+        raise BenchError(f"py-spy failed (it needs root, or ptrace_scope 0): {output.decode().strip()}")
 
 
 def _own_time(stacks: Sequence[str]) -> list[str]:
-    """The functions that were at the end of most stacks. A stack: frames with semicolons, a blank, how often."""
+    """Return the functions at the top of most stacks. A line is a stack, frames joined by semicolons, then a space
+    and its count."""
     own: collections.Counter[str] = collections.Counter()
     for stack in stacks:
         frames, _, count = stack.rpartition(" ")

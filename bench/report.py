@@ -1,4 +1,4 @@
-"""RESULTS.md: tables of medians and spreads, and what they say of the targets. Pure."""
+"""The text of RESULTS.md: tables of medians and spreads, and how they compare with the targets. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .bench import Row
 
 EACH_ROUND = "Each figure is the median of the rounds' looks, then the least and the most of them."
 
-# What of a part is shown: its name there, its key in the rows, digits.
+# One column of a part's table: title, key in the rows, digits.
 Column = tuple[str, str, int]
 LATENCY: tuple[Column, ...] = (
     ("to model p50, ms", "to_model_p50", 2),
@@ -93,31 +93,31 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ("scale 1", "Most calls of one backend behind nginx, with a quarter of a core", (("most", "most", 0),)),
     ("scale 2", "Most calls of two, each with a quarter of that core", (("most", "most", 0),)),
 )
-ROW_BY_ROW = ("churn", "growth", "hour")  # these are curves: no median
+ROW_BY_ROW = ("churn", "growth", "hour")  # curves, which have no median
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The rows of a run, to be asked."""
+    """Queries over the rows of a run."""
 
     rows: Sequence[Row]
 
     def of(self, part: str, contender: str, key: str) -> list[float]:
-        """A figure, of each round."""
+        """Return one figure from each round."""
         return [row.values[key] for row in self.rows if (row.part, row.contender) == (part, contender)]
 
     def contenders(self, part: str) -> list[str]:
-        """Who took part, in the order of the first round."""
+        """Return the contenders of a part, in the order of the first round."""
         return list(dict.fromkeys(row.contender for row in self.rows if row.part == part))
 
     def ratio(self, part: str, key: str, other: str) -> list[float]:
-        """Callgate's figure to another's, of each round that has both."""
+        """Return the ratio of callgate's figure to another's, for each round that has both."""
         pairs = zip(self.of(part, "callgate", key), self.of(part, other, key), strict=False)
         return [mine / its for mine, its in pairs if its]
 
 
 def render(rows: Sequence[Row], machine: Iterable[str]) -> str:
-    """The whole file."""
+    """Return the whole text of RESULTS.md."""
     figures = Figures(rows)
     parts = ["# What a call costs", "", "Written by `bench/run`; [README.md](README.md) says how it is measured.", ""]
     parts += [f"- {line}" for line in machine]
@@ -148,7 +148,7 @@ def _notes(figures: Figures, part: str, contender: str) -> str:
 
 
 def spread(values: Iterable[float], digits: int) -> str:
-    """The median, and the least and the most if they differ from it."""
+    """Format the median, with the minimum and maximum if they differ."""
     known = [value for value in values if not math.isnan(value)]
     if not known:
         return "–"
@@ -156,11 +156,11 @@ def spread(values: Iterable[float], digits: int) -> str:
     return middle if least == most else f"{middle} ({least}–{most})"
 
 
-# The targets.
+# Targets.
 
 
 def targets(figures: Figures) -> Iterable[str]:
-    """What was promised, as far as it was measured, with what was measured: a line each."""
+    """Yield a line for each target that was measured, with the measured value."""
     for load, slack in (("echo", 1.0), ("talk", 1.15)):
         for part, how in ((f"cpu {load}", "cores kept awake"), (f"asleep {load}", "cores that sleep")):
             for other, whose, most in (("fastapi", "fastapi's", 0.35), ("floor", "the floor's", 1.35)):

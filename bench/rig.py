@@ -1,4 +1,4 @@
-"""Calls through one relay: opened, kept up, looked at, hung up."""
+"""Calls through one relay: open them, keep them up, measure them, and hang up."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ OPEN_TIMEOUT = 15 * SECONDS
 CLOSE_TIMEOUT = 5 * SECONDS
 CALM_TIMEOUT = 5 * SECONDS
 CATCH_UP = 0.2 * SECONDS
-GIVEN_UP = 1 * SECONDS  # what has not come by then is lost
-AT_ONCE = 8  # calls that are opened at the same time
+GIVEN_UP = 1 * SECONDS  # a piece that has not arrived by then is lost
+AT_ONCE = 8  # calls opened concurrently
 
 
 class Rig:
-    """The generator and the model round a relay, while the context lasts. It runs no relay itself. ``source``: the
-    address that calls come from."""
+    """The generator and the model around a relay, while the context lasts. It does not run the relay. ``source`` is
+    the address that calls come from."""
 
     def __init__(self, load: Load, *, model_tls: ssl.SSLContext | None = None, source: str | None = None) -> None:
         self.source = source
         self.callers: dict[int, Caller] = {}
         self.model = Model(load, self.callers.get, model_tls)
         self.tally = Tally()
-        self.troubled = False  # whether a window saw a call that ended, or the like
+        self.troubled = False  # whether a window saw a call end, or a similar problem
         self._to_model, self._to_caller = Hop(), Hop()
         self._numbers = 0
 
@@ -59,7 +59,7 @@ class Rig:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._pacer.stop()
-        async with contextlib.AsyncExitStack() as each:  # whatever one of them raises, the next is closed
+        async with contextlib.AsyncExitStack() as each:  # whatever one of them raises, the rest are closed too
             each.push_async_callback(self.model.stop)
             each.push_async_callback(self._http.close)
             await self.hang_up(list(self.callers))
@@ -67,7 +67,7 @@ class Rig:
     # Calls.
 
     async def set_calls(self, relay: Relay, count: int, door: Door | None = None) -> None:
-        """Open calls, or hang some up, until there are so many. Raises `CallRefused`."""
+        """Open calls, or hang some up, until there are ``count``. Raises `CallRefused`."""
         await self.hang_up(list(self.callers)[count:])
         gate = asyncio.Semaphore(AT_ONCE)
 
@@ -86,7 +86,7 @@ class Rig:
             await asyncio.wait(opening)
 
     async def open_call(self, relay: Relay, door: Door | None = None) -> Caller:
-        """Open one more. Raises `CallRefused`."""
+        """Open one more call. Raises `CallRefused`."""
         door = door or relay.door
         number, self._numbers = self._numbers, self._numbers + 1
         call_sid = wire.new_sid("CA")
@@ -107,9 +107,9 @@ class Rig:
                 local_addr=self._local_addr,
                 server_hostname=DOMAIN if door.tls else None,
             )
-            if listener is None:  # as picows says it
+            if listener is None:  # picows's way to report it
                 raise OSError("it closed the connection during the upgrade")
-        except BaseException as error:  # a cancelling too
+        except BaseException as error:  # including a cancellation
             del self.callers[number]
             if isinstance(error, WSError | OSError | TimeoutError):
                 raise CallRefused(f"{relay.contender.name} did not take a stream: {error}") from error
@@ -118,7 +118,7 @@ class Rig:
         return caller
 
     async def webhook(self, door: Door, call_sid: str) -> str:
-        """Tell of a call; the stream's URL in the TwiML. Raises `CallRefused`."""
+        """Send the webhook of a new call, and return the stream's URL from the TwiML. Raises `CallRefused`."""
         form = {
             "AccountSid": wire.ACCOUNT_SID,
             "CallSid": call_sid,
@@ -143,7 +143,7 @@ class Rig:
         return stream.attrib["url"]
 
     async def hang_up(self, numbers: Sequence[int]) -> None:
-        """End these calls, as Twilio does."""
+        """End these calls as Twilio does."""
         ending = [self.callers.pop(number) for number in numbers]
         if not ending:
             return
@@ -158,7 +158,7 @@ class Rig:
     def _local_addr(self) -> tuple[str, int] | None:
         return None if self.source is None else (self.source, 0)
 
-    # Looking.
+    # Measuring.
 
     async def window(
         self,
@@ -167,12 +167,12 @@ class Rig:
         beside: Callable[[], float] | None = None,
         begun: Callable[[], None] = lambda: None,
     ) -> Window:
-        """Look at the calls for so long. ``beside`` gives the CPU seconds of what else is to be counted; ``begun`` is
-        called when it begins."""
+        """Measure the calls for ``seconds``. ``beside`` returns the CPU seconds of anything else to count; ``begun``
+        is called when measuring begins."""
         gc.collect()
         gc.disable()
         try:
-            await asyncio.sleep(CATCH_UP)  # what was not sent while that was done is no part of this
+            await asyncio.sleep(CATCH_UP)  # frames delayed by the collection must not count
             self._reset()
             begun()
             clocks = (time.perf_counter, relay.cpu_seconds, time.process_time, beside or (lambda: 0.0))
@@ -209,17 +209,17 @@ class Rig:
         )
 
     async def calm(self) -> bool:
-        """Wait until nothing is overdue; false if that takes too long."""
+        """Wait until no audio is overdue. Return False if that takes too long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALM_TIMEOUT):
-                while self._overdue(time.perf_counter()):  # noqa: ASYNC110 (time alone makes it overdue)
+                while self._overdue(time.perf_counter()):  # noqa: ASYNC110 (it depends on time alone, so there is no event to wait for)
                     await asyncio.sleep(OVERDUE)
                 return True
         return False
 
     def faults(self) -> int:
-        """Since the last window began: pieces of audio that did not come, or came where or as they should not, and
-        those that have been on their way for more than a second."""
+        """Return the faults since the last window began: pieces of audio that were lost, repeated, misdirected or
+        corrupted, and those on their way for more than a second."""
         hops = (self._to_model, self._to_caller)
         amiss = sum(hop.lost + hop.repeated + hop.crossed + hop.corrupt + hop.stale for hop in hops)
         return amiss + len(self._older_than(GIVEN_UP, time.perf_counter()))
@@ -231,7 +231,7 @@ class Rig:
         self._pacer.late = array("d")
 
     def _count_overdue(self, now: float) -> None:
-        """What has not arrived yet has been on its way for at least as long as this."""
+        """Record the age of each overdue piece as its delay so far."""
         for caller in self.callers.values():
             for flow, hop in ((caller.to_model, self._to_model), (caller.to_caller, self._to_caller)):
                 hop.delays.extend(now - at for at in flow.waiting_since() if now - at > OVERDUE)

@@ -1,4 +1,5 @@
-"""A control group that gives a process a share of a core, so that two backends can be compared with one on one core."""
+"""A control group that gives a process a share of a core, so that two backends can be compared with one on the same
+core."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from callgate.core.units import SECONDS
 
 from .errors import BenchError
 
-PERIOD_US = 5_000  # short, so that waiting for the next one is no pause that is heard
+PERIOD_US = 5_000  # short, so that a throttled process causes no audible pause
 EMPTY_TIMEOUT = 5 * SECONDS
 V2 = Path("/sys/fs/cgroup")
 V1 = V2 / "cpu"
 
 
 class Share:
-    """A group, while the context lasts; what is in it must have ended by then. Raises `BenchError` without cgroups."""
+    """A control group that exists while the context lasts. Its processes must have ended by then. Raises
+    `BenchError` without cgroups."""
 
     def __init__(self, name: str, share: float) -> None:
         self._v2 = "cpu" in _words(V2 / "cgroup.subtree_control")
@@ -30,7 +32,7 @@ class Share:
         try:
             self._folder.mkdir()
         except OSError as error:
-            raise BenchError(f"a share of a core can't be set ({error}): it takes root and cgroups") from error
+            raise BenchError(f"a share of a core can't be set ({error}): root and cgroups are required") from error
         if self._v2:
             (self._folder / "cpu.max").write_text(f"{self._quota_us} {PERIOD_US}")
         else:
@@ -45,7 +47,7 @@ class Share:
         self._folder.rmdir()
 
     def add(self, pid: int) -> None:
-        """Have a process, and what it starts from now on, share."""
+        """Put a process into the group, with the children it starts from now on."""
         (self._folder / "cgroup.procs").write_text(str(pid))
 
 

@@ -1,4 +1,4 @@
-"""What was seen of some calls in some seconds. Pure."""
+"""The figures of some calls over some seconds. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-OVERDUE = 0.020  # seconds: what takes longer is heard
+OVERDUE = 0.020  # seconds: a longer delay is audible
 OVERDUE_MS = 1e3 * OVERDUE
-TOO_BUSY = 0.9  # of the generator's core: what is measured then may be the generator
-TOO_LATE = 5.0  # ms, p99, that the generator's messages were late
+TOO_BUSY = 0.9  # of the generator's core: above that, the figures may reflect the generator
+TOO_LATE = 5.0  # ms: p99 of the generator's own lateness
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Of many delays: how many, and where they lie, in ms."""
+    """Statistics of many delays: their number, and percentiles in ms."""
 
     count: int
     p50: float = math.nan
@@ -23,7 +23,7 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Spread:
-        """Of delays in seconds, in any order."""
+        """Summarize delays in seconds, in any order."""
         if not seconds:
             return cls(0)
         ordered = sorted(seconds)
@@ -36,49 +36,49 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What was seen."""
+    """The figures of one measurement."""
 
     calls: int
     seconds: float
-    cpu: float  # ms of the relay's CPU time for each second of each call
-    cpu_beside: float  # the same, of nginx where there is one
-    busy: float  # share of the relay's core
+    cpu: float  # ms of the relay's CPU time per call-second
+    cpu_beside: float  # the same, of nginx if there is one
+    busy: float  # used share of the relay's core
     to_model: Spread
     to_caller: Spread
     clear: Spread  # speech_started -> clear
     lost: int  # pieces of audio that did not arrive, in either direction
-    repeated: int  # that arrived again
-    crossed: int  # at another call
-    corrupt: int  # not as they were sent
-    stale: int  # after the clear behind which they must not
-    joined: int  # pieces that were put together with others, which is fine
+    repeated: int  # pieces that arrived again
+    crossed: int  # pieces that arrived at another call
+    corrupt: int  # pieces that did not arrive as they were sent
+    stale: int  # pieces that arrived after the clear that dropped them
+    joined: int  # pieces that arrived merged with others, which is fine
     problems: tuple[str, ...]  # calls that ended, and the like
-    generator_busy: float  # share of its core
+    generator_busy: float  # used share of the generator's core
     generator_late: float  # ms, p99
 
     @property
     def mixed(self) -> int:
-        """How many pieces arrived that should not have, or not so, or not there."""
+        """The number of pieces that arrived repeated, corrupted, too late or at the wrong call."""
         return self.repeated + self.crossed + self.corrupt + self.stale
 
     @property
     def p99(self) -> float:
-        """Of the worse hop, in ms."""
+        """The p99 of the worse hop, in ms."""
         return max(self.to_model.p99, self.to_caller.p99)
 
     @property
     def longest(self) -> float:
-        """The longest delay, in ms: of what arrived, and of what is still on its way."""
+        """The longest delay, in ms, including pieces still on their way."""
         return max(self.to_model.most, self.to_caller.most)
 
     @property
     def whole(self) -> bool:
-        """Nothing lost, nothing mixed up, no call ended."""
+        """Whether nothing was lost or mixed up, and no call ended."""
         return not (self.lost or self.mixed or self.problems)
 
     @property
     def good(self) -> bool:
-        """Whether callers would not notice: all is whole, and in time."""
+        """Whether callers would notice nothing: all audio is whole and in time."""
         return self.whole and self.p99 < OVERDUE_MS
 
     @property
@@ -88,7 +88,7 @@ class Window:
 
     @property
     def doubt(self) -> str:
-        """Why this may say more of the generator, or of the machine, than of the relay."""
+        """Why the figures may describe the generator or the machine rather than the relay, or an empty string."""
         if self.generator_bound:
             return f"generator-bound: {self.generator_busy:.0%} of its core"
         if self.generator_late > TOO_LATE:

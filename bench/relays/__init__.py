@@ -1,1 +1,1 @@
-"""Reference relays, to compare with. Each is a program: its port and the model's URL are its arguments."""
+"""Reference relays to compare with. Each is a program whose arguments are its port and the model's URL."""

@@ -1,12 +1,12 @@
-"""Callgate as `callgate serve` runs it, but that a stream may bring as much as it likes: for the part that gives one an
-hour's audio as fast as it is taken."""
+"""Callgate as `callgate serve` runs it, but without a limit on what a stream may send, for the part that sends an
+hour's audio as fast as the relay takes it."""
 
 import os
 import sys
 
 from callgate.websocket import allowance
 
-allowance.TWILIOS = allowance.UNLIMITED  # before anything takes it up
+allowance.TWILIOS = allowance.UNLIMITED  # before any module reads it
 
 from callgate.__main__ import main  # noqa: E402
 

@@ -1,8 +1,8 @@
-"""A relay on FastAPI under uvicorn, in the shape of the samples that most people start from.
+"""A relay on FastAPI under uvicorn, written like the samples that most people start from.
 
-Two coroutines a call, json both ways, each delta's base64 decoded and encoded again and a mark sent behind it, truncate
-and clear when the caller speaks. It runs on what these samples install (`fastapi_sample.in`), which is asyncio's own
-loop. ``--lean``: on uvloop, and without the marks.
+Two coroutines per call, JSON both ways, each delta's base64 decoded and encoded again and followed by a mark, truncate
+and clear when the caller speaks. It runs on what these samples install (`fastapi_sample.in`), with asyncio's own event
+loop. With ``--lean``, it runs on uvloop and sends no marks.
 """
 
 from __future__ import annotations

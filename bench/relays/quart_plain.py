@@ -1,4 +1,4 @@
-"""A plain relay on Quart under Hypercorn: two coroutines a call, every message parsed and written with json."""
+"""A plain relay on Quart under Hypercorn: two coroutines per call, every message parsed and written with json."""
 
 import asyncio
 import json

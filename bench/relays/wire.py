@@ -1,4 +1,4 @@
-"""What every reference says to the model at the start of a call. The audio path is each one's own."""
+"""What every reference relay sends to the model at the start of a call. Each has its own audio path."""
 
 import json
 import sys
@@ -21,5 +21,5 @@ RESPONSE_CREATE = json.dumps({"type": "response.create"})
 
 
 def arguments() -> tuple[int, str]:
-    """The port to listen on, and the model's URL."""
+    """Return the port to listen on and the model's URL."""
     return int(sys.argv[1]), sys.argv[2]
