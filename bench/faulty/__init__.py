@@ -1,6 +1,7 @@
-"""What a caller hears while the model fails: simulated calls through the service, and a fake OpenAI that goes wrong.
+"""What a caller hears while the model fails: simulated calls through the service, with a fake OpenAI that injects
+faults.
 
-scene hearing points  what is said, what was heard of it, where it may go wrong. No I/O
-place                 one call through a service of its own, and what it leaves behind
+scene hearing points  what is said, what the caller heard of it, where faults may strike; no I/O
+place                 one call through its own service, and what it leaves behind
 table interruptions rollover  the three measurements
 """

@@ -1,4 +1,5 @@
-"""``bench/faults``: what callers hear while the model fails, is interrupted, or is followed by the next."""
+"""The command line of ``bench/faults``: what callers hear when the model fails, is interrupted, or a session's hour
+ends."""
 
 from __future__ import annotations
 
@@ -30,11 +31,11 @@ Work = Callable[[Tls, argparse.Namespace], Awaitable[Report]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. 0 when all is as promised, 1 when not, 2 for a usage error, 130 after Ctrl-C."""
+    """Run the command line. Return 0 if every bound was kept, 1 if not, 2 for a usage error, 130 after Ctrl-C."""
     parser = _parser()
     args = parser.parse_args(argv)
     if unknown := [kind for kind in args.kinds if kind not in KINDS]:
-        parser.error(f"there is no kind {unknown[0]!r}: there are {', '.join(KINDS)}")
+        parser.error(f"unknown kind {unknown[0]!r}, choose from {', '.join(KINDS)}")
     if args.calls_at_once < 1:
         parser.error("--calls-at-once must be at least 1")
     if args.sample:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = uvloop.run(_run(work, args))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("\nended; nothing is left running", file=sys.stderr)
+        print("\nstopped; no process is left running", file=sys.stderr)
         return 130
     except CallgateError as error:
         print(f"faults: {error}", file=sys.stderr)
@@ -62,25 +63,34 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/faults", description=__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--interruptions", type=int, nargs="?", const=200, metavar="N", help="instead: N callers' interruptions (200)"
+        "--interruptions",
+        type=int,
+        nargs="?",
+        const=200,
+        metavar="N",
+        help="measure N interruptions instead (default: 200)",
     )
-    what.add_argument("--sample", action="store_true", help="instead: one call, as its operator reads it afterwards")
-    what.add_argument("--rollover", action="store_true", help="instead: a session's hour, on a scaled clock")
+    what.add_argument("--sample", action="store_true", help="print one call's record instead")
+    what.add_argument(
+        "--rollover", action="store_true", help="measure the end of a session's hour instead, on a scaled clock"
+    )
     words: dict[str, Any] = {"type": lambda text: tuple(text.split(",")), "metavar": "KIND,…"}
-    parser.add_argument("--kinds", **words, default=USUAL_KINDS, help=f"of {', '.join(KINDS)} (the first five)")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="only points whose name holds this")
-    parser.add_argument("--all", action="store_true", help="every event, those too that say little else than others")
-    parser.add_argument("--calls-at-once", type=int, default=12, metavar="N", help="(12)")
-    parser.add_argument("--seed", type=int, help="of the interruptions (another each time)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="write the service's log there")
-    parser.add_argument("--write", action="store_true", help="put the result into FAULTS.md")
+    parser.add_argument(
+        "--kinds", **words, default=USUAL_KINDS, help=f"any of {', '.join(KINDS)} (default: the first five)"
+    )
+    parser.add_argument("--only", default="", metavar="PATTERN", help="only points whose name contains this")
+    parser.add_argument("--all", action="store_true", help="every event, including those that add little to others")
+    parser.add_argument("--calls-at-once", type=int, default=12, metavar="N", help="(default: 12)")
+    parser.add_argument("--seed", type=int, help="seed of the interruptions (default: random)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="write the service's log to this file")
+    parser.add_argument("--write", action="store_true", help="write the result to FAULTS.md")
     return parser
 
 
 async def _run(work: Work, args: argparse.Namespace) -> Report:
     place.count_tasks_by_place()
-    gc.freeze()  # looking through all that was imported would make every call late
+    gc.freeze()  # otherwise each collection would scan every imported module and delay all calls
     log = args.log.open("w") if args.log else None
     try:
         _log_to(log)

@@ -1,4 +1,4 @@
-"""TLS in front of one service, as nginx is in production: a call of the phone's reaches nothing else."""
+"""TLS in front of one service, as nginx provides in production. A simulated phone's call can reach nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE = 64 * 1024  # bytes read at once
 
 @contextlib.asynccontextmanager
 async def front(backend: str, tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """Pass connections on to ``backend`` (``host:port``), without TLS. Gives the port."""
+    """Forward TLS connections to ``backend`` (``host:port``) as plain TCP. Yield the port."""
     host, _, port = backend.rpartition(":")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -26,7 +26,7 @@ async def front(backend: str, tls: ssl.SSLContext) -> AsyncIterator[int]:
             writer.transport.abort()
             return
         pumps = [asyncio.create_task(_pump(reader, inner[1])), asyncio.create_task(_pump(inner[0], writer))]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)  # whichever side ends, the other is ended
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)  # when either side ends, close the other
         for pump in pumps:
             pump.cancel()
         await asyncio.wait(pumps)

@@ -1,6 +1,6 @@
-"""What the caller heard, told from the recording of the call alone: which sentences, how whole, after how much silence.
+"""What the caller heard, judged from the call's recording alone: which sentences, how complete, after how much silence.
 
-Each sentence is noise that is like no other, so that sixteen of its bytes say which it is and where in it they are.
+Each sentence is unique noise, so that any sixteen of its bytes tell which sentence it is and where in it they are.
 Times are seconds since the call began; audio is µ-law, 8,000 bytes a second. Pure.
 """
 
@@ -15,13 +15,13 @@ from callgate.peers.phone.simulation.hearing import is_audible
 from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.wav import encode
 
-GRAM = 16  # bytes by which a place in a sentence is known
+GRAM = 16  # bytes that identify a position in a sentence
 LOUDNESS = 0.25  # of full scale, RMS
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """Something that is said. ``leaves_turn``: behind it, the caller is expected to speak."""
+    """A sentence of the call. With ``leaves_turn``, the caller is expected to speak after it."""
 
     text: str
     audio: bytes
@@ -29,29 +29,29 @@ class Sentence:
 
 
 def noise(seed: Sequence[int], seconds: float) -> bytes:
-    """Noise, in whole frames; another seed gives another."""
+    """Return noise in whole frames, different for each seed."""
     samples = round(seconds / FRAME_SECONDS) * FRAME_BYTES
     return encode((LOUDNESS * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32))
 
 
 def find(audio: bytes, recording: bytes) -> tuple[int, int]:
-    """Where the beginning of this audio first lies in the recording, and how many bytes from there are the same.
+    """Find where this audio first begins in the recording, and how many bytes match from there.
 
-    The second is 0 where it is not there, or less than `GRAM` bytes of it are.
+    The second value is 0 if fewer than `GRAM` bytes of it are found.
     """
     at = recording.find(audio[:GRAM])
     return (at, common_prefix(audio, recording[at:])) if at >= 0 else (0, 0)
 
 
 def common_prefix(one: bytes, other: bytes) -> int:
-    """How many bytes both begin with."""
+    """Return the length of the common prefix."""
     size = min(len(one), len(other))
     differ = np.frombuffer(one, np.uint8, size) != np.frombuffer(other, np.uint8, size)
     return int(differ.argmax()) if differ.any() else size
 
 
 def ends_in(sentence: Sentence, recording: bytes) -> Iterator[int]:
-    """Where the sentence's last byte lies in the recording, each time."""
+    """Yield each position of the sentence's last byte in the recording."""
     tail = sentence.audio[-GRAM:]
     at = recording.find(tail)
     while at >= 0:
@@ -60,14 +60,14 @@ def ends_in(sentence: Sentence, recording: bytes) -> Iterator[int]:
 
 
 def grams(audio: bytes) -> np.ndarray:
-    """Each eight bytes of the audio, as one number."""
+    """Return every run of eight bytes in the audio, each as one number."""
     if len(audio) < 8:
         return np.empty(0, np.uint64)
     return np.lib.stride_tricks.sliding_window_view(np.frombuffer(audio, np.uint8), 8).copy().view(np.uint64).ravel()
 
 
 def bytes_of(audio: bytes, recording: bytes) -> int:
-    """How much of this audio is anywhere in the recording, in bytes."""
+    """Return how many bytes of this audio occur anywhere in the recording."""
     found = int(np.isin(grams(recording), grams(audio)).sum())
     return found + 7 if found else 0
 
@@ -77,18 +77,18 @@ def bytes_of(audio: bytes, recording: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A stretch in which the caller was owed something, and heard nothing."""
+    """A stretch in which the caller should have heard something but heard nothing."""
 
     began: float
     seconds: float
 
 
 def silences(report: CallReport, sentences: Iterable[Sentence]) -> list[Silence]:
-    """Every silence that was not the caller's to break, in order.
+    """Return every silence that the caller was not expected to break, in order.
 
-    The caller is owed something from the answer of the call on, after each word of their own, and in the midst of a
-    sentence of the agent's; not after one that was heard to its end and leaves them the turn. A TwiML verb that is
-    heard ends a silence, and so does the end of the call.
+    The caller should hear something from the moment the call is answered, after their own words, and in the middle of
+    the agent's sentences, but not after a complete sentence that leaves them the turn. A silence ends with an audible
+    TwiML verb or the end of the call.
     """
     turns = {at // FRAME_BYTES for each in sentences if each.leaves_turn for at in ends_in(each, report.heard)}
     found: list[Silence] = []
@@ -102,19 +102,20 @@ def silences(report: CallReport, sentences: Iterable[Sentence]) -> list[Silence]
 
 
 def worst(found: Iterable[Silence]) -> float:
-    """The longest of them, in seconds; 0 where there is none."""
+    """Return the longest silence in seconds, or 0 if there is none."""
     return max((silence.seconds for silence in found), default=0.0)
 
 
 def answered(report: CallReport) -> float:
-    """When the call was answered: Twilio had its TwiML."""
+    """Return when the call was answered, which is when Twilio got its TwiML."""
     return next((event.at for event in report.events if event.kind == "twiml"), 0.0)
 
 
 def _sounds(report: CallReport, turns: set[int]) -> list[tuple[float, bool, bool]]:
-    """When something was to be heard, the end of the call last: (time, is it more than the end, does it leave a turn).
+    """Return the times at which sound was audible, then the end of the call: (time, whether it is sound, whether it
+    leaves the caller the turn).
 
-    The caller's own words count, and never leave the turn to the caller.
+    The caller's own words count as sound, and never leave the caller the turn.
     """
     heard = [
         (report.audio_began + frame * FRAME_SECONDS, True, frame in turns)
@@ -130,16 +131,16 @@ def _frame(audio: bytes, number: int) -> bytes:
 
 
 def _over(report: CallReport) -> float:
-    """When nothing more could be heard."""
+    """Return the time after which nothing more could be heard."""
     verbs = [event.at for event in report.events if event.kind == "verb"]
     return max([*(close.at for close in report.closes), *verbs], default=report.seconds)
 
 
 def at_second(report: CallReport, byte: int) -> float:
-    """When this byte of the recording was played."""
+    """Return when this byte of the recording was played."""
     return report.audio_began + byte / SAMPLE_RATE
 
 
 def milliseconds(size: int) -> float:
-    """How long so many bytes last."""
+    """Return the duration of ``size`` bytes."""
     return size / BYTES_PER_MS

@@ -1,6 +1,6 @@
-"""Callers who speak over the agent at random moments: how soon it is silenced, and whether the model is told the truth.
+"""Callers who speak over the agent at random moments: how soon it goes silent, and what the model is told.
 
-Each caller asks, is answered at length, speaks over that answer, is answered again, and so on. What the model was told
+Each caller asks, gets a long answer, speaks over it, gets another, and so on. What the model was told
 (``audio_end_ms``) is compared with the recording of what the caller heard.
 """
 
@@ -22,45 +22,46 @@ from . import hearing
 from .hearing import noise
 from .place import Call, Tls, in_own_place, lateness, left_open, open_things, place
 
-EACH = 20  # interruptions a call, about
+EACH = 20  # interruptions per call, roughly
 ANSWER = 5 * SECONDS
 WORDS = 0.3 * SECONDS
 EARLIEST, LATEST = 0.05 * SECONDS, 2.5 * SECONDS  # into the agent's speech
-LATE_DELTAS = 3  # that come after a response was cancelled
+LATE_DELTAS = 3  # sent after a response was cancelled
 STAGGER = 0.13 * SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One interruption. ``told_ms``: what the model was told the caller heard; ``played_ms``: what was played."""
+    """One interruption. ``told_ms`` is how much the caller heard according to the relay; ``played_ms`` is what was
+    played."""
 
-    clear_ms: float | None  # from the model's speech_started to the clear at the phone; None: no clear came
+    clear_ms: float | None  # from the model's speech_started to the phone's clear, or None if no clear arrived
     told_ms: float
     played_ms: float
-    played_after: int  # bytes of the cut item, or of any before it, that were played after the clear
+    played_after: int  # bytes of the cut item, or of earlier ones, played after the clear
 
     @property
     def error_ms(self) -> float:
-        """How far the model's belief is from what was heard."""
+        """How far the reported position is from what was heard."""
         return self.told_ms - self.played_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the calls came to."""
+    """The result of all calls."""
 
     cuts: tuple[Cut, ...]
-    asked: int  # interruptions that the callers made
+    asked: int  # interruptions made by the callers
     violations: tuple[str, ...]
     left: tuple[str, ...]
-    late_ms: float  # how late this process was at worst, by which much the phone's playing was late too
+    late_ms: float  # this process's worst delay, by which the phone's playback may have been late too
 
 
 async def interrupt(tls: Tls, count: int, at_once: int, seed: int) -> Outcome:
-    """Make so many interruptions, spread over calls that run at the same time."""
+    """Make ``count`` interruptions, spread over concurrent calls."""
     shares = [len(range(number, count, at_once)) for number in range(at_once)]
     shares = [share for share in shares if share]
-    await in_own_place(_call(tls, (seed, 0), 1, 0.0))  # whatever is opened once is open now
+    await in_own_place(_call(tls, (seed, 0), 1, 0.0))  # a first call opens what stays open for the whole run
     before = open_things()
     async with lateness() as late:
         calls = [
@@ -68,7 +69,7 @@ async def interrupt(tls: Tls, count: int, at_once: int, seed: int) -> Outcome:
             for number, share in enumerate(shares, 1)
         ]
         done = await asyncio.gather(*calls)
-    # Not earlier: it takes long, and would have made the phones of the other calls late.
+    # Only now, because it takes long enough to delay the phones of calls still running.
     return Outcome(
         cuts=tuple(cut for call, fake in done for cut in _cuts(call, fake)),
         asked=sum(utterance.interrupts for call, _ in done for utterance in call.report.utterances),
@@ -97,7 +98,7 @@ async def _call(tls: Tls, seed: tuple[int, int], count: int, delay: float) -> tu
 
 
 def _cuts(call: Call, fake: FakeOpenAI) -> Iterator[Cut]:
-    """Every interruption that the model was told of, in order."""
+    """Yield every interruption that was reported to the model, in order."""
     connection = fake.connections[0]
     clears = [event.at + call.zero for event in call.report.events if event.kind == "clear"]
     started = _times(connection, "input_audio_buffer.speech_started")
@@ -122,7 +123,7 @@ def _cut(call: Call, audio: bytes, told: Event, began: float, clear: float | Non
 
 
 def _audio_of(connection: Connection, item_id: str) -> bytes:
-    """What was sent of an item, without what was sent of it again after it had been cancelled."""
+    """Return the audio sent of an item, without the deltas repeated after its cancellation."""
     return b"".join(
         base64.b64decode(event["delta"])
         for event in connection.sent

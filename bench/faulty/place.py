@@ -1,7 +1,7 @@
-"""One call through a service of its own, between a phone and a fake OpenAI that are its own too; and what it leaves.
+"""One call through its own service, between its own phone and its own fake OpenAI; and what the call leaves behind.
 
-The service is the whole product, in this process, on a port of loopback: what is left of a call is counted before the
-service is stopped, which would tidy it away.
+The service is the whole product, in this process, on a loopback port. What a call leaves behind is counted before the
+service is stopped, because stopping would clean it up.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from support.service import ACCOUNT, BASE_URL, Service, config_for, running
 
 from .front import LOOPBACK, front
 
-QUIET = 0.4 * SECONDS  # after which the caller takes the agent to have finished
+QUIET = 0.4 * SECONDS  # silence after which the caller takes the agent to have finished
 REPLY_WITHIN = 6 * SECONDS
 LONGEST_CALL = 25 * SECONDS
 TIDY_WITHIN = 4 * SECONDS
 TIDY_LOOK = 0.02 * SECONDS
 LATENESS_LOOK = 0.005 * SECONDS
 STORE = FILE_NAME
-FALLBACK = "+15550009999"  # 555: nobody's
-MODEL_KEY = "sk-test"  # as `service.config_for` has it
+FALLBACK = "+15550009999"  # a 555 number, which belongs to nobody
+MODEL_KEY = "sk-test"  # the same key as in `service.config_for`
 LIMITS = TwilioLimits(connect=5 * SECONDS, read=5 * SECONDS, upgrade=5 * SECONDS, close=2 * SECONDS)
 
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ _tasks: dict[object, set[asyncio.Task[Any]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Both ends of the front's TLS."""
+    """The server context and CA file for the front's TLS."""
 
     server: ssl.SSLContext
     ca: Path
@@ -62,23 +62,23 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that is over. ``zero``: its beginning, in the loop's time."""
+    """A call that is over. ``zero`` is when it began, in the loop's time."""
 
     report: CallReport
     zero: float
-    left: tuple[str, ...]  # what it left behind, a few words each
+    left: tuple[str, ...]  # what it left behind, a few words for each item
 
 
 @contextlib.contextmanager
 def tls_files() -> Generator[Tls]:
-    """A certificate for the service's name, for as long as the context lasts."""
+    """Yield TLS files with a certificate for the service's name, while the context lasts."""
     with tempfile.TemporaryDirectory() as directory:
         certificates = Certificates(Path(directory))
         yield Tls(certificates.server(BASE_URL.removeprefix("https://")), certificates.ca)
 
 
 class Place:
-    """A service, its fake OpenAI, and calls to it."""
+    """A service and its fake OpenAI, which takes calls."""
 
     def __init__(self, service: Service, fake: FakeOpenAI, port: int, ca: Path) -> None:
         self.fake = fake
@@ -96,7 +96,7 @@ class Place:
         )
 
     async def call(self, *script: Step, **options: Any) -> Call:
-        """Make a call, and look at what is left when it is over."""
+        """Make a call, and check what is left after it."""
         zeros: list[float] = []
         clock = asyncio.get_running_loop().time
 
@@ -109,7 +109,7 @@ class Place:
         return Call(report, zeros[0], await self._left(before))
 
     async def record_of(self, call: Call) -> StoredCall:
-        """What the store has of a call."""
+        """Return the store's record of a call."""
         store = self._service.services.store
         await store.journal.flush(TIDY_WITHIN)
         found = await store.call(call.report.call_sid)
@@ -117,7 +117,7 @@ class Place:
         return found
 
     async def _left(self, before: set[asyncio.Task[Any]]) -> tuple[str, ...]:
-        """What of a call is still there after `TIDY_WITHIN`."""
+        """Return what remains of a call after `TIDY_WITHIN`."""
         switchboard = self._service.services.switchboard
         until = time.monotonic() + TIDY_WITHIN
         while True:
@@ -135,7 +135,7 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(tls: Tls, fake: FakeOpenAI, **settings: str) -> AsyncIterator[Place]:
-    """A service with these settings, in front of a fake that has not been started."""
+    """Run a service with these settings in front of ``fake``, and start both."""
     with tempfile.TemporaryDirectory() as data, _store_made_ready(Path(data), tls.ca.parent):
         async with contextlib.AsyncExitStack() as stack:
             fake.api_key = MODEL_KEY
@@ -148,7 +148,7 @@ async def place(tls: Tls, fake: FakeOpenAI, **settings: str) -> AsyncIterator[Pl
 
 @contextlib.contextmanager
 def _store_made_ready(data: Path, kept: Path) -> Generator[None]:
-    """The store's file, as the first service made it, in ``data``: making it takes long, and other calls are live."""
+    """Copy the first service's store file to ``data``: creating one is slow enough to disturb live calls."""
     if (kept / STORE).exists():
         shutil.copy(kept / STORE, data)
     yield
@@ -160,7 +160,7 @@ def _store_made_ready(data: Path, kept: Path) -> Generator[None]:
 
 
 def count_tasks_by_place() -> None:
-    """From now on, each task of this loop counts as that of the `in_own_place` that it comes from."""
+    """Attribute every new task of this loop to the `in_own_place` call it descends from."""
 
     def create(
         loop: asyncio.AbstractEventLoop,
@@ -180,7 +180,7 @@ def count_tasks_by_place() -> None:
 
 
 async def in_own_place(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do this work in a task whose tasks are counted by themselves."""
+    """Run ``work`` in a task whose descendant tasks are counted separately."""
     own = object()
     context = copy_context()
     context.run(_place.set, own)
@@ -191,7 +191,7 @@ async def in_own_place(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _name(task: asyncio.Task[Any]) -> str:
-    """What the task does."""
+    """Return the name of the task's coroutine."""
     return str(getattr(task.get_coro(), "__qualname__", task.get_coro()))
 
 
@@ -202,7 +202,7 @@ def _own_tasks() -> set[asyncio.Task[Any]]:
 
 @contextlib.asynccontextmanager
 async def lateness() -> AsyncIterator[Callable[[], float]]:
-    """Watch how late the loop is. What it gives says how late it was at worst, in seconds."""
+    """Watch the event loop's delays. Yield a function that returns the worst one, in seconds."""
     loop = asyncio.get_running_loop()
     worst = 0.0
 
@@ -230,13 +230,13 @@ class Open:
 
 
 def open_things() -> Open:
-    """What this process has open now."""
+    """Count what this process has open now."""
     gc.collect()
     return Open(len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()))
 
 
 async def left_open(before: Open) -> tuple[str, ...]:
-    """What is open besides after `TIDY_WITHIN`."""
+    """Return what is still open beyond ``before`` after `TIDY_WITHIN`."""
     until = time.monotonic() + TIDY_WITHIN
     while True:
         now = open_things()

@@ -1,4 +1,4 @@
-"""Where a call's model may go wrong, and how. Pure."""
+"""The points of a call at which its model may fail, and the ways it may. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from support.fake_openai import Action, At, Close, Event, Hang, Reset, Send, error_event
 
 DELTAS: Final = ("response.output_audio.delta", "response.output_audio_transcript.delta")
-# Told in each turn, and acted on in none but for what the first turn shows of it.
+# Sent in every turn, but after the first turn they show nothing new.
 DETAILS: Final = frozenset(
     {
         "response.output_item.added",
@@ -25,15 +25,15 @@ DETAILS: Final = frozenset(
 )
 PHASES: Final = ("opening", "greeting", "answer", "second answer", "goodbye")
 
-# What happens at a point, in order; after a hang, nothing more.
+# The actions at a point, in order; nothing more follows a hang.
 KINDS: Final[dict[str, tuple[Action, ...]]] = {
     "close": (Close(1011, "internal error"),),
     "reset": (Reset(),),
     "hang": (Hang(),),
     "garbage": (Send("}{"),),
-    "error": (Send(error_event("server_error")),),  # the session outlives it
+    "error": (Send(error_event("server_error")),),  # the session survives it
     "expired": (Send(error_event("session_expired")), Close(1001, "Your session hit the maximum duration.")),
-    "quota": (Send(error_event("insufficient_quota")), Hang()),  # another try can't help
+    "quota": (Send(error_event("insufficient_quota")), Hang()),  # a retry would not help
 }
 FATAL: Final = frozenset({"quota"})
 USUAL_KINDS: Final = ("close", "reset", "hang", "garbage", "error")
@@ -41,7 +41,7 @@ USUAL_KINDS: Final = ("close", "reset", "hang", "garbage", "error")
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The ``nth`` server event of a type in a turn; turn 0 is what comes before the first response."""
+    """The ``nth`` server event of a type in a turn. Turn 0 is everything before the first response."""
 
     turn: int
     event: str
@@ -53,18 +53,19 @@ class Point:
 
     @property
     def is_detail(self) -> bool:
-        """Whether an earlier turn has the same event, which says as much."""
+        """Whether an earlier turn's event of the same type tells as much."""
         return self.turn > 1 and self.event in DETAILS
 
     def at(self, action: Action) -> At:
-        """What makes the fake act there."""
+        """Return a fault that performs ``action`` at this point."""
         return At(self.event, action, self.nth, self.turn)
 
 
 def points_of(sent: Iterable[Event]) -> list[Point]:
-    """Every point of an undisturbed call, in order; of the deltas of a turn the first, the middle and the last.
+    """Return every point of an undisturbed call, in order. Of a turn's deltas, only the first, the middle and the last
+    count.
 
-    How many deltas an interrupted response comes to is chance: there, the middle and the last are the second.
+    The number of deltas in an interrupted response is random, so only its first two count.
     """
     points: list[Point] = []
     turn, counts, cancelled = 0, Counter[str](), set[int]()

@@ -1,4 +1,5 @@
-"""What a measurement says: on the screen, for machines, and as a section of FAULTS.md. Pure but for `Report.write`."""
+"""The report of a measurement: for the screen, as JSON, and as a section of FAULTS.md. Pure except for
+`Report.write`."""
 
 from __future__ import annotations
 
@@ -33,14 +34,14 @@ between the phone and a fake OpenAI, in real time, in one process. The phone's r
   stopped; of tasks and file descriptors after the run.
 """
 SECTIONS = ("At each event", "Interruptions", "The end of a session's hour")
-ERROR_BOUND = 40.0  # milliseconds
-GAP_BOUND = 200.0  # milliseconds
-FACTS = 3  # of `bench.machine.describe`, those that hold here
+ERROR_BOUND = 40.0  # ms
+GAP_BOUND = 200.0  # ms
+FACTS = 3  # the number of leading `bench.machine.describe` lines that apply here
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``section``: of `SECTIONS`. ``text``: for the screen. ``markdown``: for the file. ``values``: for machines."""
+    """One section of FAULTS.md (one of `SECTIONS`), with the same result as text for the screen and values for JSON."""
 
     section: str
     text: str
@@ -49,7 +50,7 @@ class Report:
     is_good: bool
 
     def write(self, file: Path) -> None:
-        """Put it into the file, in place of the same section of an earlier run."""
+        """Replace this section in the file, or add it."""
         old = file.read_text() if file.exists() else ""
         sections = dict(re.findall(r"^## ([^\n]+)\n\n(.*?)(?=^## |\Z)", old, re.DOTALL | re.MULTILINE))
         facts = "\n".join(f"- {fact}" for fact in describe()[:FACTS])
@@ -59,7 +60,7 @@ class Report:
 
 
 def of_table(cells: Sequence[Cell], kinds: Sequence[str], left: Sequence[str]) -> Report:
-    """The table of all points and kinds. ``left``: what the whole run left behind."""
+    """Return the report on all points and kinds. ``left`` is what the whole run left behind."""
     summary = _summary(cells, kinds, left)
     shown = [[str(point), *(_shown(_find(cells, point, kind)) for kind in kinds)] for point in _points(cells)]
     heading = ["at", *kinds]
@@ -75,7 +76,7 @@ def of_table(cells: Sequence[Cell], kinds: Sequence[str], left: Sequence[str]) -
 
 
 def of_interruptions(outcome: interruptions.Outcome, seed: int) -> Report:
-    """What the interruptions came to."""
+    """Return the report on the interruptions."""
     clears = [cut.clear_ms for cut in outcome.cuts if cut.clear_ms is not None]
     errors = [abs(cut.error_ms) for cut in outcome.cuts]
     after = sum(cut.played_after for cut in outcome.cuts)
@@ -102,7 +103,7 @@ def of_interruptions(outcome: interruptions.Outcome, seed: int) -> Report:
 
 
 def of_rollovers(outcome: rollover.Outcome) -> Report:
-    """What the ends of sessions came to."""
+    """Return the report on the ends of sessions."""
     calls = outcome.calls
     to_model, lost, agent = (
         max((getattr(call, name) for call in calls), default=0.0)
@@ -132,7 +133,7 @@ def of_rollovers(outcome: rollover.Outcome) -> Report:
 
 
 def _spread(values: Sequence[float]) -> str:
-    """Median, 99th percentile and maximum of so many milliseconds."""
+    """Format the median, 99th percentile and maximum of times in ms."""
     if not values:
         return "none"
     p50, p99 = np.percentile(values, (50, 99))

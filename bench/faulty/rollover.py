@@ -1,7 +1,7 @@
-"""A session's hour ends in the middle of a call: what of the caller's audio, and of the agent's, is missing.
+"""What is lost of the caller's and the agent's audio when a session's hour ends in the middle of a call.
 
 The clock is scaled: the fake's sessions last ten seconds instead of an hour, and the relay's times for a planned
-rollover are set to go with that. The sentences last as long as ever.
+rollover are scaled to match. Sentences keep their usual length.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ SESSION = 10 * SECONDS  # instead of an hour
 EXCHANGES = 10
 WORDS = 0.8 * SECONDS
 ANSWER = 1.4 * SECONDS
-PAUSE = 1 * SECONDS  # before the caller speaks: an hour has longer ones, but these few seconds must have some
+# before the caller speaks: shorter than the pauses in a real hour, but these few seconds must contain some
+PAUSE = 1 * SECONDS
 LONGEST_CALL = 90 * SECONDS
-STAGGER = 0.37 * SECONDS  # so that the hours end at different places of the conversation
+STAGGER = 0.37 * SECONDS  # so that sessions end at different places of the conversation
 
-# The relay's times, by the module constants that hold them.
+# The relay's times, by module and constant.
 SCALED: Final = {
     ("callgate.core.turns.session_life", "ROLLOVER_AFTER"): 0.5 * SESSION,
     ("callgate.core.turns.session_life", "ROLLOVER_AT_LAST"): 0.9 * SESSION,
@@ -43,29 +44,30 @@ SCALED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """One call. Durations in milliseconds."""
+    """The result of one call. Durations are in ms."""
 
     sessions: int
-    expired: int  # sessions whose end was met, not planned for
-    to_model_gap: float  # the longest time in which no session got any of the caller's audio
-    words_lost: float  # the longest stretch of the caller's words that no session got
-    agent_gap: float  # the longest silence inside an answer of the agent's
+    expired: int  # sessions that reached their end without a planned rollover
+    to_model_gap: float  # the longest time in which no session received audio from the caller
+    words_lost: float  # the longest stretch of the caller's words that no session received
+    agent_gap: float  # the longest silence inside an agent's answer
     replies: tuple[float, ...]  # from the end of the caller's words to the first sound of the answer
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All calls. ``scaled``: the relay's times that were set; none where it plans no rollover."""
+    """The result of all calls. ``scaled`` names the relay's scaled times; it is empty if the relay plans no
+    rollover."""
 
     calls: tuple[Rollover, ...]
     scaled: tuple[str, ...]
     left: tuple[str, ...]
-    late_ms: float  # how late this process was at worst
+    late_ms: float  # this process's worst delay
 
 
 class Exchanges:
-    """What is said in one call: questions, each with its answer. ``number`` makes the sentences."""
+    """The sentences of one call: questions, each with its answer. Each ``number`` gives different noise."""
 
     def __init__(self, number: int) -> None:
         self.greeting = Sentence("Hello.", noise((number, 1, 0), 0.6))
@@ -81,7 +83,7 @@ class Exchanges:
         return tuple(Speak(question.audio, question.text) for question in self.questions)
 
     def script(self, connection: Connection) -> Script:
-        """What the model of this connection says. One that is asked for nothing asks back."""
+        """Return what the model says on this connection. With no question to answer, it asks back."""
 
         def answer(turn: ToAnswer) -> ScriptedResponse:
             if (place := self._recognised(turn.heard)) is not None:
@@ -102,9 +104,9 @@ class Exchanges:
 
 
 async def roll_over(tls: Tls, count: int) -> Outcome:
-    """Make so many calls at once."""
+    """Make ``count`` calls at once."""
     with scaled_relay() as names:
-        await in_own_place(_call(tls, 0, 0.0, 1))  # whatever is opened once is open now
+        await in_own_place(_call(tls, 0, 0.0, 1))  # a first call opens what stays open for the whole run
         before = open_things()
         async with lateness() as late:
             calls = [
@@ -118,7 +120,7 @@ async def roll_over(tls: Tls, count: int) -> Outcome:
 
 @contextlib.contextmanager
 def scaled_relay() -> Generator[tuple[str, ...]]:
-    """Set those of the relay's times that it has."""
+    """Scale those of the relay's times that exist. Yield their descriptions."""
     found = [(importlib.import_module(module), name, value) for (module, name), value in SCALED.items()]
     found = [(module, name, value) for module, name, value in found if hasattr(module, name)]
     usual = [getattr(module, name) for module, name, _ in found]
@@ -157,13 +159,13 @@ def _has_expired(connection: Connection) -> bool:
 
 
 def _longest_gap(fake: FakeOpenAI) -> float:
-    """Between one piece of the caller's audio and the next, to whichever session, in seconds."""
+    """Return the longest time between two pieces of the caller's audio, over all sessions, in seconds."""
     times = [each.at for each in fake.events_received if each.event.get("type") == "input_audio_buffer.append"]
     return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
 
 def _words_lost(question: Sentence, fake: FakeOpenAI) -> float:
-    """The longest stretch of these words that no session got, in milliseconds."""
+    """Return the longest stretch of these words that no session received, in ms."""
     got = b"".join(connection.audio for connection in fake.connections)
     frames = [question.audio[at : at + FRAME_BYTES] in got for at in range(0, len(question.audio), FRAME_BYTES)]
     runs = [len(list(run)) for there, run in itertools.groupby(frames) if not there]
@@ -171,7 +173,7 @@ def _words_lost(question: Sentence, fake: FakeOpenAI) -> float:
 
 
 def _gap_in(sentence: Sentence, recording: bytes) -> float:
-    """The longest silence inside this sentence, in milliseconds; what of its end was never heard is one too."""
+    """Return the longest silence inside this sentence, in ms. An end that was never heard counts too."""
     return max(_gaps(sentence.audio, recording))
 
 

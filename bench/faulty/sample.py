@@ -1,4 +1,4 @@
-"""One call with an interruption and a lost model, as its operator reads it afterwards: the sample in docs/store.md."""
+"""One call with an interruption and a lost model, as printed for its operator: the sample in docs/store.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOST_AT = At(
 
 
 async def sample(tls: Tls) -> str:
-    """Make the call; what ``callgate calls show`` prints of it."""
+    """Make the call, and return what ``callgate calls show`` prints for it."""
     scene = Scene(0)
     async with place(tls, FakeOpenAI(scene.script, (Faults(at=(LOST_AT,)),)), STORE="on") as here:
         call = await here.call(*scene.steps)

@@ -1,4 +1,4 @@
-"""The call that is played again and again: a caller with a script, and a model that listens, answers, and remembers.
+"""The call that every measurement repeats: a scripted caller, and a model that listens, answers and remembers.
 
     agent   greets                                    turn 1
     caller  asks
@@ -8,9 +8,8 @@
     caller  says goodbye
     agent   says goodbye, and asks to hang up         turn 4
 
-A model that was lost is followed by another, which knows only what it is told: the history that is given to it as
-items. It then goes on as a good model would: it answers what the caller said last, or takes its own words up again.
-Pure.
+A lost model is replaced by another, which knows only the history that it is given as items. It then continues as a
+good model would: it answers what the caller said last, or resumes its own words. Pure.
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ from support.fake_openai import Connection, Event, Script
 
 from .hearing import Sentence, bytes_of, noise
 
-PACE = SpeechPace(delta_ms=200, times=4.0)  # so that the long answer is still being made when the caller interrupts it
+# slow enough that the long answer is still being sent when the caller interrupts it
+PACE = SpeechPace(delta_ms=200, times=4.0)
 INTERRUPTED_AFTER = 0.3 * SECONDS
-RECOGNISED = 400  # bytes of an utterance, by which the model knows it
+RECOGNISED = 400  # bytes of an utterance by which the model recognizes it
 
 
 class Scene:
-    """The sentences of one call, which no other call has: ``number`` makes them."""
+    """The sentences of one call, different for each ``number``."""
 
     def __init__(self, number: int) -> None:
         def sentence(place: int, seconds: float, text: str, *, leaves_turn: bool = True) -> Sentence:
@@ -48,17 +48,17 @@ class Scene:
 
     @property
     def said_by_agent(self) -> tuple[Sentence, ...]:
-        """All that the agent may say."""
+        """Everything that the agent may say."""
         return self.greeting, self.answer, self.other_answer, self.goodbye, self.taken_up
 
     @property
     def said_by_caller(self) -> tuple[Sentence, ...]:
-        """All that the caller says."""
+        """Everything that the caller says."""
         return self.question, self.interruption, self.farewell
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What the caller does. It never hangs up: that is for the agent, which said goodbye."""
+        """What the caller does. The agent says goodbye, so hanging up is left to it."""
         return (
             Speak(self.question.audio, "question"),
             Interrupt(self.interruption.audio, "interruption", INTERRUPTED_AFTER),
@@ -68,11 +68,11 @@ class Scene:
 
     @property
     def short_steps(self) -> tuple[Step, ...]:
-        """The same for a caller in a hurry, who is greeted and says goodbye, which then is turn 2."""
+        """A shorter script: the caller is greeted and says goodbye, which becomes turn 2."""
         return self.steps[-2:]
 
     def script(self, connection: Connection) -> Script:
-        """What the model of this connection says."""
+        """Return what the model says on this connection."""
         return Script(after=lambda turn: self._answer(turn, connection), transcript=self._transcript, pace=PACE)
 
     def _answer(self, turn: ToAnswer, connection: Connection) -> ScriptedResponse:
@@ -94,7 +94,7 @@ class Scene:
         return _say(self.taken_up)
 
     def _go_on(self, said: str) -> ScriptedResponse:
-        """Take up one's own words."""
+        """Continue the agent's own unfinished words."""
         if self.goodbye.text in said:
             return ScriptedResponse((ScriptedToolCall("hang_up"),))
         return self._part() if said and self.goodbye.text.startswith(said) else _say(self.taken_up)
@@ -103,13 +103,13 @@ class Scene:
         return ScriptedResponse((_speech(self.goodbye), ScriptedToolCall("hang_up")))
 
     def _transcript(self, audio: bytes) -> str:
-        """The last sentence of the caller's that is in the audio, however little of it; "" where there is none."""
+        """Return the text of the caller's last recognizable sentence in the audio, or "" if there is none."""
         known = [each.text for each in self.said_by_caller if bytes_of(each.audio, audio) >= RECOGNISED]
         return known[-1] if known else ""
 
 
 def history(received: list[Event]) -> Iterator[tuple[str, str]]:
-    """What a model was told of the conversation before it: role and text of each item, up to the first response."""
+    """Yield what a model was told of the earlier conversation: each item's role and text, up to its first response."""
     for event in received:
         if event.get("type") == "response.create":
             return

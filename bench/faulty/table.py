@@ -1,4 +1,4 @@
-"""Calls whose model goes wrong at one point in one way, and what became of them."""
+"""Calls whose model fails in one way at one point, and how they went on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from .scene import Scene, history
 
 SILENCE_BOUND = 2 * SECONDS
 TRIES = 3
-LATE = 0.1 * SECONDS  # of this process, with the caller, the service and the model in it
-STAGGER = 0.13 * SECONDS  # so that the calls do not all come at once
-TOLD_WITHIN = 0.3 * SECONDS  # what was heard this long before a session's first response is told to it
+LATE = 0.1 * SECONDS  # the delay of this process, which runs the caller, the service and the model
+STAGGER = 0.13 * SECONDS  # so that the calls do not all arrive at once
+# anything heard at least this long before a session's first response must be in its history
+TOLD_WITHIN = 0.3 * SECONDS
 
 
 WRITTEN = frozenset({"conversation.item.input_audio_transcription.completed", "response.output_audio_transcript.done"})
@@ -33,21 +34,21 @@ WRITTEN = frozenset({"conversation.item.input_audio_transcription.completed", "r
 class Ending(Enum):
     """How a call went on after the fault."""
 
-    UNHARMED = "unharmed"  # the model's session outlived it
+    UNHARMED = "unharmed"  # the model's session survived
     WENT_ON = "went on"  # with another session, which knew what had been said
     SAFETY_NET = "safety net"  # apology and FALLBACK_DIAL
-    FORGOT = "FORGOT"  # another session, which was not told what had been said
+    FORGOT = "FORGOT"  # another session, which did not know what had been said
     LOST = "LOST"  # neither a goodbye that was heard nor the safety net
 
     @property
     def is_designed(self) -> bool:
-        """Whether a caller may meet it."""
+        """Whether this is an acceptable ending."""
         return self not in (Ending.FORGOT, Ending.LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What became of one call. ``silence``: the worst, in seconds. ``left``: what the call left behind."""
+    """The result of one call. ``silence`` is the longest, in seconds. ``left`` is what the call left behind."""
 
     point: Point
     kind: str
@@ -58,12 +59,12 @@ class Cell:
     left: tuple[str, ...]
     sessions: int
     seconds: float
-    late: float  # how late this process was at worst during the call, in seconds
+    late: float  # this process's worst delay during the call, in seconds
     tries: int = 1
 
     @property
     def is_good(self) -> bool:
-        """Whether the caller and the operator have nothing to complain about."""
+        """Whether neither the caller nor the operator has cause for complaint."""
         return (
             self.struck
             and self.silence <= SILENCE_BOUND
@@ -74,20 +75,20 @@ class Cell:
 
     @property
     def is_fatal(self) -> bool:
-        """Whether no other session may be tried. A session that is lost while it is parked is not the call's yet."""
+        """Whether no other session may be tried. A parked session that is lost does not belong to the call yet."""
         return self.kind in FATAL and self.point.turn > 0
 
     def as_json(self) -> dict[str, Any]:
-        """The cell for machines."""
+        """Return the cell for JSON."""
         return {**asdict(self), "ending": self.ending.value, "good": self.is_good}
 
 
 class CallsGoneWrong(BenchError):
-    """The undisturbed call is not as it should be, so nothing can be said of the others."""
+    """The undisturbed call went wrong, so the others would prove nothing."""
 
 
 async def undisturbed(tls: Tls) -> list[Point]:
-    """A call in which nothing goes wrong: the points at which something may. Raises `CallsGoneWrong`."""
+    """Make a call without faults, and return the points at which one may strike. Raises `CallsGoneWrong`."""
     cell, connection = await _play(tls, 0, None)
     if cell.ending is not Ending.UNHARMED or cell.silence > SILENCE_BOUND or cell.left:
         raise CallsGoneWrong(
@@ -105,7 +106,7 @@ async def run_cells(
     *,
     short: bool = False,
 ) -> list[Cell]:
-    """Make the call of each cell, so many at a time. ``tell`` hears of each as it is over."""
+    """Make each cell's call, ``at_once`` at a time. ``tell`` is called as each finishes."""
     waiting = iter(enumerate(cells, 1))
     done: dict[int, Cell] = {}
 
@@ -122,9 +123,9 @@ async def run_cells(
 
 
 async def play(tls: Tls, number: int, point: Point, kind: str, *, short: bool = False) -> Cell:
-    """One call with one fault, on the first session; those that follow go well. Another ``number``: other words.
+    """Make one call with one fault, on its first session only. Each ``number`` gives different words.
 
-    A call that went badly while this process was late says nothing: it is made again.
+    A call that went badly while this process was late proves nothing, so it is made again.
     """
     cell, _ = await _play(tls, number, point, kind, short=short)
     while not cell.is_good and cell.late > LATE and cell.tries < TRIES:
@@ -159,7 +160,7 @@ async def _play(
 
 
 def _note(strikes: list[float]) -> Change:
-    """Notes when it strikes, in the loop's time, and changes nothing."""
+    """Return an action that records when it strikes, in the loop's time, and changes nothing."""
     clock = asyncio.get_running_loop().time
 
     def note(event: Event) -> Event:
@@ -169,11 +170,12 @@ def _note(strikes: list[float]) -> Change:
     return Change(note)
 
 
-# What became of a call.
+# Judging a call.
 
 
 def judge(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> tuple[Ending, str]:
-    """How the call ended, and by what that is known. ``struck_at``: when the fault came, in the loop's time."""
+    """Return how the call ended, and the reason for that verdict. ``struck_at`` is when the fault came, in the
+    loop's time."""
     report = call.report
     if fake.violations:
         return Ending.LOST, fake.violations[0]
@@ -192,9 +194,9 @@ def judge(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> tuple
 
 
 def forgotten(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> Sentence | None:
-    """A sentence that had been said when a further session took over, and that this was not told.
+    """Return a sentence that was said before a later session took over and that the session was not told, if any.
 
-    What the first session still sent after ``struck_at`` need not have been read.
+    What the first session sent after ``struck_at`` may have gone unread.
     """
     for connection in fake.connections[1:]:
         began = _took_over(fake, connection)
@@ -211,7 +213,7 @@ def forgotten(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> S
 
 
 def _heard_by(call: Call, before: float, scene: Scene) -> list[Sentence]:
-    """What of the agent's had been heard to its end, by a time of the loop's."""
+    """Return the agent's sentences that were heard to the end before this time, which is the loop's."""
     report = call.report
     return [
         sentence
@@ -221,7 +223,7 @@ def _heard_by(call: Call, before: float, scene: Scene) -> list[Sentence]:
 
 
 def _written_by(before: float, struck_at: float, sessions: Iterable[Connection]) -> Iterator[str]:
-    """What these sessions had sent in text by a time of the loop's, of the caller's words and of the agent's."""
+    """Yield the transcripts of both sides that these sessions sent before this time, which is the loop's."""
     for session in sessions:
         until = min(before, struck_at) if session.number == 0 else before
         for event, at in zip(session.sent, session.sent_at, strict=True):
@@ -235,7 +237,7 @@ def _served(connection: Connection) -> bool:
 
 
 def _took_over(fake: FakeOpenAI, connection: Connection) -> float | None:
-    """When a session was first asked to speak, or given the caller's audio, in the loop's time."""
+    """Return when a session was first asked to speak or given the caller's audio, in the loop's time."""
     times = [
         received.at
         for received in fake.events_received
