@@ -1,4 +1,4 @@
-"""``bench/siege``: live calls through the real edge, while strangers attack it."""
+"""The command line of ``bench/siege``: live calls through the real edge, while strangers attack it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .row import Row
 from .siege import besiege
 
 RESULTS = Path(__file__).resolve().parent.parent / "SIEGE.md"
-QUIET_SHARE, QUIET_LEAST, QUIET_MOST = 0.5, 2.0, 5.0  # of the seconds of an attack; seconds
-MOST_TIMES = 3  # that an attack is made, where the machine was disturbed
+QUIET_SHARE, QUIET_LEAST, QUIET_MOST = 0.5, 2.0, 5.0  # share of an attack's seconds; bounds in seconds
+MOST_TIMES = 3  # tries per attack, if the machine was disturbed
 WARM_UP = 1.0  # seconds
 
 __all__ = ["attacks"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. 0 when all is as promised, 1 when not, 2 for a usage error, 130 after Ctrl-C."""
+    """Run the command line. Return 0 if every bound was kept, 1 if not, 2 for a usage error, 130 after Ctrl-C."""
     parser = _parser()
     args = parser.parse_args(argv)
     if args.list:
@@ -40,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{each.name:24} {each.about}")
         return 0
     if args.write and (args.only or args.same_address):
-        parser.error("--write needs a run of everything")
+        parser.error("--write needs a complete run")
     try:
         rows, missing = uvloop.run(_run(args))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print("\nended; nothing is left running", file=sys.stderr)
+        print("\nstopped; no process is left running", file=sys.stderr)
         return 130
     except CallgateError as error:
         print(f"siege: {error}", file=sys.stderr)
@@ -59,26 +59,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench/siege", description=__doc__)
-    parser.add_argument("--list", action="store_true", help="say what attacks there are, and end")
-    parser.add_argument("--only", type=names(ATTACKS), metavar="NAME,…", help="of those that --list names (all)")
+    parser.add_argument("--list", action="store_true", help="list the attacks and exit")
+    parser.add_argument(
+        "--only", type=names(ATTACKS), metavar="NAME,…", help="any of the attacks that --list shows (default: all)"
+    )
     parser.add_argument(
         "--same-address",
         action="store_true",
-        help="attack from the callers' own address (without --only: those for which it matters)",
+        help="attack from the callers' own address (without --only, just the attacks where it matters)",
     )
-    parser.add_argument("--calls", type=number(int), default=20, metavar="N", help="live ones (20)")
+    parser.add_argument("--calls", type=number(int), default=20, metavar="N", help="live calls (default: 20)")
     parser.add_argument(
-        "--seconds", type=number(float), default=8.0, metavar="N", help="of one attack; some last longer (8)"
+        "--seconds",
+        type=number(float),
+        default=8.0,
+        metavar="N",
+        help="length of one attack; some last longer (default: 8)",
     )
-    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from here")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    parser.add_argument("--write", action="store_true", help="put the result into SIEGE.md")
+    parser.add_argument("--callgate-path", metavar="DIR", help="import callgate from this directory")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
+    parser.add_argument("--write", action="store_true", help="write the result to SIEGE.md")
     return parser
 
 
 async def _run(args: argparse.Namespace) -> tuple[list[Row], bool]:
-    """The rows, and whether there is one that could not be had."""
-    gc.freeze()  # looking through all that was imported would make every call late
+    """Return the rows, and whether an attack could not be measured."""
+    gc.freeze()  # otherwise each collection would scan every imported module and delay all calls
     chosen = [ATTACKS[name] for name in args.only or ATTACKS]
     from_same = chosen if args.only else [each for each in chosen if each.from_same]
     todo = [] if args.same_address else [(each, False) for each in chosen]
@@ -90,13 +96,13 @@ async def _run(args: argparse.Namespace) -> tuple[list[Row], bool]:
 
 
 async def _one(args: argparse.Namespace, attack: Attack, same_address: bool) -> Row | None:
-    """What is in doubt is done again."""
+    """Run an attack. Repeat it while the result is in doubt."""
     row = None
     for _ in range(MOST_TIMES):
         try:
             row = await _once(args, attack, same_address)
         except BenchError as error:
-            print(f"{attack.name:22} could not be tried: {error}", flush=True)
+            print(f"{attack.name:22} could not be run: {error}", flush=True)
             continue
         if row.is_good or not row.in_doubt:
             break
@@ -106,7 +112,7 @@ async def _one(args: argparse.Namespace, attack: Attack, same_address: bool) -> 
 
 
 async def _once(args: argparse.Namespace, attack: Attack, same_address: bool) -> Row:
-    """On a place of its own: what one attack leaves behind is never blamed on the next."""
+    """Run an attack on a fresh place, so that what it leaves behind is never blamed on the next."""
     async with place(args.calls, callgate_path=args.callgate_path, same_address=same_address) as here:
         await asyncio.sleep(WARM_UP)
         quiet = min(max(QUIET_SHARE * args.seconds, QUIET_LEAST), QUIET_MOST)

@@ -1,4 +1,4 @@
-"""What an attack is, what it is told, and what it tells. It runs in a process of its own (`attacker`)."""
+"""What defines an attack, what it is given, and what it reports. It runs in its own process (`attacker`)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from callgate.core.units import SECONDS
 from .client import ANSWER_TIMEOUT, Client, Peer, why
 
 AFTER_A_FAILURE = 0.02 * SECONDS
-MOST_AT_ONCE = 400  # things that one attack has under way by `Assault.paced`
+MOST_AT_ONCE = 400  # concurrent tasks of one `Assault.paced`
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is attacked, and what the attacker has come to know. All of it goes as JSON to the attacker's process.
+    """What is attacked, and what the attacker has found out. It is passed to the attacker's process as JSON.
 
-    ``auth_token``: what a request that was captured is signed with. ``live``: the form of a live call's webhook.
-    ``secrets``: what must stand in no answer.
+    ``auth_token`` signs requests that the attacker is supposed to have captured. ``live`` is the form of a live call's
+    webhook. ``secrets`` are strings that no answer may contain.
     """
 
     host: str
@@ -38,16 +38,16 @@ class Target:
 
     @property
     def base_url(self) -> str:
-        """What Twilio knows the service by, and signs."""
+        """The URL that Twilio knows the service by, and signs."""
         return f"https://{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """``about``: one sentence. ``unit``: what is counted as tried. ``sessions``, ``rest``: model sessions and requests
-    to Twilio's REST API that it may cause, beside one session for each call of its own. ``lasts``: times the usual
-    seconds. ``edge_fails``: against an edge whose backend is gone. ``from_same``: worth while from the callers' own
-    address too."""
+    """An attack. ``about`` is one sentence; ``unit`` is what ``tried`` counts. ``sessions`` and ``rest`` are the
+    model sessions and the requests to Twilio's REST API that it may cause, in addition to one session per call of
+    its own. ``lasts`` multiplies the usual seconds. With ``edge_fails``, it attacks an edge whose backend is gone;
+    with ``from_same``, it is run from the callers' own address too."""
 
     name: str
     about: str
@@ -66,7 +66,7 @@ ATTACKS: dict[str, Attack] = {}
 def attack(
     name: str, about: str, **options: Any
 ) -> Callable[[Callable[[Assault], Awaitable[None]]], Callable[[Assault], Awaitable[None]]]:
-    """Enter a function into `ATTACKS`, with the fields of `Attack`."""
+    """Register a function in `ATTACKS`, with the fields of `Attack`."""
 
     def enter(run: Callable[[Assault], Awaitable[None]]) -> Callable[[Assault], Awaitable[None]]:
         assert name not in ATTACKS, name
@@ -77,41 +77,41 @@ def attack(
 
 
 class Assault:
-    """An attack under way, for so many seconds: where to, and what came of it so far."""
+    """An attack in progress, limited to ``seconds``: its target and its results so far."""
 
     def __init__(self, target: Target, seconds: float) -> None:
         self.target = target
         self.tried = 0
-        self.got: Counter[str] = Counter()  # what an answer was, in a word: a status, "closed", "reset", …
-        self.told: set[str] = set()  # which of the target's secrets an answer held
-        self.calls = 0  # of its own that were answered with a stream
+        self.got: Counter[str] = Counter()  # answers by kind: a status, "closed", "reset", …
+        self.told: set[str] = set()  # the target's secrets that answers revealed
+        self.calls = 0  # the attacker's own calls that were answered with a stream
         self.client = Client(Peer(target.host, target.https_port, target.name, target.ca, target.source), self.look)
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._until = self._loop.time() + seconds
 
     def begin(self) -> None:
-        """The seconds count from now on."""
+        """Start the clock again."""
         self._until = self._loop.time() + self._seconds
 
     @property
     def left(self) -> float:
-        """Seconds that it may still last."""
+        """The seconds left."""
         return max(0.0, self._until - self._loop.time())
 
     @property
     def goes_on(self) -> bool:
-        """Whether it may."""
+        """Whether there is time left."""
         return self._loop.time() < self._until
 
     def look(self, data: bytes) -> None:
-        """Look through what an answer holds."""
+        """Search data from an answer for secrets."""
         for name, secret in self.target.secrets.items():
             if secret.encode() in data:
                 self.told.add(name)
 
     async def paced(self, a_second: float, do: Callable[[int], Awaitable[None]]) -> None:
-        """Do something so often a second, each time with the next number, until the time is over; and wait for all."""
+        """Start ``do`` at a steady rate, with the next number each time, until time is up. Then wait for all."""
         under_way: set[asyncio.Task[None]] = set()
         began = self._loop.time()
         for number in itertools.count():
@@ -128,17 +128,17 @@ class Assault:
                 task.cancel()
 
     async def together(self, count: int, do: Callable[[int], Awaitable[None]]) -> None:
-        """Do something so many times at once, each time with another number."""
+        """Run ``do`` ``count`` times concurrently, with a different number each."""
         await asyncio.gather(*(self._noted(do, number) for number in range(count)))
 
     async def crowd(self, count: int, do: Callable[[int], Awaitable[None]]) -> None:
-        """So many that do something again and again, each with its number, until the time is over."""
+        """Run ``do`` repeatedly in ``count`` tasks, with a different number each, until time is up."""
 
         async def again(number: int) -> None:
             while self.goes_on:
                 before = self.got.total()
                 await self._noted(do, number)
-                if self.got.total() == before + 1:  # nothing but one failure, perhaps at once
+                if self.got.total() == before + 1:  # only one failure, perhaps an immediate one
                     await asyncio.sleep(AFTER_A_FAILURE)
 
         await asyncio.gather(*(again(number) for number in range(count)))
@@ -150,7 +150,7 @@ class Assault:
             self.got[why(error)] += 1
 
     async def ask(self, request: bytes, *, tls: bool = True) -> None:
-        """Send a request on a connection of its own, and note what the answer is."""
+        """Send a request on a new connection, and count the answer's status."""
         self.tried += 1
         async with self.client.connection(tls=tls, port=None if tls else self.target.http_port) as connection:
             connection.send(request)

@@ -1,6 +1,6 @@
-"""The process that attacks: it is told what as its argument, waits for the word, and tells what came of it.
+"""The attacking process. It reads its orders from its argument, waits for the start signal, and prints the result.
 
-An attacker has a machine of its own. Here it has to share one, so it gives way to everybody else (nice).
+A real attacker has a machine of its own. This one shares the machine, so it yields to all other processes (nice).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .client import why
 
 READY, GO = "ready", "go"
 NICENESS = 10
-LET_FINISH = 10.0  # seconds, for what is under way when the time is over
+LET_FINISH = 10.0  # seconds for unfinished work when time is up
 
 __all__ = ["attacks"]
 
 
 def main() -> int:
-    """Attack as told."""
+    """Run the attack given as argument."""
     os.nice(NICENESS)
     _have_files()
     told = json.loads(sys.argv[1])
@@ -34,7 +34,7 @@ def main() -> int:
     if sys.stdin.readline().strip() != GO:
         return 1
     print(json.dumps(uvloop.run(_attack(told["attack"], target, told["seconds"]))), flush=True)
-    sys.stdin.readline()  # until it is ended: what it used is counted
+    sys.stdin.readline()  # stay alive until killed, so that the CPU time can be read
     return 0
 
 
@@ -50,7 +50,7 @@ async def _attack(name: str, target: Target, seconds: float) -> dict[str, object
         assault.got["not done in time"] += 1
     except (OSError, EOFError) as error:
         assault.got[why(error)] += 1
-    except Exception as error:  # the siege's own fault: told, and no result
+    except Exception as error:  # a fault of the siege itself: reported, without a result
         problem = f"{type(error).__name__}: {error}"
     return {
         "tried": assault.tried,

@@ -1,7 +1,8 @@
-"""Real callers, who come while an attack lasts: each is a whole call as Twilio makes it, or is counted as turned away.
+"""Real callers who arrive during an attack. Each makes a complete call as Twilio would, or is counted as turned away.
 
-They are a process of their own, so that what they do does not delay the live calls' clock. It is told on standard input
-whom to call from where, and then `COME`, `STOP` and `SOME`; it answers the last two with what became of the callers.
+They run in their own process, so that their work does not delay the live calls' clock. Its argument says whom to call
+and from where. It then reads the commands `COME`, `STOP` and `SOME` from standard input, and answers the last two with
+the callers' results.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from .row import Callers
 
 A_CALLER_EVERY = 0.3 * SECONDS
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 5 * SECONDS, 15 * SECONDS  # Twilio's
-HEARD_WITHIN = 5 * SECONDS  # after the stream was accepted
+HEARD_WITHIN = 5 * SECONDS  # of the stream being accepted
 CLOSED_WITHIN = 5 * SECONDS
-ENOUGH = 25  # frames that came back: half a second
+ENOUGH = 25  # frames that came back: half a second of audio
 MOST_REDIRECTS = 10
 FIRST_NUMBER = 200_000  # above those of live calls, below `flow.LONGEST_CALL`
 
@@ -50,11 +51,11 @@ A_FEW, BETWEEN_A_FEW = 3, 0.15 * SECONDS
 
 
 class TurnedAway(Exception):
-    """A caller was not served. Its text: why, in few words."""
+    """A caller was not served. The text gives the reason in a few words."""
 
 
 class RealCallers:
-    """Calls from one address. ``incoming``: the path that their number's webhook has."""
+    """Calls from one address. ``incoming`` is the path of their number's webhook."""
 
     def __init__(self, door: Door, source: str, incoming: str) -> None:
         self._door, self._source, self._incoming = door, source, incoming
@@ -67,21 +68,21 @@ class RealCallers:
         self._why_not: Counter[str] = Counter()
 
     async def come(self) -> None:
-        """Place one after the other, until cancelled; those that are placed go on."""
+        """Place calls one after another until cancelled. Calls already placed continue."""
         began = perf_counter()
         for number in itertools.count():
             await asyncio.sleep(max(0.0, began + number * A_CALLER_EVERY - perf_counter()))
             self.place()
 
     def place(self) -> None:
-        """Place one."""
+        """Place one call."""
         self._placed += 1
         task = asyncio.ensure_future(self._call(next(self._numbers)))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
     async def all_done(self) -> Callers:
-        """Wait for those that were placed; what became of them."""
+        """Wait for the calls placed so far, and return their results."""
         if self._under_way:
             await asyncio.wait(self._under_way)
         outcome = Callers(self._placed, self._served, self._waited, dict(self._why_not.most_common()))
@@ -89,7 +90,7 @@ class RealCallers:
         return outcome
 
     async def _call(self, number: int) -> None:
-        # A connection for each request: Twilio's requests come from many machines.
+        # One connection per request, because Twilio's requests come from many machines.
         connector = aiohttp.TCPConnector(local_addr=(self._source, 0), force_close=True, limit=0)
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         try:
@@ -104,7 +105,7 @@ class RealCallers:
 
 
 class _Call:
-    """One of them, from the first webhook to the last callback."""
+    """One call, from the first webhook to the last callback."""
 
     def __init__(self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, number: int) -> None:
         self._http, self._door, self._source, self._number = http, door, source, number
@@ -113,7 +114,7 @@ class _Call:
         self.waits = 0
 
     async def run(self) -> None:
-        """Raises `TurnedAway`."""
+        """Make the call. Raises `TurnedAway`."""
         stream = await self._twiml(self._incoming)
         stream_sid = await self._talk(stream)
         over = {"CallStatus": "completed", "CallDuration": "1", "Timestamp": _now()}
@@ -127,7 +128,7 @@ class _Call:
                 raise TurnedAway(f"{status} at {path}")
 
     async def _twiml(self, path: str) -> str:
-        """Do what the TwiML says, until it says a stream; its URL."""
+        """Carry out TwiML until it connects a stream, and return the stream's URL."""
         for _ in range(MOST_REDIRECTS):
             status, document = await self._post(path, self._form)
             if status != 200:
@@ -172,7 +173,7 @@ class _Call:
             raise TurnedAway(f"{type(error).__name__} at {urlsplit(path).path}") from error
 
     async def _talk(self, url: str) -> str:
-        """Speak until enough has come back; the stream's SID."""
+        """Send audio until enough has come back, and return the stream's SID."""
         hop, heard = Hop(), asyncio.Event()
         tally = Tally()
         back = Flow(self._number, hop)
@@ -231,7 +232,7 @@ class _Call:
 
 
 class _Echoed(Flow):
-    """The way to a model that sends everything back: what is sent is awaited on the way back."""
+    """The way to a model that echoes everything: each piece sent is expected on the way back."""
 
     __slots__ = ("_back",)
 
@@ -253,7 +254,7 @@ async def _speak(caller: Caller) -> None:
 
 
 def _path(url: str) -> str:
-    """Path and query."""
+    """Return path and query."""
     parts = urlsplit(url)
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 

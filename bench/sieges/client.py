@@ -1,4 +1,4 @@
-"""Connections of an attacker's: raw bytes over TCP or TLS, from an address of its own, and no manners but on demand."""
+"""An attacker's connections: raw bytes over TCP or TLS from its own address, well-behaved only on request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom to connect to, from which address. ``name``: in the handshake; ``ca``: the file of whom to trust."""
+    """The address to connect to, and from. ``name`` is the TLS server name; ``ca`` is the file of trusted CAs."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer: header names are lower-case."""
+    """An answer. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -40,7 +40,7 @@ class Answer:
 
 
 def why(error: BaseException) -> str:
-    """In a word, how a connection ended."""
+    """Describe in a word how a connection ended."""
     match error:
         case ConnectionResetError() | BrokenPipeError():
             return "reset"
@@ -68,16 +68,17 @@ class Connection:
 
     @property
     def protocol(self) -> str | None:
-        """What was agreed on in the handshake (ALPN)."""
+        """The protocol agreed on in the handshake (ALPN)."""
         tls = self.writer.get_extra_info("ssl_object")
         return None if tls is None else tls.selected_alpn_protocol()
 
     def send(self, data: bytes) -> None:
-        """Write it, whether the peer takes it or not."""
+        """Write data without waiting for the peer to read it."""
         self.writer.write(data)
 
     async def answer(self, *, has_body: bool = True) -> Answer:
-        """The next answer. Raises `OSError`, `EOFError`, `TimeoutError`; `ValueError` where it is no HTTP/1."""
+        """Return the next answer. Raises `OSError`, `EOFError` or `TimeoutError`, or `ValueError` if it is not
+        HTTP/1."""
         async with asyncio.timeout(ANSWER_TIMEOUT):
             while (answer := await self._answer(has_body)).status == 100:
                 pass
@@ -112,7 +113,7 @@ class Connection:
         return await self.reader.read(LONGEST_BODY)
 
     async def rest(self) -> bytes:
-        """What comes until the peer closes, or for `ANSWER_TIMEOUT`."""
+        """Return what arrives until the peer closes the connection, or for `ANSWER_TIMEOUT`."""
         data = b""
         with contextlib.suppress(TimeoutError, OSError, ssl.SSLError):
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -122,12 +123,12 @@ class Connection:
         return data
 
     def abort(self) -> None:
-        """Let go of it, without a word."""
+        """Drop the connection without a closing handshake."""
         self.writer.transport.abort()
 
 
 class Client:
-    """Opens connections. ``look`` is shown everything that is read."""
+    """Opens connections. ``look`` is called with everything that is read."""
 
     def __init__(self, peer: Peer, look: Callable[[bytes], None]) -> None:
         self.peer = peer
@@ -135,7 +136,7 @@ class Client:
         self._tls: dict[Sequence[str], ssl.SSLContext] = {}
 
     def tls(self, *alpn: str) -> ssl.SSLContext:
-        """The handshake's context, which offers these protocols."""
+        """Return a client context that offers these protocols."""
         if alpn not in self._tls:
             context = self._tls[alpn] = ssl.create_default_context(cafile=self.peer.ca)
             if alpn:
@@ -146,7 +147,7 @@ class Client:
     async def connection(
         self, *, tls: bool = True, alpn: Sequence[str] = (), port: int | None = None
     ) -> AsyncIterator[Connection]:
-        """A connection, while the context lasts."""
+        """Open a connection that lasts as long as the context."""
         connection = await self.connect(tls=tls, alpn=alpn, port=port)
         try:
             yield connection
@@ -154,7 +155,7 @@ class Client:
             connection.abort()
 
     async def connect(self, *, tls: bool = True, alpn: Sequence[str] = (), port: int | None = None) -> Connection:
-        """A connection, which the caller aborts."""
+        """Open a connection, which the caller must abort."""
         peer = self.peer
         async with asyncio.timeout(CONNECT_TIMEOUT):
             reader, writer = await asyncio.open_connection(
@@ -168,7 +169,7 @@ class Client:
         return Connection(reader, writer, self._look)
 
     async def plain_socket(self, port: int | None = None) -> socket.socket:
-        """A bare connected socket, which resets the connection when it is closed."""
+        """Return a bare connected socket that resets the connection when closed."""
         bare = socket.socket()
         try:
             bare.setblocking(False)
@@ -182,7 +183,7 @@ class Client:
         return bare
 
     def client_hello(self) -> bytes:
-        """What a TLS client says first."""
+        """Return the first bytes that a TLS client sends."""
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         handshake = self.tls().wrap_bio(incoming, outgoing, server_hostname=self.peer.name)
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -191,7 +192,7 @@ class Client:
 
 
 def post(path: str, name: str, body: bytes, *headers: str, kind: str = "application/x-www-form-urlencoded") -> bytes:
-    """A POST, whole."""
+    """Return a complete POST request."""
     lines = [
         f"POST {path} HTTP/1.1",
         f"Host: {name}",
@@ -203,5 +204,5 @@ def post(path: str, name: str, body: bytes, *headers: str, kind: str = "applicat
 
 
 def get(path: str, name: str, *headers: str, method: str = "GET", version: str = "1.1") -> bytes:
-    """A request without a body."""
+    """Return a request without a body."""
     return "\r\n".join([f"{method} {path} HTTP/{version}", f"Host: {name}", *headers]).encode("latin1") + b"\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Many connections that are held open, and cost the attacker next to nothing."""
+"""Many connections held open, at next to no cost to the attacker."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from callgate.core.units import SECONDS
 from .attack import Assault
 from .client import CONNECT_TIMEOUT, why
 
-AT_ONCE = 10  # being opened: it is held connections that count here
+AT_ONCE = 10  # opened concurrently: this is about held connections, not handshakes
 WHEN_IT_FAILS = 0.05 * SECONDS
 
 
 class Held(asyncio.Protocol):
-    """One connection. Its first answer, or how it ended, is noted."""
+    """One held connection. Its first answer, or how it ended, is counted."""
 
     def __init__(self, assault: Assault, first: bytes) -> None:
         self._assault, self._first = assault, first
@@ -26,7 +26,7 @@ class Held(asyncio.Protocol):
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, though it does not say so
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is one, but its class does not say so
         if self._first:
             self.transport.write(self._first)
 
@@ -42,12 +42,12 @@ class Held(asyncio.Protocol):
         self.transport = None
 
     def write(self, data: bytes) -> None:
-        """Say a little more."""
+        """Send more data."""
         if self.transport is not None:
             self.transport.write(data)
 
     def let_go(self) -> bool:
-        """End it; whether it was still there."""
+        """Close the connection. Return whether it was still open and had not been answered."""
         transport, self.transport = self.transport, None
         if transport is None:
             return False
@@ -65,8 +65,8 @@ async def hold(
     again: bool = False,
     port: int | None = None,
 ) -> None:
-    """Open so many connections as fast as it goes, say something on each, and a little more each second, to the end of
-    the attack. ``again``: what is closed is opened anew."""
+    """Open ``count`` connections as fast as possible, send something on each, then a little more each second until
+    the attack ends. With ``again``, closed connections are reopened."""
     held: list[Held] = []
     gate = asyncio.Semaphore(AT_ONCE)
     peer = assault.client.peer

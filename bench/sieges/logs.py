@@ -1,4 +1,4 @@
-"""What the backend and nginx wrote while something was looked at, and what of it is amiss."""
+"""The logs of the backend and nginx during a measurement, and the problems in them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _ALERT = re.compile(r"^.*\[(?:crit|alert|emerg)\].*$", re.MULTILINE)
 
 
 class Log:
-    """A log file, from where it ended when this was made."""
+    """A log file, from the end it had when this object was made."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._begin = file, file.stat().st_size
 
     def text(self) -> str:
-        """What has been written since."""
+        """Return what has been written since."""
         with self._file.open("rb") as file:
             file.seek(self._begin)
             return file.read().decode(errors="replace")
 
 
 def tracebacks(text: str) -> tuple[str, ...]:
-    """The last line of each."""
+    """Return the last line of each traceback."""
     found = []
     lines = iter(text.splitlines())
     for line in lines:
@@ -34,7 +34,7 @@ def tracebacks(text: str) -> tuple[str, ...]:
 
 
 def _last_of(lines: Iterator[str]) -> str:
-    """The first line behind a traceback's beginning that is not part of the stack; of a group's too."""
+    """Return the first line after a traceback's stack, also in an exception group."""
     for line in lines:
         bare = re.sub(r"^[ +|-]*\| ", "", line)
         if bare and not bare.startswith(" "):
@@ -43,10 +43,10 @@ def _last_of(lines: Iterator[str]) -> str:
 
 
 def errors(text: str) -> tuple[str, ...]:
-    """Lines of the backend's log at level ERROR and above."""
+    """Return the lines of the backend's log at level ERROR and above."""
     return tuple(_ERROR.findall(text))
 
 
 def alerts(text: str) -> tuple[str, ...]:
-    """Lines of nginx's error log at level crit and above."""
+    """Return the lines of nginx's error log at level crit and above."""
     return tuple(_ALERT.findall(text))

@@ -1,4 +1,4 @@
-"""A call of the attacker's own, which Twilio signed: its webhooks, and a stream that the attack makes use of."""
+"""A call of the attacker's own that Twilio signed: its webhooks, and a stream that the attack abuses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .client import Connection, get, post, why
 
 TEXT, CLOSE = 0x1, 0x8
 MASKED = 0x80
-SILENCE = base64.b64encode(b"\xff" * 160).decode()  # of a frame; the model's `NOBODY`
+SILENCE = base64.b64encode(b"\xff" * 160).decode()  # a frame of it; the model's `NOBODY`
 
 
 class OwnCall:
-    """One call. ``form``: what Twilio says of it."""
+    """One call. ``form`` holds Twilio's parameters."""
 
     def __init__(self, assault: Assault, form: Mapping[str, str] | None = None) -> None:
         self._assault = assault
@@ -32,21 +32,21 @@ class OwnCall:
         self.form = dict(form) if form else form_of(wire.new_sid("CA"))
 
     def request(self, path: str, **more: str) -> bytes:
-        """A webhook, signed as Twilio signs it."""
+        """Return a webhook request, signed as Twilio signs it."""
         target = self._assault.target
         form = {**self.form, **more}
         signature = sign_webhook(target.auth_token, target.base_url + path, form)
         return post(path, target.name, urlencode(form).encode(), f"X-Twilio-Signature: {signature}")
 
     async def webhook(self, path: str, **more: str) -> tuple[int, bytes]:
-        """Ask it; status and body."""
+        """Send a webhook, and return the answer's status and body."""
         async with self._assault.client.connection() as connection:
             connection.send(self.request(path, **more))
             answer = await connection.answer()
         return answer.status, answer.body
 
     async def comes_in(self) -> bool:
-        """The first webhook; whether it was answered with a stream."""
+        """Send the first webhook, and return whether it was answered with a stream."""
         status, document = await self.webhook("/incoming-call")
         stream = ElementTree.fromstring(document).find("Connect/Stream") if status == 200 else None
         if stream is None:
@@ -58,7 +58,7 @@ class OwnCall:
         return True
 
     async def stream(self) -> Connection:
-        """The stream, which has started. Raises as `Client.connect`; `ValueError` where it is refused."""
+        """Open and start the stream. Raises what `Client.connect` raises, or `ValueError` if the stream is refused."""
         assault = self._assault
         signature = sign_upgrade(assault.target.auth_token, f"wss://{assault.target.name}{self._path}")
         connection = await assault.client.connect()
@@ -72,11 +72,11 @@ class OwnCall:
         return connection
 
     async def over(self) -> None:
-        """The caller has hung up."""
+        """Report that the caller has hung up."""
         await self.webhook("/call-status", CallStatus="completed", CallDuration="1")
 
     def event(self, name: str, **body: object) -> bytes:
-        """A message of the stream's."""
+        """Return a message of the stream."""
         return json.dumps({"event": name, "sequenceNumber": "2", **body, "streamSid": self.stream_sid}).encode()
 
 
@@ -89,7 +89,7 @@ UPGRADE = (
 
 
 def form_of(call_sid: str) -> dict[str, str]:
-    """A call's form, as Twilio has it."""
+    """Return a call's form in Twilio's format."""
     return {
         "AccountSid": wire.ACCOUNT_SID,
         "ApiVersion": "2010-04-01",
@@ -104,7 +104,7 @@ def form_of(call_sid: str) -> dict[str, str]:
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
-    """A client's frame (RFC 6455 §5.2), masked with zeroes."""
+    """Return a client's frame (RFC 6455 §5.2), masked with zeroes."""
     size = len(payload)
     head = bytes(((0x80 if final else 0) | opcode,))
     if size < 126:
@@ -117,7 +117,7 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
 
 
 async def ending_of(connection: Connection) -> str:
-    """Read a stream's frames to its end; how it ended, in a word. What it says is lost on an attacker."""
+    """Read a stream's frames, ignoring their contents, until it ends. Return in a word how it ended."""
     try:
         while True:
             first, second = await connection.reader.readexactly(2)

@@ -1,6 +1,6 @@
-"""What is attacked: the real edge, a backend process and the model, with live calls; all on loopback.
+"""What is attacked: the real edge, a backend process and the model, with live calls, all on loopback.
 
-Live calls, further callers and attackers each have an address of their own, or all have the attacker's.
+Live calls, further callers and attackers each have their own address, or all share the attacker's.
 """
 
 from __future__ import annotations
@@ -29,39 +29,40 @@ from .callers import READY
 from .own_call import form_of
 from .process import Process, process
 
-LIVE, CALLERS, ATTACKER = "127.0.0.2", "127.0.0.3", "127.0.0.66"  # where they come from
-FALLBACK_DIAL = "+15550009999"  # 555: nobody's
+LIVE, CALLERS, ATTACKER = "127.0.0.2", "127.0.0.3", "127.0.0.66"  # the addresses that they come from
+FALLBACK_DIAL = "+15550009999"  # a 555 number, which belongs to nobody
 EDGE_ENVIRON = {"FALLBACK_DIAL": FALLBACK_DIAL, "EDGE_KEY": AUTH_TOKEN}
-ROOM = 25  # calls beside the live ones: real callers, and the attack's own
-FIRST = -10  # the niceness of what measures, beside that of what is measured
-# What no answer to a stranger may hold: how it is recognised.
+ROOM = 25  # calls in addition to the live ones: real callers and the attack's own
+FIRST = -10  # niceness of the measuring process, relative to what is measured
+# Text that reveals a secret, which no answer to a stranger may contain.
 SECRETS = {"FALLBACK_DIAL": FALLBACK_DIAL, "/readyz": '"live_calls"', "/metrics": "# TYPE ", "a stream": "<Stream"}
 MB = 1e6
 
 
 @dataclass(slots=True)
 class Place:
-    """Everything that is there."""
+    """Everything that takes part."""
 
     rig: Rig
     relay: Relay
     edge: Edge
     trust: Trust
-    callers: Process  # further ones, who come when it is told so
+    callers: Process  # further callers, who arrive on command
     rest: RestSink
-    attacker: str  # its address
+    attacker: str  # the attacker's address
 
     @property
     def same_address(self) -> bool:
-        """Whether all come from one."""
+        """Whether everybody shares one address."""
         return self.rig.source == self.attacker
 
     def failing_edge(self) -> Edge:
-        """A second edge, to be entered, whose backend is gone."""
+        """Return a second edge, not yet started, whose backend is gone."""
         return Edge(self.trust, *free_ports(1), environ=EDGE_ENVIRON)
 
     def target(self, edge: Edge, *, signs: bool) -> dict[str, object]:
-        """What an attacker is told (`attack.Target`). ``signs``: it has calls of its own, which are answered."""
+        """Return what an attacker is given (`attack.Target`). With ``signs``, it has calls of its own, which are
+        answered."""
         live = next(iter(self.rig.callers.values()))
         return {
             "host": LOOPBACK,
@@ -76,7 +77,7 @@ class Place:
         }
 
     def memory(self) -> tuple[float, float]:
-        """Of the backend, and of nginx, in MB: what is theirs alone."""
+        """Return the private memory of the backend and of nginx, in MB."""
         return _own(self.relay.pid) / MB, sum(map(_own, self.edge.pids())) / MB
 
 
@@ -88,7 +89,7 @@ def _own(pid: int) -> int:
 
 
 class _Elsewhere:
-    """A caller of another process, which follows its audio itself."""
+    """A caller in another process, which checks its own audio."""
 
     class _Way:
         def arrived(self, payload: bytes, now: float) -> None:
@@ -103,7 +104,7 @@ _elsewhere = _Elsewhere()
 
 
 class RestSink:
-    """Where requests to Twilio's REST API end, as the backend's proxy: counted, and refused."""
+    """The proxy that receives the backend's requests to Twilio's REST API. It counts and refuses them."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -118,16 +119,16 @@ class RestSink:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
-        """Gives the proxy's URL."""
+        """Start the proxy, and yield its URL."""
         async with await asyncio.start_server(self._serve, LOOPBACK, 0) as server:
             yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
 
 
 @contextlib.asynccontextmanager
 async def place(calls: int, *, callgate_path: str | None = None, same_address: bool = False) -> AsyncIterator[Place]:
-    """All of it, with so many live calls, while the context lasts. Raises `BenchError`."""
+    """Set up everything with ``calls`` live calls, while the context lasts. Raises `BenchError`."""
     live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
-    # From the attacker's own address nginx knows callers by the proof that set-up gives a number's webhook.
+    # nginx recognizes callers from the attacker's address by the proof that set-up adds to the number's webhook URL.
     incoming = f"{INCOMING}?{PROOF}={edge_proof(AUTH_TOKEN)}" if same_address else INCOMING
     rest = RestSink()
     async with contextlib.AsyncExitStack() as stack:
@@ -158,7 +159,7 @@ async def place(calls: int, *, callgate_path: str | None = None, same_address: b
 
 @contextlib.contextmanager
 def _measuring_first() -> Iterator[None]:
-    """What measures is not delayed by what is measured, where we may say so."""
+    """Give the measuring process priority over what is measured, if permitted."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
     try:
         os.setpriority(os.PRIO_PROCESS, 0, max(before + FIRST, -20))

@@ -1,4 +1,4 @@
-"""A process of the siege's own, which is told and tells in lines."""
+"""A subprocess of the siege that communicates in lines."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LONGEST_LINE = 1 << 20
 
 
 class Process:
-    """One that runs."""
+    """A running process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process ID."""
         return self._process.pid
 
     async def line(self, timeout: float) -> str:
-        """What it says next; nothing where it says nothing in so many seconds, or has ended."""
+        """Return its next line, or "" if it prints none within ``timeout`` seconds or has ended."""
         assert self._process.stdout is not None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -38,15 +38,15 @@ class Process:
         return ""
 
     def tell(self, line: str) -> None:
-        """Say something to it."""
+        """Send it a line."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
 
 
 @contextlib.asynccontextmanager
 async def process(module: str, told: str, ready: str) -> AsyncIterator[Process]:
-    """Run a module with what it is told as its argument, until it is ready and while the context lasts. Raises
-    `BenchError`. The kernel ends it where we were killed ourselves."""
+    """Run a module with ``told`` as its argument. Yield it once it has printed ``ready``, and end it with the
+    context. Raises `BenchError`. If this process is killed, the kernel ends the module too."""
     path = os.pathsep.join(each for each in sys.path if each)
     child = await asyncio.create_subprocess_exec(
         "setpriv", "--pdeathsig", "KILL", sys.executable, "-m", module, told,

@@ -1,4 +1,4 @@
-"""The table: on the screen, for machines, and in SIEGE.md. Pure but for `write`."""
+"""The results as a table: on the screen, as JSON, and in SIEGE.md. Pure except for `write`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ HEADING = (
     "attack", "tried", "got", "frames lost", "p99 quiet, ms", "during", "longest", "callers served", "afterwards",
     "backend MB", "nginx MB", "sessions", "verdict",
 )  # fmt: skip
-MOST_KINDS = 6  # of answers that are shown
-FACTS = 3  # of `bench.machine.describe`, those that hold here
+MOST_KINDS = 6  # kinds of answers shown
+FACTS = 3  # the number of leading `bench.machine.describe` lines that apply here
 SECTIONS = {False: "From an address of its own", True: "From the callers' own address"}
 
 
 def cells(row: Row) -> list[str]:
-    """A row, as it is shown."""
+    """Return a row's cells as text."""
     verdict = "; ".join(row.failures) or "good"
     return [
         row.attack,
@@ -62,7 +62,7 @@ def _counts(got: Mapping[str, int]) -> str:
 
 
 def line(row: Row) -> str:
-    """For the screen, as soon as it is known."""
+    """Format a row for the screen, where it is shown at once."""
     verdict = "FAILS: " + "; ".join(row.failures) if row.failures else "good"
     told = [
         f"{row.attack + (' (same address)' if row.same_address else ''):22} {verdict}",
@@ -78,7 +78,7 @@ def line(row: Row) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """The last line."""
+    """Return the last line of the output."""
     failed = [row.attack for row in rows if not row.is_good]
     if not failed:
         return f"{len(rows)} attacks: all as promised"
@@ -86,12 +86,12 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """For machines."""
+    """Return the rows for JSON."""
     return [{**asdict(row), "failures": row.failures} for row in rows]
 
 
 def markdown(rows: Sequence[Row], calls: int) -> str:
-    """The whole file."""
+    """Return the whole text of SIEGE.md."""
     parts = [HEAD, *(f"- {fact}" for fact in describe()[:FACTS]), f"- {calls} live calls", f"- {summary(rows)}", ""]
     for same, title in SECTIONS.items():
         section = [row for row in rows if row.same_address is same]
@@ -107,5 +107,5 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write(file: Path, rows: Sequence[Row], calls: int) -> None:
-    """Put it into the file."""
+    """Write SIEGE.md."""
     file.write_text(markdown(rows, calls))

@@ -1,28 +1,28 @@
-"""What was seen of one attack, and how it is judged. Pure."""
+"""The result of one attack, and how it is judged. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-ADDED_TIMES, ADDED_MS = 3.0, 20.0  # what an attack may add to the p99 of live calls: so many times it, or so much
-# What need not be back of the memory that an attack took, in MB. nginx's allocator keeps what was freed for the next
-# connections, from the most that there were at one time: so it is bounded, and not given back.
+ADDED_TIMES, ADDED_MS = 3.0, 20.0  # what an attack may add to the p99 of live calls: a multiple of it, or ms
+# How much of the memory that an attack took need not be freed afterwards, in MB. nginx's allocator keeps freed memory
+# for later connections, up to the most that existed at one time, so this memory is bounded but not given back.
 BACKEND_KEEPS, NGINX_KEEPS = 16.0, 100.0
-GENERATOR_LATE = 10.0  # ms, p99: above that the delays may be the generator's own …
-OTHERS_BUSY = 0.5  # cores that are used by who has no part in this: … or theirs
+GENERATOR_LATE = 10.0  # ms, p99: above that, the delays may be caused by the generator …
+OTHERS_BUSY = 0.5  # cores used by unrelated processes: above that, by them
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """In MB: before the attack, the most during it, and after it."""
+    """Memory in MB: before the attack, its maximum during the attack, and after it."""
 
     before: float
     most: float
     after: float
 
     def is_back(self, keeps: float) -> bool:
-        """Whether what the attack took was given back, but for so much."""
+        """Whether all but ``keeps`` MB of what the attack took was freed."""
         return self.after <= self.before + keeps
 
     def __str__(self) -> str:
@@ -31,8 +31,8 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Real callers: how many were placed, how many served from the webhook to the last callback, how many of those had
-    been asked to wait before; and why the others were not."""
+    """Counts of real callers: placed, served from the webhook to the last callback, and served after a wait; and
+    why the others were not served."""
 
     placed: int = 0
     served: int = 0
@@ -50,8 +50,9 @@ class Callers:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attack. Delays in ms. ``lost``: frames of live calls, in either direction, that did not come, or not as they
-    should. ``sessions``: of the model's, which the attack caused; ``rest``: requests to Twilio's REST API."""
+    """The result of one attack. Delays are in ms. ``lost`` counts frames of live calls, in either direction, that were
+    lost or wrong. ``sessions`` and ``rest`` count the model sessions and the requests to Twilio's REST API that the
+    attack caused."""
 
     attack: str
     same_address: bool
@@ -61,12 +62,12 @@ class Row:
     got: Mapping[str, int]
     told: tuple[str, ...]
     lost: int
-    problems: tuple[str, ...]  # calls that ended, and what no Twilio would take
+    problems: tuple[str, ...]  # calls that ended, and messages that Twilio would not accept
     quiet_p99: float
     p99: float
     longest: float
     callers: Callers
-    after: Callers  # placed when it was over
+    after: Callers  # placed after the attack
     sessions: int
     sessions_allowed: int
     rest: int
@@ -74,25 +75,25 @@ class Row:
     backend: Memory
     nginx: Memory
     tracebacks: tuple[str, ...]  # the last line of each
-    errors: tuple[str, ...]  # of the backend's log, at level ERROR and above
-    alerts: tuple[str, ...]  # of nginx's, at level crit and above
+    errors: tuple[str, ...]  # lines of the backend's log at level ERROR and above
+    alerts: tuple[str, ...]  # lines of nginx's error log at level crit and above
     generator_late: float  # ms, p99
-    others: float  # cores that were used by who has no part in this
-    trouble: str = ""  # why the attack was not what it should have been
+    others: float  # cores used by unrelated processes
+    trouble: str = ""  # why the attack itself did not work
 
     @property
     def added(self) -> float:
-        """What the attack added to the p99, in ms."""
+        """How much the attack added to the p99, in ms."""
         return self.p99 - self.quiet_p99
 
     @property
     def may_add(self) -> float:
-        """What it may add."""
+        """How much it may add, in ms."""
         return max(ADDED_TIMES * self.quiet_p99, ADDED_MS)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What is not as promised."""
+        """The bounds that were exceeded."""
         return tuple(self._failures())
 
     def _failures(self) -> Iterator[str]:
@@ -104,7 +105,7 @@ class Row:
             yield f"{len(self.problems)} × {self.problems[0]}"
         if self.added > self.may_add:
             yield f"p99 {self.added:+.0f} ms"
-        # Who shares an address with an attacker shares its limits, while it attacks.
+        # Callers who share an attacker's address share its limits during the attack.
         if not self.same_address and self.callers.served < self.callers.placed:
             yield f"{self.callers.placed - self.callers.served} of {self.callers.placed} callers turned away"
         if self.after.served < self.after.placed:
@@ -126,26 +127,26 @@ class Row:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be known beside that."""
+        """Remarks to read with the verdict."""
         return tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
         if self.generator_late > GENERATOR_LATE:
-            yield f"the generator was late itself, by {self.generator_late:.0f} ms"
+            yield f"the generator itself was late by {self.generator_late:.0f} ms"
         if self.others > OTHERS_BUSY:
-            yield f"others used {self.others:.1f} cores of the machine"
+            yield f"unrelated processes used {self.others:.1f} cores"
         if self.errors:
-            yield f"{len(self.errors)} × ERROR in the log"
+            yield f"{len(self.errors)} × ERROR in the backend's log"
         if self.alerts:
-            yield f"{len(self.alerts)} × crit in nginx's"
+            yield f"{len(self.alerts)} × crit in nginx's log"
 
     @property
     def in_doubt(self) -> bool:
-        """Whether nothing is amiss but what comes of a lack of time, and that may be the machine's."""
+        """Whether all failures are matters of time, which a disturbed machine may explain."""
         disturbed = self.generator_late > GENERATOR_LATE or self.others > OTHERS_BUSY
         return disturbed and all(each.startswith("p99") or "turned away" in each for each in self.failures)
 
     @property
     def is_good(self) -> bool:
-        """Whether all is as promised."""
+        """Whether every bound was kept."""
         return not self.failures

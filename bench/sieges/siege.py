@@ -1,4 +1,4 @@
-"""One attack on a place: a quiet stretch, the attack, and what is left when it is over."""
+"""One attack on a place: a quiet stretch, the attack, and its aftermath."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ END_TIMEOUT = LET_FINISH + 10 * SECONDS
 MEMORY_LOOK = 0.2 * SECONDS
 SETTLED = 0.5 * SECONDS
 MEMORY_BACK_WITHIN = 10 * SECONDS
-LINGERS = 0.5 * SECONDS  # what an attack does, when it is over
-RECOVERS_WITHIN = 3 * SECONDS  # what is limited in a second or two, and a loop that was late
-QUIET_MS = 15.0  # p99 of a quiet stretch, as long as nobody else has the machine
+LINGERS = 0.5 * SECONDS  # how long an attack's effects last after its end
+RECOVERS_WITHIN = 3 * SECONDS  # time for limits of a second or two, and for a late event loop
+QUIET_MS = 15.0  # p99 of a quiet stretch if nothing else uses the machine
 MOST_LOOKS = 4
-CALLERS_TIMEOUT = 120 * SECONDS  # until the last of them was served, or given up
-SIGNED = ("flood-", "replay-")  # these have streams of their own
+CALLERS_TIMEOUT = 120 * SECONDS  # until the last caller was served or gave up
+SIGNED = ("flood-", "replay-")  # these attacks have streams of their own
 
 
 async def besiege(
     place: Place, attack: Attack, *, seconds: float, quiet_seconds: float, afterwards: bool = True
 ) -> Row:
-    """Look at the live calls while nobody attacks, and while somebody does. Raises `BenchError`.
+    """Measure the live calls without and then with the attack. Raises `BenchError`.
 
-    ``quiet_seconds``: 0 for not at all, and then delays are not judged. ``afterwards``: whether callers come when it is
-    over.
+    With ``quiet_seconds`` 0, there is no quiet stretch and delays are not judged. ``afterwards`` says whether callers
+    arrive after the attack.
     """
     rig = place.rig
     async with contextlib.AsyncExitStack() as stack:
@@ -102,8 +102,8 @@ async def besiege(
 
 
 async def _quiet(place: Place, seconds: float) -> float:
-    """The p99 of a stretch in which nobody attacks, nor anything else disturbs; the best of several, where each was
-    disturbed."""
+    """Return the p99 of a stretch without an attack or another disturbance. If each try was disturbed, return the
+    best."""
     windows: list[Window] = []
     while len(windows) < MOST_LOOKS:
         window, _ = await _watch(place, seconds)
@@ -114,14 +114,14 @@ async def _quiet(place: Place, seconds: float) -> float:
 
 
 async def _watch(place: Place, seconds: float, begun: Callable[[], None] = lambda: None) -> tuple[Window, Callers]:
-    """Look at the live calls for so long, while others come; and what became of those."""
+    """Measure the live calls while other callers arrive, and return those callers' results too."""
     place.callers.tell(COME)
     window = await place.rig.window(place.relay, seconds, begun=begun)
     return window, await _callers(place, STOP)
 
 
 async def _callers(place: Place, command: str) -> Callers:
-    """What became of the callers who had come, or come now."""
+    """Send a command to the callers' process, and return the callers' results."""
     place.callers.tell(command)
     line = await place.callers.line(CALLERS_TIMEOUT)
     if not line:
@@ -130,7 +130,7 @@ async def _callers(place: Place, command: str) -> Callers:
 
 
 def _others(place: Place, attacker: Process) -> float:
-    """The CPU time of all processes but those that have a part in this, in s."""
+    """Return the CPU time of all unrelated processes, in s."""
     ours = (os.getpid(), place.relay.pid, place.callers.pid, attacker.pid, *place.edge.pids())
     return busy_seconds() - sum(map(cpu_seconds, ours))
 
@@ -142,7 +142,7 @@ async def _look_at_memory(place: Place, most: list[float]) -> None:
 
 
 async def _settled(place: Place, before: tuple[float, float], most: list[float]) -> tuple[Memory, Memory]:
-    """What is taken of memory when all of it is over: at once, or as soon as it is back."""
+    """Return the memory figures as soon as memory has been freed, or after `MEMORY_BACK_WITHIN`."""
     loop = asyncio.get_running_loop()
     until = loop.time() + MEMORY_BACK_WITHIN
     while True:
@@ -153,7 +153,7 @@ async def _settled(place: Place, before: tuple[float, float], most: list[float])
 
 
 async def _result(attacker: Process) -> dict[str, Any]:
-    """What came of it."""
+    """Return the attacker's result."""
     line = await attacker.line(END_TIMEOUT)
     if not line:
         return {"tried": 0, "got": {}, "told": [], "calls": 0, "problem": "its process ended without a result"}

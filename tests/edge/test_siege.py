@@ -71,4 +71,4 @@ def test_an_attack_that_there_is_not_is_refused_with_the_names_of_those_that_the
         timeout=60,
     )
     assert done.returncode == 2
-    assert "there is no 'nonsense': there are nothing, forms-unsigned" in done.stderr
+    assert "unknown name 'nonsense', choose from nothing, forms-unsigned" in done.stderr

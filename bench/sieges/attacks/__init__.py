@@ -1,4 +1,4 @@
-"""The attacks, a module for each kind. To import this enters all of them into `bench.sieges.attack.ATTACKS`."""
+"""The attacks, one module per kind. Importing this package registers all of them in `bench.sieges.attack.ATTACKS`."""
 
 from . import (  # isort: skip
     nothing, bodies, upgrades, edge_answers, floods, slow, many, http2, replays, tricks,

@@ -1,4 +1,4 @@
-"""Bodies that cost more to read than to send, from somebody who has proved nothing."""
+"""Bodies that cost more to read than to send, from a sender who has proved nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WEBHOOKS = ("/incoming-call", "/call-interrupted", "/call-transferred", "/call-s
 SEVERAL = 6.0  # a second
 MORE = 20.0
 
-LARGEST = 64_000  # bytes: what nginx lets through
+LARGEST = 64_000  # bytes: the most that nginx accepts
 MANY_KEYS = "&".join(f"{number:x}=" for number in range(16_000))[:LARGEST].rpartition("&")[0].encode()
 FEW_KEYS = "&".join(f"{key}={number % 10}" for number in range(8_000) for key in "ab")[:LARGEST].encode()
 DEEP = b"[" * 60_000
@@ -25,12 +25,12 @@ BEARERS = ((), ("Authorization: Bearer not-the-token",))
 
 
 def likely_signature(number: int) -> str:
-    """28 characters that could be a signature of Twilio's."""
+    """Return 28 characters that look like a Twilio signature."""
     return base64.b64encode(hashlib.sha1(b"%d" % number, usedforsecurity=False).digest()).decode()
 
 
 def signed_wrongly(number: int) -> str:
-    """The header with it."""
+    """Return a signature header with such a signature."""
     return f"X-Twilio-Signature: {likely_signature(number)}"
 
 
@@ -74,7 +74,7 @@ async def to_the_operator(assault: Assault) -> None:
     await assault.paced(SEVERAL, do)
 
 
-@attack("json", "60,000 × `[` and JSON that is no UTF-8 to /calls, without a token and with a wrong one, 6 a second")
+@attack("json", "60,000 × `[` and JSON that is not UTF-8 to /calls, without a token and with a wrong one, 6 a second")
 async def json_bodies(assault: Assault) -> None:
     async def do(number: int) -> None:
         body = (DEEP, NO_UTF8)[number % 2]

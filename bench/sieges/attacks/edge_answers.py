@@ -1,4 +1,4 @@
-"""What nginx answers in the backend's place: a telephone number among it, for who asks rightly?"""
+"""Answers that nginx gives in the backend's place: one of them contains a telephone number, but for whom?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One accepted socket, signed, of a call of its own, that sends more than a telephone could."""
+"""A signed and accepted stream of the attacker's own call that sends more than a telephone could."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..client import Connection
 from ..own_call import CLOSE, SILENCE, TEXT, OwnCall, ending_of, frame
 
 PING, PONG, CONTINUATION = 0x9, 0xA, 0x0
-MOST_CALLS = 5  # one behind the other, where the service ends them
-CHUNK = 32  # KiB that are written at once
+MOST_CALLS = 5  # one after another, if the service ends them
+CHUNK = 32  # KiB written at once
 LARGE = 1 << 20
-TAKES_NOTHING = 1.0  # seconds in which the peer read nothing: then it is slower than we are, which is its right
+TAKES_NOTHING = 1.0  # seconds without a read by the peer: it may be slower than the sender
 AFTER_AN_END = 0.5  # seconds
 
 
 def _chunk(one: bytes) -> tuple[bytes, int]:
-    """As many of a frame as are written at once, and how many that is."""
+    """Repeat a frame up to the size that is written at once. Return the bytes and the number of frames."""
     count = max(1, CHUNK * 1024 // len(one))
     return one * count, count
 
@@ -28,7 +28,7 @@ def _chunk(one: bytes) -> tuple[bytes, int]:
 async def _flood(
     assault: Assault, make: Callable[[OwnCall], Sequence[bytes]], *, reads: bool = True, prelude: bytes = b""
 ) -> None:
-    """Open a call's stream and send its frames without end; where it is ended, the next one's."""
+    """Open a call's stream and send its frames without end. If the service ends it, continue with another call."""
     for _ in range(MOST_CALLS):
         if not assault.goes_on:
             return
@@ -73,7 +73,7 @@ async def _send(assault: Assault, connection: Connection, frames: Sequence[bytes
 
 
 def call_stop() -> bytes:
-    """The stream's last message."""
+    """Return the stream's last message."""
     return b'{"event":"stop","sequenceNumber":"3","stop":{"accountSid":"","callSid":""}}'
 
 
@@ -91,7 +91,7 @@ async def pings_unread(assault: Assault) -> None:
     await _flood(assault, lambda call: [frame(b"x" * 125, PING)], reads=False)
 
 
-@attack("flood-pongs", "Pongs that nobody asked for", unit="frames")
+@attack("flood-pongs", "Unsolicited pongs", unit="frames")
 async def pongs(assault: Assault) -> None:
     await _flood(assault, lambda call: [frame(b"", PONG)])
 
@@ -106,7 +106,7 @@ async def marks(assault: Assault) -> None:
     await _flood(assault, lambda call: [frame(call.event("mark", mark={"name": "0:1"}))])
 
 
-@attack("flood-keys", "Keys that are pressed, thousands a second", unit="frames")
+@attack("flood-keys", "Key presses, thousands a second", unit="frames")
 async def keys(assault: Assault) -> None:
     await _flood(assault, lambda call: [frame(call.event("dtmf", dtmf={"track": "inbound_track", "digit": "1"}))])
 

@@ -1,4 +1,4 @@
-"""HTTP/2 (RFC 9113) by hand, and what is done to servers with it. An edge need not offer it: then that is told."""
+"""HTTP/2 (RFC 9113) by hand, and well-known attacks with it. An edge need not offer HTTP/2; the result then says so."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONT
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 CANCEL = (8).to_bytes(4, "big")
 CONNECTIONS = 10
-BATCH = 100  # of anything that are written at once
+BATCH = 100  # items written at once
 AFTER_AN_END = 0.05  # seconds
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame (§4.1)."""
+    """Return one frame (§4.1)."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
@@ -39,7 +39,8 @@ class Http2:
 
     @classmethod
     async def open(cls, assault: Assault) -> Http2 | None:
-        """One, or None (noted) where the edge doesn't offer it. Raises as `Client.connect`."""
+        """Open a connection, or count that the edge doesn't offer HTTP/2 and return None. Raises what
+        `Client.connect` raises."""
         connection = await assault.client.connect(alpn=("h2", "http/1.1"))
         if connection.protocol == "h2":
             return cls(assault, connection)
@@ -48,25 +49,25 @@ class Http2:
         return None
 
     def next_stream(self) -> int:
-        """The number of a further stream."""
+        """Return the number of a new stream."""
         self._stream += 2
         return self._stream
 
     def head(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-        """A request's header block, which uses no table that the peer would have to keep."""
+        """Return a request's header block that needs no entry in the peer's dynamic table."""
         fields = {":method": method, ":scheme": "https", ":authority": self._assault.target.name, ":path": path}
         encoder = Encoder()
         encoder.header_table_size = 0
         return encoder.encode({**fields, **(headers or {})}.items())
 
     def request(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> None:
-        """A whole request."""
+        """Send a complete request."""
         stream = self.next_stream()
         block = self.head(method, path, {**headers, "content-length": str(len(body))})
         self.connection.send(frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, body))
 
     async def read(self) -> None:
-        """Note what comes, until the peer ends the connection."""
+        """Count what arrives until the peer closes the connection."""
         reader = self.connection.reader
         try:
             while True:
@@ -79,7 +80,7 @@ class Http2:
             self.ended = True
 
     async def read_for(self, seconds: float) -> None:
-        """The same, for so long at the most."""
+        """Like `read`, but for at most ``seconds``."""
         try:
             async with asyncio.timeout(seconds):
                 await self.read()
@@ -105,8 +106,8 @@ class Http2:
 
 
 async def _storm(assault: Assault, begin: Callable[[Http2], bytes], batch: Callable[[Http2], bytes], each: int) -> None:
-    """On ten connections, send a beginning and then batches of so many, as fast as they are taken; what is ended is
-    opened anew."""
+    """Open ten connections, send an opening on each and then batches of ``each`` items as fast as they are taken.
+    Reopen what is closed."""
 
     async def do(number: int) -> None:
         while assault.goes_on:

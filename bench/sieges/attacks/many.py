@@ -1,4 +1,4 @@
-"""Many requests in one instant, or one behind the other, or large ones."""
+"""Many requests at once, many one after another, or large ones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .bodies import WEBHOOKS, signed_wrongly
 from .http2 import Http2
 
 BURST = 900
-BURST_STREAMS = 100  # of it on one connection
+BURST_STREAMS = 100  # requests of it on one connection
 BETWEEN_BURSTS = 3.0  # seconds
 OPENED_AT_ONCE = 10
-BETWEEN_OPENINGS = 0.03  # seconds: the attack is the requests; handshakes in a crowd are one of their own
+BETWEEN_OPENINGS = 0.03  # seconds: the attack consists of requests; a rush of handshakes is another attack
 PIPELINED = 500
 FORM = b"AccountSid=AC0&CallSid=CA0&From=%2B15550001111&To=%2B15550002222"
 
 
 async def _bursts(assault: Assault, *, signed: bool) -> None:
-    """All of a burst's requests are written before the first answer is read: streams of HTTP/2 connections where these
-    are to be had, else a connection for each."""
+    """Send bursts of requests. All of a burst are written before the first answer is read: as streams of HTTP/2
+    connections if the edge offers them, otherwise on one connection each."""
     while assault.goes_on:
         there: list[Http2] = []
         while len(there) < BURST // BURST_STREAMS and (client := await Http2.open(assault)) is not None:
@@ -77,7 +77,7 @@ async def burst_signed(assault: Assault) -> None:
 
 @attack(
     "webhooks-steady",
-    "100 small webhooks a second for as long as it lasts, half of them wrongly signed",
+    "100 small webhooks a second, half of them wrongly signed",
     from_same=True,
 )
 async def steady(assault: Assault) -> None:

@@ -1,4 +1,4 @@
-"""No attack at all: what then fails is the siege's own fault."""
+"""No attack at all: any failure here is the siege's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import asyncio
 from ..attack import Assault, attack
 
 
-@attack("nothing", "Nobody attacks: what this row shows is the siege's own share", from_same=True)
+@attack("nothing", "Nobody attacks: this row shows the siege's own effect", from_same=True)
 async def nothing(assault: Assault) -> None:
     await asyncio.sleep(assault.left)

@@ -1,4 +1,4 @@
-"""Requests that Twilio once sent, sent again by somebody who saw them."""
+"""Requests that Twilio once sent, replayed by somebody who saw them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..attack import Assault, attack
 from ..own_call import OwnCall, frame
 
 A_SECOND = 30.0
-A_WHILE = 0.3  # seconds that the dead call was alive
+A_WHILE = 0.3  # seconds for which the dead call was alive
 
 
 async def _dead_call(assault: Assault) -> OwnCall:
-    """A call that came, was served, and is over."""
+    """Make a call that is served and then ends."""
     call = OwnCall(assault)
     if await call.comes_in():
         with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
@@ -93,7 +93,9 @@ async def _amd(assault: Assault) -> Sequence[bytes]:
 
 
 _replay("replay-dead-call", "The signed /incoming-call and /call-status of a call that is over, 30 a second", _pair)
-_replay("replay-completed", "Signed webhooks of a call that is over, which say so themselves, 30 a second", _completed)
+_replay(
+    "replay-completed", "Signed webhooks of a call that is over, with CallStatus=completed, 30 a second", _completed
+)
 _replay(
     "replay-after", "The signed /call-interrupted and /call-transferred of a call that is over, 30 a second", _after
 )
@@ -101,9 +103,7 @@ _replay("replay-interrupted", "A signed /call-interrupted of a call that is live
 _replay("replay-transferred", "A signed /call-transferred of a call that is live, 30 a second", _live_transferred)
 _replay("replay-incoming", "The signed /incoming-call of a call that is live, 30 a second", _live_incoming)
 _replay("replay-stream-status", "A signed /stream-status of a call that is live, 30 a second", _live_stream_status)
-_replay(
-    "replay-amd", "A signed /amd-status that says a machine answered: one request to Twilio at the most", _amd, rest=1
-)
+_replay("replay-amd", "A signed /amd-status that says a machine answered: at most one request to Twilio", _amd, rest=1)
 
 
 @attack("replay-stream", "A stream's signed upgrade, sent again while the call is live and after it", unit="upgrades")

@@ -1,4 +1,4 @@
-"""Slow and many: connections that are held, and bodies and heads that never come to their end."""
+"""Slow connections and many of them: connections held open, and bodies and heads that never end."""
 
 from __future__ import annotations
 
@@ -33,23 +33,29 @@ async def heads(assault: Assault) -> None:
     await hold(assault, MANY, first=lambda number: first, each_second=b"a", again=True)
 
 
-@attack("idle-tcp", "3,000 connections on which nothing is ever said", unit="connections")
+@attack("idle-tcp", "3,000 connections on which nothing is ever sent", unit="connections")
 async def idle_tcp(assault: Assault) -> None:
     await hold(assault, MANY, tls=False, again=True)
 
 
-@attack("idle-tls", "3,000 connections that shake hands and say no more", unit="connections", lasts=2, from_same=True)
+@attack(
+    "idle-tls",
+    "3,000 connections that complete the TLS handshake and send nothing more",
+    unit="connections",
+    lasts=2,
+    from_same=True,
+)
 async def idle_tls(assault: Assault) -> None:
     await hold(assault, MANY, again=True)
 
 
-@attack("idle-answered", "1,500 connections that were answered once, and are kept", unit="connections", lasts=2)
+@attack("idle-answered", "1,500 connections that were answered once and are kept open", unit="connections", lasts=2)
 async def idle_answered(assault: Assault) -> None:
     first = get("/metrics", assault.target.name)
     await hold(assault, MANY // 2, first=lambda number: first)
 
 
-@attack("half-tls", "2,000 handshakes that stop after the first message, or in the midst of it", unit="connections")
+@attack("half-tls", "2,000 handshakes that stop after the first message, or in the middle of it", unit="connections")
 async def half_tls(assault: Assault) -> None:
     hello = assault.client.client_hello()
     await hold(
@@ -62,7 +68,7 @@ async def half_tls(assault: Assault) -> None:
     )
 
 
-@attack("handshakes", "TLS handshakes, as many as one process can, each dropped when it is done", unit="connections")
+@attack("handshakes", "TLS handshakes, as many as one process can make, each closed when complete", unit="connections")
 async def handshakes(assault: Assault) -> None:
     async def do(number: int) -> None:
         assault.tried += 1
@@ -72,7 +78,7 @@ async def handshakes(assault: Assault) -> None:
     await assault.crowd(8, do)
 
 
-@attack("handshakes-at-once", "100 TLS handshakes begun in one instant, every second", unit="connections")
+@attack("handshakes-at-once", "100 TLS handshakes started at the same instant, every second", unit="connections")
 async def handshakes_at_once(assault: Assault) -> None:
     async def do(number: int) -> None:
         assault.tried += 1

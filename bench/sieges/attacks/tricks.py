@@ -1,4 +1,4 @@
-"""Requests that two programs might read differently: paths, hosts, lengths, methods. Behind them are hidden pages."""
+"""Requests that two programs might read differently: paths, hosts, lengths, methods. They are aimed at hidden pages."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ABSOLUTE = (
 
 
 def _raw(target: str, *headers: str, method: str = "GET", version: str = "HTTP/1.1", body: bytes = b"") -> bytes:
-    """A request of just these lines."""
+    """Return a request with exactly these lines."""
     return "\r\n".join([f"{method} {target} {version}", *headers]).encode("latin1") + b"\r\n\r\n" + body
 
 
 async def _each(assault: Assault, requests: list[bytes]) -> None:
-    """Send each on a connection of its own, in turn, with a whole request behind it: whose answer is whose?"""
+    """Send each request in turn on its own connection, and look for answers to a second, smuggled request."""
 
     async def do(number: int) -> None:
         assault.tried += 1
@@ -46,7 +46,7 @@ async def _each(assault: Assault, requests: list[bytes]) -> None:
             except (OSError, ssl.SSLError, EOFError, TimeoutError, ValueError, asyncio.LimitOverrunError) as error:
                 assault.got[why(error)] += 1
                 return
-            # What else is answered: a second request, that the first one hid.
+            # Any further answer belongs to a second request that was hidden in the first.
             try:
                 async with asyncio.timeout(0.3):
                     while data := await connection.reader.read(1 << 16):
@@ -122,7 +122,7 @@ def _smuggled(name: str) -> list[bytes]:
         for length in lengths
     ]
     requests += [
-        # Chunks that are none, or end oddly.
+        # Chunks that are invalid or end in an odd way.
         _raw("/incoming-call", host, "Transfer-Encoding: chunked", method="POST", body=chunks)
         for chunks in (
             b"5;" + b"a" * 10_000 + b"\r\nhello\r\n0\r\n\r\n" + hidden, b"-1\r\n", b"ffffffffffffffff\r\n",
@@ -133,7 +133,7 @@ def _smuggled(name: str) -> list[bytes]:
     ]  # fmt: skip
     hello = "Content-Length: 5\r\n\r\nhello"
     requests += [
-        # Lines that end or go on oddly.
+        # Lines that end or continue in an odd way.
         f"GET / HTTP/1.1\n{host}\n\n".encode() + hidden,
         f"GET / HTTP/1.1\r\n{host}\r\nX-A: a\r\n b\r\n\r\n".encode() + hidden,
         f"GET / HTTP/1.1\r\n{host}\r\nX-A: a\r{host}\r\n\r\n".encode(),

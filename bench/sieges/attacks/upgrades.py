@@ -1,4 +1,4 @@
-"""Upgrades that are refused: what they leave behind on connections that the edge keeps to the backend."""
+"""Refused upgrades, and what they leave behind on connections that the edge keeps open to the backend."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .bodies import signed_wrongly
 
 PATHS = ("/media-stream", "/media-stream/garbage", "/incoming-call", "/call-status", "/", "/wp-login.php", "/calls")
 A_SECOND = 50.0
-CONNECTIONS = 10  # that are kept
-EACH = 5  # upgrades on one of them
+CONNECTIONS = 10  # kept open
+EACH = 5  # upgrades per connection
 
 
 @attack(
@@ -29,7 +29,7 @@ async def new_connections(assault: Assault) -> None:
 
 @attack(
     "upgrades-kept",
-    "The same on connections that are kept, several on each, as fast as they are answered",
+    "The same on keep-alive connections, several on each, as fast as they are answered",
     unit="upgrades",
 )
 async def kept_connections(assault: Assault) -> None:
@@ -60,9 +60,7 @@ ODD = (
 )
 
 
-@attack(
-    "upgrades-odd", "Upgrades that are none: h2c, HTTP/1.0, no key, another version, POST, with a body", unit="upgrades"
-)
+@attack("upgrades-odd", "Invalid upgrades: h2c, HTTP/1.0, no key, another version, POST, with a body", unit="upgrades")
 async def odd(assault: Assault) -> None:
     async def do(number: int) -> None:
         _, headers, method, version = ODD[number % len(ODD)]
