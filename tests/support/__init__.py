@@ -1,1 +1,1 @@
-"""What the tests share: peers, services, and what looks at the project itself."""
+"""What tests share: peers, services, and checks of the project itself."""

@@ -1,4 +1,4 @@
-"""A conversation, driven without sockets or a clock: what tests of turn-taking share."""
+"""A conversation driven without sockets or a clock, for tests of turn-taking."""
 
 import base64
 from dataclasses import replace
@@ -45,8 +45,7 @@ def audio(seconds: float) -> str:
 
 
 class Call:
-    """A conversation, driven: what happens is done at `now`; what it commands is collected, what it records kept
-    apart."""
+    """Drives a conversation. Events happen at `now`; its commands are collected, and what it records is kept apart."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class Call:
         return self.model(ResponseCreated(response), AudioDelta(response, item, audio(seconds)))
 
     def hears(self, payload: str, seconds: float) -> list[Any]:
-        """The caller is heard for so long, frame by frame."""
+        """Feed the caller's audio for this long, frame by frame."""
         found = []
         for _ in range(round(seconds * 50)):
             found += self.twilio(Media("MZ1", payload))
@@ -97,7 +96,7 @@ class Call:
         return found
 
     def waits(self, seconds: float) -> list[Any]:
-        """Time passes while Twilio keeps sending; `tick` is called whenever something is due."""
+        """Let time pass while Twilio keeps sending, and call `tick` whenever it is due."""
         end, found = self.now + seconds, []
         while self.now < end:
             self.now = min(end, self.now + 1.0, max(self.now, self.conversation.deadline()))
@@ -108,7 +107,7 @@ class Call:
         return found
 
     def lives(self, seconds: float) -> list[Any]:
-        """As `waits`, with a model that answers whenever it is asked whether it lives."""
+        """Like `waits`, with a model that answers every check whether it is alive."""
         end, found = self.now + seconds, []
         while self.now < end and self.ended is None:
             for command in self.waits(min(0.2, end - self.now)):
@@ -129,7 +128,7 @@ class Call:
 
 
 def greeted(call: Call) -> Call:
-    """A call whose greeting is over."""
+    """Return the call once its greeting is over."""
     call.open()
     call.says(1.0, "greeting", "resp_0")
     call.model(AudioDone("resp_0", "greeting"), ResponseDone("resp_0", "completed"))

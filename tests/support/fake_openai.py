@@ -1,12 +1,12 @@
-"""OpenAI's Realtime API for tests: a peer on a loopback socket with the real one's habits, and faults on demand.
+"""OpenAI's Realtime API for tests: a peer on a loopback socket that behaves like the real one, with faults on demand.
 
     async with FakeOpenAI(Script((say(audio), tool("hang_up")))) as fake:
         ...                                     # a relay connects to fake.url with fake.api_key
         await fake.received("session.update")   # waits, with a deadline
         assert fake.violations == []
 
-It speaks through the same protocol core as the line check, so it hears speech, paces audio and cancels responses; what
-it says comes from a `Script`, what goes wrong from `Faults`. Every event it sends passes `_Session.send`.
+It uses the same protocol core as the line check, so it detects speech, paces audio and cancels responses. A `Script`
+determines what it says, and `Faults` what goes wrong. Every event it sends passes through `_Session.send`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from websockets.http11 import Request, Response
 from support.realtime_types import EventInvalid, validate_client_event, validate_server_event
 
 PATH = "/v1/realtime"
-PATIENCE = 10.0  # how long a test waits for what must come, in seconds
+PATIENCE = 10.0  # how long a test waits for an expected event, in seconds
 RATE_LIMITS = ({"name": "tokens", "limit": 40_000, "remaining": 39_000, "reset_seconds": 1.5},)
 
 Event: TypeAlias = dict[str, Any]
 
-# Tests read the log of what is tested, not of its peer.
+# Tests read the log of the code under test, not of its peer.
 _logger = logging.getLogger("fake_openai")
 _logger.setLevel(logging.WARNING)
 
@@ -54,60 +54,61 @@ _logger.setLevel(logging.WARNING)
 
 
 def say(audio: bytes, transcript: str = "Hello.") -> ScriptedResponse:
-    """Speak these µ-law bytes."""
+    """Return a response that speaks these µ-law bytes."""
     return ScriptedResponse((Speech(audio, transcript),))
 
 
 def tone(seconds: float, hertz: float = 440.0) -> bytes:
-    """A tone of about -14 dBFS, µ-law. Tones of other pitches are other bytes."""
+    """Return a tone of about -14 dBFS, µ-law. Tones of different pitches have different bytes."""
     samples = range(round(seconds * SAMPLE_RATE))
     return bytes(clips.encode_sample(0.28 * math.sin(2 * math.pi * hertz * index / SAMPLE_RATE)) for index in samples)
 
 
 def tool(name: str, /, *, first: Speech | None = None, **arguments: Any) -> ScriptedResponse:
-    """Ask for a tool, after saying something ``first`` or nothing."""
+    """Return a response that calls a tool, after speech if ``first`` is given."""
     return tools(asking(name, **arguments), first=first)
 
 
 def asking(name: str, /, **arguments: Any) -> ScriptedToolCall:
-    """One tool that is asked for."""
+    """Return one tool call."""
     return ScriptedToolCall(name, json.dumps(arguments))
 
 
 def tools(*calls: ScriptedToolCall, first: Speech | None = None) -> ScriptedResponse:
-    """Ask for several tools in one response, after saying something ``first`` or nothing."""
+    """Return a response that calls several tools, after speech if ``first`` is given."""
     return ScriptedResponse((first, *calls) if first else calls)
 
 
 def failed(code: str = "server_error", message: str = "The server had an error.") -> ScriptedResponse:
-    """A response that says nothing and ends ``failed``: ``insufficient_quota``, ``rate_limit_exceeded``, ..."""
+    """Return a response that says nothing and ends ``failed``: ``insufficient_quota``, ``rate_limit_exceeded``, ..."""
     return ScriptedResponse(status="failed", error={"type": code, "code": code, "message": message})
 
 
 def echo(turn: ToAnswer) -> ScriptedResponse:
-    """The caller's own words; 20 ms of silence when there are none."""
+    """Repeat the caller's own words, or 20 ms of silence if there are none."""
     return say(turn.heard or bytes([SILENCE]) * 160, "[the caller's own words]")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What is said: ``answers`` to each session's turns in order, then ``after`` for all that follow.
+    """What the model says: ``answers`` to each session's turns in order, then ``after`` for the rest.
 
-    Huge deltas are a `SpeechPace` of huge ``delta_ms``; a model slow to speak is a small ``times``.
+    For huge deltas, give a `SpeechPace` a huge ``delta_ms``; for a model that speaks slowly, a small ``times``.
     """
 
     answers: Sequence[ScriptedResponse | Answerer] = ()
     after: Answerer = echo
-    transcript: str | Callable[[bytes], str] = "What the caller said."  # of each utterance; or made from its µ-law
+    # of each utterance, or a function of its µ-law audio
+    transcript: str | Callable[[bytes], str] = "What the caller said."
     pace: SpeechPace = field(default_factory=SpeechPace)
 
     def answer(self, turn: ToAnswer) -> ScriptedResponse:
-        """The answer to this turn."""
+        """Return the answer to this turn."""
         answer = self.answers[turn.number] if turn.number < len(self.answers) else self.after
         return answer if isinstance(answer, ScriptedResponse) else answer(turn)
 
     def transcribe(self, audio: bytes) -> str:
-        """The words of an utterance."""
+        """Return an utterance's transcript."""
         return self.transcript if isinstance(self.transcript, str) else self.transcript(audio)
 
 
@@ -116,21 +117,21 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this first: text and binary messages as they are, an event as JSON. None of it is checked."""
+    """First send a message: text and binary messages as they are, an event as JSON. It is not checked."""
 
     message: str | bytes | Event
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Send what this makes of the event."""
+    """Send what ``change`` makes of the event."""
 
     change: Callable[[Event], Event]
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Send nothing for so many seconds."""
+    """Send nothing for a number of seconds."""
 
     seconds: float
 
@@ -142,7 +143,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Say nothing from here on; the socket stays open, and is read."""
+    """Send nothing more. The socket stays open and is still read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,11 @@ Action: TypeAlias = Send | Change | Delay | Drop | Hang | Close | Reset
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """Where a fault strikes: at the ``nth`` server event of this type, or of all when ``event`` is ``"*"``.
+    """Where a fault strikes: at the ``nth`` server event of a type, or of any type if ``event`` is ``"*"``.
 
-    ``nth`` 0 is each of them. ``turn``: only from the turn-th ``response.created`` on, that one included, to the next;
-    0 is before the first. Then ``nth`` counts the turn's events. Faults at the same event strike in the order they are
-    given.
+    With ``nth`` 0, it strikes at each of them. With ``turn``, it strikes only from that turn's ``response.created`` up
+    to the next one, and ``nth`` counts the turn's events; turn 0 is before the first ``response.created``. Faults at
+    the same event strike in the order given.
     """
 
     event: str
@@ -178,19 +179,20 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong on a connection."""
+    """The faults of one connection."""
 
     refuse: int | None = None  # answer the upgrade with this HTTP status
-    refuse_code: str | None = None  # and this code in the body; without it, one that goes with the status
+    refuse_code: str | None = None  # the code in that answer's body; by default, one that fits the status
     hang_upgrade: bool = False  # never answer the upgrade
-    mute: bool = False  # accept, read, and never say a word
+    mute: bool = False  # accept and read, but never send anything
     at: Sequence[At] = ()
-    late_deltas: int = 0  # audio deltas that still come after a cancelled response is done
-    read_interval: float = 0.0  # seconds between one message read and the next, with small buffers
+    late_deltas: int = 0  # audio deltas still sent after a cancelled response is done
+    read_interval: float = 0.0  # seconds between reading two messages, with small buffers
 
 
 def error_event(code: str, message: str = "", *, type: str | None = None) -> Event:
-    """An ``error`` event that no client event caused: insufficient_quota, rate_limit_exceeded, session_expired, ..."""
+    """Return an ``error`` event that no client event caused: insufficient_quota, rate_limit_exceeded,
+    session_expired, ..."""
     kind = type or ("invalid_request_error" if code == "session_expired" else code)
     error = {"type": kind, "code": code, "message": message or _MESSAGES.get(code, code), "param": None}
     return {"type": "error", "event_id": f"event_{code}", "error": {**error, "event_id": None}}
@@ -205,12 +207,12 @@ _MESSAGES = {
 
 
 def session_expires(at: str, nth: int = 1) -> tuple[At, At]:
-    """The end of a session's hour, as it comes at this event: an error, then close 1001."""
+    """Return the end of a session's hour at this event: an error, then close 1001."""
     return At(at, Send(error_event("session_expired")), nth), At(at, Close(1001, _MESSAGES["session_expired"]), nth)
 
 
 def wrong_format() -> At:
-    """``session.updated`` echoes 24 kHz PCM, whatever was asked for."""
+    """Make every ``session.updated`` echo 24 kHz PCM, whatever was requested."""
 
     def change(event: Event) -> Event:
         pcm = {"type": "audio/pcm", "rate": 24_000}
@@ -221,12 +223,12 @@ def wrong_format() -> At:
     return At("session.updated", Change(change), nth=0)
 
 
-# What a test looks at.
+# What a test can inspect.
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A client event, when it came (in the loop's time) and on which connection (counted from 0)."""
+    """A client event, with its time (the loop's) and connection (counted from 0)."""
 
     at: float
     connection: int
@@ -235,29 +237,29 @@ class Received:
 
 @dataclass(slots=True)
 class Connection:
-    """One WebSocket that was accepted."""
+    """One accepted WebSocket."""
 
     number: int
     model: str
     headers: Mapping[str, str]
     is_open: bool = True
-    close_code: int | None = None  # what the client closed it with
+    close_code: int | None = None  # the client's close code
     received: list[Event] = field(default_factory=list)
     sent: list[Event] = field(default_factory=list)
-    sent_at: list[float] = field(default_factory=list)  # when each of them was, in the loop's time
+    sent_at: list[float] = field(default_factory=list)  # the time of each, which is the loop's
 
     @property
     def audio(self) -> bytes:
-        """All audio the client has appended."""
+        """All audio that the client has appended."""
         appended = (event["audio"] for event in self.received if event.get("type") == "input_audio_buffer.append")
         return b"".join(base64.b64decode(audio) for audio in appended)
 
 
 class FakeOpenAI:
-    """The peer. ``faults`` may be one `Faults` for each connection attempt in turn; the attempts after them go well.
+    """The fake peer. ``faults`` may list one `Faults` per connection attempt; later attempts have none.
 
-    ``script`` may be made for each connection, by what is received on it. A session ends by itself, as the real one
-    does after an hour, when it is ``session_seconds`` old.
+    ``script`` may be a function of the connection, based on what it has received. When a session is ``session_seconds``
+    old, it ends, as a real one does after an hour.
     """
 
     def __init__(
@@ -265,18 +267,18 @@ class FakeOpenAI:
         script: Script | Callable[[Connection], Script] | None = None,
         faults: Faults | Sequence[Faults] = (),
         *,
-        api_key: str | None = "the-key-of-the-fake",  # None: it wants none, as some other GA Realtime servers
+        api_key: str | None = "the-key-of-the-fake",  # None: no key is required, as with some other GA Realtime servers
         session_seconds: float = 3600.0,
     ) -> None:
         self.script = script or Script()
         self.api_key = api_key
         self.session_seconds = session_seconds
         self.faults = faults
-        #: How many times an upgrade was asked for, refused ones included.
+        #: The number of upgrade requests, including refused ones.
         self.upgrades = 0
         self.connections: list[Connection] = []
         self.events_received: list[Received] = []
-        #: What broke the SDK's types: in what the client sent, or in what the fake sent without meaning to.
+        #: Violations of the SDK's types by the client, or unintended ones by the fake.
         self.violations: list[str] = []
         self._changed = asyncio.Condition()
         self._leaving = asyncio.Event()
@@ -290,7 +292,7 @@ class FakeOpenAI:
             process_request=self._process_request,
             compression=None,
             logger=_logger,
-            max_size=16 << 20,  # the service takes 15 MiB of audio in an event
+            max_size=16 << 20,  # the service accepts 15 MiB of audio in an event
             max_queue=1,
             open_timeout=None,
             ping_interval=None,
@@ -309,18 +311,18 @@ class FakeOpenAI:
 
     @property
     def url(self) -> str:
-        """The URL without its query: a client adds ``?model=``."""
+        """The URL without its query. A client adds ``?model=``."""
         assert self._server is not None
         port = next(iter(self._server.sockets)).getsockname()[1]
         return f"ws://127.0.0.1:{port}{PATH}"
 
     @property
     def open_connections(self) -> int:
-        """How many WebSockets are open now."""
+        """The number of open WebSockets."""
         return sum(connection.is_open for connection in self.connections)
 
     def events(self, type: str) -> list[Event]:
-        """The client events of one type, of all connections."""
+        """Return all connections' client events of one type."""
         return [received.event for received in self.events_received if received.event.get("type") == type]
 
     async def received(self, type: str, count: int = 1) -> Event:
@@ -329,7 +331,7 @@ class FakeOpenAI:
         return self.events(type)[count - 1]
 
     async def close_all(self, code: int, reason: str) -> None:
-        """Close every connection that is open, as a server does that goes away."""
+        """Close every open connection, as a server does when it shuts down."""
         assert self._server is not None
         for websocket in self._server.connections:
             await websocket.close(code, reason)
@@ -348,19 +350,19 @@ class FakeOpenAI:
             raise AssertionError(f"{what}: not within {PATIENCE} s; the last client events are {got}") from None
 
     async def notify(self) -> None:
-        """Something changed that a test may wait for."""
+        """Wake up tests that wait for a change."""
         async with self._changed:
             self._changed.notify_all()
 
     async def wait_leaving(self, seconds: float | None) -> None:
-        """Do nothing for so long, but not longer than the test."""
+        """Sleep for this long, but no longer than the test runs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._leaving.wait()
 
     @property
     def is_leaving(self) -> bool:
-        """The test is over."""
+        """Whether the test is over."""
         return self._leaving.is_set()
 
     # The upgrade.
@@ -415,11 +417,11 @@ def _refusal(connection: ServerConnection, status: HTTPStatus, code: str, messag
 
 
 class _Over(Exception):
-    """A fault ended the connection."""
+    """A fault has ended the connection."""
 
 
 class _Session:
-    """One connection's session: the protocol core, and the one way out to the client."""
+    """One connection's session: the protocol core, and the only way to send to the client."""
 
     def __init__(self, fake: FakeOpenAI, connection: Connection, websocket: ServerConnection) -> None:
         self._fake = fake
@@ -427,8 +429,8 @@ class _Session:
         self._websocket = websocket
         self._faults: Faults = websocket.faults  # type: ignore[attr-defined]
         self._hanging = self._faults.mute
-        self._turn = 0  # how many responses have been created
-        self._counts: dict[str, int] = {}  # server events so far, by type and ("*") in all
+        self._turn = 0  # number of responses created
+        self._counts: dict[str, int] = {}  # server events so far, by type, and in total ("*")
         self._counts_of_turn: dict[str, int] = {}  # the same, since the last response was created
         self._last_delta: Event | None = None
         self._expires = asyncio.get_running_loop().time() + fake.session_seconds
@@ -473,7 +475,7 @@ class _Session:
         raise _Over
 
     def _leave_what_is_unread(self) -> None:
-        # Or a closing handshake would wait for all that the client has queued.
+        # Otherwise a closing handshake would wait for everything that the client has queued.
         if self._fake.is_leaving:
             self._websocket.transport.abort()
             raise _Over
@@ -509,7 +511,7 @@ class _Session:
             await self.send(event)
 
     async def send(self, event: Event) -> None:
-        """Send an event, unless a fault strikes at it. Raises `_Over` when a fault ends the connection."""
+        """Send an event, unless a fault strikes at it. Raises `_Over` if a fault ends the connection."""
         try:
             validate_server_event(event)
         except EventInvalid as invalid:

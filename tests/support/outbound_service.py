@@ -1,4 +1,4 @@
-"""A service that may place calls, at a Twilio that takes them, for a test to ask."""
+"""A service that may place calls, with a fake Twilio that takes them."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ SETTINGS = {
 
 
 def twilio_rest() -> FakeTwilioRest:
-    """The account's REST API, to be served."""
+    """Return the account's REST API, not yet serving."""
     return FakeTwilioRest(ACCOUNT, AUTH_TOKEN, OURS)
 
 
 class Outbound:
-    """The service's addresses for calls of its own."""
+    """Requests to the service's addresses for outbound calls."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
 
     async def ask(self, method: str, path: str, *, key: str | None = None, headers: Any = ADMIN, **options: Any) -> Any:
-        """Status, body, and the answer's headers."""
+        """Make a request, and return status, body and headers."""
         headers = {**headers, **({"Idempotency-Key": key} if key else {})}
         url = f"http://{self.service.address}{path}"
         async with self.service.http.request(method, url, headers=headers, **options) as response:
             return response.status, json.loads(await response.text()), response.headers
 
     async def call(self, to: str = THEIRS, **options: Any) -> Any:
-        """Ask for a call; what is not of the request itself goes to `ask`."""
+        """Ask for a call. Options of the HTTP request itself are passed to `ask`."""
         of_request = {name: options.pop(name) for name in ("key", "headers") if name in options}
         return await self.ask("POST", "/calls", json={"to": to, **options}, **of_request)
 
     async def placed(self, to: str = THEIRS, **options: Any) -> str:
-        """The CallSid of a call that is placed."""
+        """Place a call, and return its CallSid."""
         status, answer, _ = await self.call(to, **options)
         assert status == 201, answer
         return str(answer["call_sid"])
 
     async def news(self, call_sid: str, after: int = 0, wait: float = 0) -> dict[str, Any]:
-        """How a call stands."""
+        """Return a call's status and events."""
         status, answer, _ = await self.ask("GET", f"/calls/{call_sid}?after={after}&wait={wait}")
         assert status == 200, answer
         return dict(answer)
 
     async def told(self, path: str, call_sid: str, **params: str) -> None:
-        """Twilio tells of an outbound call."""
+        """Send Twilio's webhook about an outbound call."""
         known = {"CallSid": call_sid, "Direction": "outbound-api", "From": OURS, "To": THEIRS}
         assert (await self.service.webhook(path, **{**known, **params}))[0] in (200, 204)
 
@@ -68,7 +68,7 @@ class Outbound:
 async def outbound(
     model_url: str, data_dir: Path, twilio: FakeTwilioRest | None, **settings: str
 ) -> AsyncIterator[Outbound]:
-    """Such a service, running. ``twilio`` None: it is reached as in production, by its own name."""
+    """Run such a service. With ``twilio`` None, it reaches Twilio as in production, by its real name."""
     config = config_for(model_url, data_dir, **{**SETTINGS, **settings})
     async with running(config, http_client=twilio and twilio.http_client) as service:
         yield Outbound(service)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for a test: Debian's programs, as an unprivileged user, on a socket in a folder of its own."""
+"""A real PostgreSQL for tests: Debian's programs, run as an unprivileged user, on a socket in a temporary folder."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ POLL = 0.02 * SECONDS
 
 USER = "callgate"
 PASSWORD = "a p:ss/word"
-PORT = 5432  # only a part of the socket's name
+PORT = 5432  # only part of the socket's name
 OPTIONS = {
     "listen_addresses": "",
-    "fsync": "off",  # a test's data need not survive the machine
+    "fsync": "off",  # a test's data need not survive a crash
     "shared_buffers": "16MB",
     "max_connections": "60",
     "log_min_messages": "fatal",
@@ -33,7 +33,7 @@ OPTIONS = {
 
 
 class Postgres:
-    """A server; every test has a database of its own on it."""
+    """A server, on which every test has its own database."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -41,7 +41,7 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server, if it does not run; it answers when this returns."""
+        """Start the server unless it is running, and wait until it accepts connections."""
         if self._process is not None:
             return
         options = OPTIONS | {"unix_socket_directories": str(self._folder)}
@@ -52,19 +52,19 @@ class Postgres:
             self._process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self._folder, **unprivileged())
             while not self._answers():
                 assert time.monotonic() < deadline, self._log.read_text()
-                if self._process.poll() is not None:  # what a killed one left may still be ending
+                if self._process.poll() is not None:  # a killed server's remains may still be shutting down
                     self._process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self._folder, **unprivileged())
                 time.sleep(POLL)
 
     def stop(self) -> None:
-        """End it at once, with its children."""
+        """Stop the server at once, with its children."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(TIMEOUT)
             self._process = None
 
     def kill(self) -> None:
-        """Kill it, which it learns nothing of."""
+        """Kill the server without notice, with its children."""
         assert self._process is not None
         for pid in (self._process.pid, *self._children()):
             with contextlib.suppress(ProcessLookupError):
@@ -74,7 +74,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections and what is sent on them, and answers nothing."""
+        """Freeze the server: it accepts connections and data, but answers nothing."""
         assert self._process is not None
         pids = (self._process.pid, *self._children())
         for pid in pids:
@@ -87,17 +87,17 @@ class Postgres:
                     os.kill(pid, signal.SIGCONT)
 
     def new_database(self) -> str:
-        """An empty database, as a ``DATABASE_URL``."""
+        """Create an empty database, and return its ``DATABASE_URL``."""
         name = f"calls_{secrets.token_hex(4)}"
         self.sql(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def url(self, database: str, password: str = PASSWORD) -> str:
-        """The ``DATABASE_URL`` of a database of this server."""
+        """Return the ``DATABASE_URL`` of a database of this server."""
         return f"postgresql://{USER}:{quote(password, safe='')}@/{database}?host={quote(str(self._folder), safe='')}"
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        """Run a statement as the database's owner; what psql prints of it."""
+        """Run a statement as the database's owner, and return what psql prints."""
         return subprocess.run(
             [program("psql"), "-h", self._folder, "-p", str(PORT), "-U", USER, "-d", database, "-X", "-A", "-t"],
             env={"PGPASSWORD": PASSWORD, "PATH": os.environ["PATH"]}, input=statement,
@@ -116,7 +116,7 @@ class Postgres:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A new server with nothing on it; all of it is gone afterwards."""
+    """Run a new, empty server, and remove everything afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="callgate-postgres-"))
     try:
         password = folder / "password"
@@ -141,7 +141,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 def program(name: str) -> str:
-    """The path of one of PostgreSQL's programs, the newest that is installed."""
+    """Return the path of one of PostgreSQL's programs, of the newest installed version."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
     found = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", os.defpath)]))
     assert found, f"PostgreSQL's {name} is not installed: sudo apt-get install -y --no-install-recommends postgresql"
@@ -149,7 +149,7 @@ def program(name: str) -> str:
 
 
 def unprivileged() -> dict[str, int | list[int]]:
-    """For `subprocess`: the user that it is run as. PostgreSQL refuses to be run by root."""
+    """Return the user options for `subprocess`. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")

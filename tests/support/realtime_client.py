@@ -1,4 +1,4 @@
-"""A client of a Realtime server, as a test speaks to one: events over a WebSocket, each checked as it comes."""
+"""A client of a Realtime server: events over a WebSocket, each checked as it arrives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ async def send(websocket: ClientConnection, type: str, **fields: Any) -> None:
 
 
 async def read_until(websocket: ClientConnection, type: str, *, patience: float = PATIENCE) -> list[dict]:
-    """The events up to and with the next of this type, each checked against the SDK. Waits for ``patience`` seconds."""
+    """Return the events up to and including the next of this type, each checked against the SDK. Wait at most
+    ``patience`` seconds."""
     events: list[dict] = []
     async with asyncio.timeout(patience):
         while not events or events[-1]["type"] != type:
@@ -32,7 +33,7 @@ async def read_until(websocket: ClientConnection, type: str, *, patience: float 
 
 
 async def closed_with(websocket: ClientConnection) -> int:
-    """Read to the end; the close code, 1006 where there was none."""
+    """Read to the end, and return the close code, or 1006 if there was none."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -42,5 +43,5 @@ async def closed_with(websocket: ClientConnection) -> int:
 
 
 def audio_of(events: list[dict]) -> bytes:
-    """All audio of these events."""
+    """Return all audio of these events."""
     return b"".join(base64.b64decode(e["delta"]) for e in events if e["type"] == "response.output_audio.delta")

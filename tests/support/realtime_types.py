@@ -1,7 +1,7 @@
 """Strict checks of Realtime events against the types of OpenAI's SDK (``openai.types.realtime``).
 
-The SDK's models take any extra field, as a client that must survive the service's next version has to. Here a field the
-model doesn't know is a fault: it is one we misspelt.
+The SDK's models accept any extra field, because a client must survive the service's next version. Here, a field that
+the model doesn't know is an error, because it must be a misspelling.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 
 class EventInvalid(AssertionError):
-    """An event that the SDK's types don't allow; the message says which, and where."""
+    """An event that the SDK's types don't allow. The message says which one, and where."""
 
 
-# The SDK types the session in server events by what a client may send; the service's resource has these besides.
+# The SDK types a server event's session like a client's; the service's resource also has these fields.
 _SESSION_RESOURCE_FIELDS = {"id", "object", "expires_at"}
 
 
 def validate_server_event(event: Mapping[str, Any]) -> None:
-    """Raise `EventInvalid` unless this is exactly an event the service may send."""
+    """Raise `EventInvalid` unless the service may send exactly this event."""
     _validate(event, _models(RealtimeServerEvent))
     if event["type"] in ("session.created", "session.updated"):
         _check("session", event["session"], TypeAdapter(RealtimeSessionCreateResponse))
 
 
 def validate_client_event(event: Mapping[str, Any]) -> None:
-    """Raise `EventInvalid` unless this is exactly an event a client may send."""
+    """Raise `EventInvalid` unless a client may send exactly this event."""
     _validate(event, _models(RealtimeClientEvent))
 
 
 def server_event_types() -> frozenset[str]:
-    """Every type of event the service may send."""
+    """Return every type of event that the service may send."""
     return frozenset(_models(RealtimeServerEvent))
 
 
 def client_event_types() -> frozenset[str]:
-    """Every type of event a client may send."""
+    """Return every type of event that a client may send."""
     return frozenset(_models(RealtimeClientEvent))
 
 
@@ -54,7 +54,7 @@ def _models(union: Any) -> Mapping[str, TypeAdapter[Any]]:
 def _validate(event: Mapping[str, Any], models: Mapping[str, TypeAdapter[Any]]) -> None:
     kind = event.get("type")
     if kind not in models:
-        raise EventInvalid(f"{kind!r} is no event type of the SDK")
+        raise EventInvalid(f"{kind!r} is not an event type of the SDK")
     extra = [path for path in _check(kind, event, models[kind]) if not _of_the_session_resource(path)]
     if extra:
         raise EventInvalid(f"{kind}: the SDK knows no field {', '.join(extra)}")

@@ -1,4 +1,4 @@
-"""What a relayed call comes to, for a test to wait for."""
+"""Outcomes of a relayed call, for tests to wait for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 
 async def meets_the_safety_net(service, log, call) -> None:
-    """The caller is told and the call ended; the operator reads why, with the call's id, and no traceback."""
+    """Check that the caller is told and the call ended, and that the log gives the reason with the call's ID and no
+    traceback."""
     await until(lambda: f"[{call.call_sid}]" in log.getvalue())
     _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
     assert [verb.tag for verb in ElementTree.fromstring(document)] == ["Say", "Hangup"]
@@ -19,7 +20,7 @@ async def meets_the_safety_net(service, log, call) -> None:
 
 
 async def until(condition) -> None:
-    """Wait until a condition holds that nothing else tells of."""
+    """Poll until a condition holds that nothing signals."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0)

@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/support/rooms.py [FOLDER]
 
-draws the package, or another one in FOLDER, top room first: each room imports only what stands below it. A circle is
-drawn as one, and then it exits with 1. Behind the drawing are figures: what is long, wide, or named twice.
+draws the package or the one in FOLDER from top to bottom: each room imports only rooms below it. If there is a circle,
+the drawing shows it and the exit code is 1. Figures follow: long files, wide classes, and class names used twice.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MANY_FIELDS = 12
 
 @dataclass(frozen=True)
 class Module:
-    """One file. ``name``: dotted, within the package; "" is the package itself. ``imports``: names of the package's
-    modules. ``libraries``: whatever else it imports, as it is written."""
+    """One file. ``name`` is dotted and relative to the package, which itself is "". ``imports`` are names of the
+    package's modules. ``libraries`` are all other imports, as written."""
 
     name: str
     path: Path
@@ -42,19 +42,19 @@ class Module:
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Module]:
-    """All modules of a package, by name."""
+    """Return all modules of a package, by name."""
     paths = {_name(path, package): path for path in sorted(package.rglob("*.py"))}
     return {name: _read(name, path, package.name, paths) for name, path in paths.items()}
 
 
 def within(room: str, all_modules: Mapping[str, Module]) -> dict[str, Module]:
-    """The modules of a room, and of the rooms in it."""
+    """Return the modules of a room and of the rooms inside it."""
     return {name: each for name, each in all_modules.items() if name == room or name.startswith(f"{room}.")}
 
 
 def arrows(room: str, all_modules: Mapping[str, Module]) -> dict[str, dict[str, int]]:
-    """What stands in a room ("": the package), be it a folder or a file, and how many imports lead from each to each
-    of the others."""
+    """Return the parts of a room ("" is the package), folders or files, with the number of imports from each to each
+    other."""
     found: dict[str, dict[str, int]] = {}
     for module in all_modules.values():
         if (child := _child(module.name, room)) is None:
@@ -67,17 +67,17 @@ def arrows(room: str, all_modules: Mapping[str, Module]) -> dict[str, dict[str, 
 
 
 def order(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """From top to bottom. Raises `graphlib.CycleError` where there is a circle."""
+    """Return the names from top to bottom. Raises `graphlib.CycleError` if there is a circle."""
     return list(TopologicalSorter({name: sorted(to) for name, to in sorted(graph.items())}).static_order())[::-1]
 
 
 def folders(all_modules: Mapping[str, Module]) -> list[str]:
-    """All rooms that hold something, "" being the package."""
+    """Return all rooms that hold something; "" is the package."""
     return sorted({"", *(name.rpartition(".")[0] for name in all_modules if name)})
 
 
 def fields(cls: ast.ClassDef) -> set[str]:
-    """What a class keeps: what its body declares, and what `__init__` assigns to self."""
+    """Return a class's fields: those its body declares, and those `__init__` assigns to self."""
     declared = {
         node.target.id for node in cls.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
@@ -95,7 +95,7 @@ def fields(cls: ast.ClassDef) -> set[str]:
 
 
 def names_with_several_meanings(all_modules: Mapping[str, Module]) -> dict[str, list[str]]:
-    """Names of classes that several modules define, and where."""
+    """Return class names that several modules define, and where."""
     found: dict[str, list[str]] = defaultdict(list)
     for module in all_modules.values():
         for cls in module.classes:
@@ -126,7 +126,7 @@ def _read(name: str, path: Path, package: str, known: Mapping[str, Path]) -> Mod
 
 
 def _imported(node: ast.AST, base: list[str], package: str) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """What one statement imports: as it is written, and what that may be in the package, the likeliest first."""
+    """Yield a statement's imports: each as written, and its possible names in the package, the most likely first."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             top, _, rest = alias.name.partition(".")
@@ -149,7 +149,7 @@ def _imported(node: ast.AST, base: list[str], package: str) -> Iterable[tuple[st
 
 
 def _child(name: str, room: str) -> str | None:
-    """Which part of a room a module belongs to; None: to none. The room's own ``__init__`` is none of its parts."""
+    """Return the part of a room that a module belongs to, or None. A room's own ``__init__`` belongs to no part."""
     if name == room or (room and not name.startswith(f"{room}.")):
         return None
     return name[len(room) :].lstrip(".").partition(".")[0]
@@ -175,7 +175,7 @@ def _drawing(room: str, all_modules: Mapping[str, Module]) -> tuple[list[str], b
 
 
 def main(package: Path) -> int:
-    """Draw, and print the figures. Returns 1 where there is a circle."""
+    """Print the drawing and the figures. Return 1 if there is a circle."""
     found = modules(package)
     circles = 0
     for room in folders(found):

@@ -1,4 +1,4 @@
-"""The backend as it runs in production, under Hypercorn on a real port, for a test to ask as Twilio would."""
+"""The backend as it runs in production, under Hypercorn on a real port, with Twilio's requests for tests to make."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.fixtures import AUTH_TOKEN
 BASE_URL = "https://voice.example.com"
 WSS_URL = "wss://voice.example.com"
 ACCOUNT = "AC" + "1" * 32
-PROOF = edge_proof(AUTH_TOKEN)  # in each address that Twilio is told to ask
+PROOF = edge_proof(AUTH_TOKEN)  # part of each URL that Twilio is given
 FAST_LANE = "on"
 
 
@@ -56,14 +56,14 @@ def start_frame(call_sid: str, stream_sid: str, *, account_sid: str = ACCOUNT, *
 
 
 def told_to_repeat(document: str) -> str | None:
-    """Where TwiML sends Twilio that does nothing else."""
+    """Return the path that TwiML redirects to, if it does nothing else."""
     verbs = ElementTree.fromstring(document)
     return (verbs[0].text or "").removeprefix(BASE_URL) if [verb.tag for verb in verbs] == ["Redirect"] else None
 
 
 @dataclass
 class Stream:
-    """A stream's address and token, out of the TwiML of a call."""
+    """A stream's path and token, from a call's TwiML."""
 
     call_sid: str
     path: str
@@ -71,7 +71,7 @@ class Stream:
 
 
 class Service:
-    """A running backend, and the requests that Twilio makes of it."""
+    """A running backend, and Twilio's requests to it."""
 
     def __init__(self, app: Quart | None, address: str, http: aiohttp.ClientSession) -> None:
         self.app, self.address, self.http = app, address, http
@@ -83,27 +83,27 @@ class Service:
         return services
 
     async def ask(self, method: str, path: str, **options: Any) -> tuple[int, str]:
-        """A plain request: status and body."""
+        """Make a plain request, and return status and body."""
         async with self.http.request(method, f"http://{self.address}{path}", **options) as response:
             return response.status, await response.text()
 
     async def webhook(self, path: str, **params: str) -> tuple[int, str]:
-        """A webhook of Twilio's, which asks again where it is told to."""
+        """Send a webhook as Twilio does, and follow a redirect in the TwiML."""
         form = {"AccountSid": ACCOUNT, "CallSid": new_sid("CA"), "From": "+15551230001", "To": "+15551230002", **params}
         status, document = await self.send(path, form)
         if status == 200 and (again := told_to_repeat(document)):
-            for named in ("DialCallStatus", "ErrorCode", "ErrorUrl"):  # which Twilio says once
+            for named in ("DialCallStatus", "ErrorCode", "ErrorUrl"):  # these are sent only once
                 form.pop(named, None)
             return await self.send(again, form)
         return status, document
 
     async def send(self, path: str, form: dict[str, str]) -> tuple[int, str]:
-        """One request of Twilio's, or, whoever sends it, one that Twilio has made before."""
+        """Send one signed request, from Twilio or as a replay."""
         headers = {"X-Twilio-Signature": sign(BASE_URL + path, form)}
         return await self.ask("POST", path, data=form, headers=headers)
 
     async def call(self) -> Stream:
-        """A call comes in: where its stream is to be opened."""
+        """Let a call come in, and return its stream."""
         call_sid = new_sid("CA")
         status, document = await self.webhook("/incoming-call", CallSid=call_sid)
         assert status == 200, document
@@ -112,7 +112,7 @@ class Service:
         return Stream(call_sid, stream.attrib["url"].removeprefix(WSS_URL), stream[0].attrib["value"])
 
     def upgrade(self, path: str, *, signature: str | None = "right") -> connect:
-        """Open a stream's socket; ``signature`` as it is, right by default, none for ``None``."""
+        """Open a stream's socket. ``signature`` is sent as given; by default it is correct, and ``None`` sends none."""
         if signature == "right":
             signature = sign(WSS_URL + path)
         headers = {} if signature is None else {"x-twilio-signature": signature}
@@ -120,7 +120,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def stream(self, call: Stream | None = None, **options: Any) -> AsyncIterator[Line]:
-        """A stream that has started."""
+        """Open and start a stream."""
         call = call or await self.call()
         async with self.upgrade(call.path) as socket:
             stream_sid = new_sid("MZ")
@@ -130,7 +130,7 @@ class Service:
 
 
 def config_for(model_url: str, data_dir: Path, **settings: str) -> Config:
-    """The settings of a service whose model is at ``model_url``."""
+    """Return the settings of a service whose model is at ``model_url``."""
     values = {
         "BASE_URL": BASE_URL,
         "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
@@ -147,7 +147,7 @@ def config_for(model_url: str, data_dir: Path, **settings: str) -> Config:
 
 @contextlib.asynccontextmanager
 async def running(config: Config, **options: Any) -> AsyncIterator[Service]:
-    """Run a backend with these settings on a free port; at the end nothing of it is left."""
+    """Run a backend with these settings on a free port. Nothing of it is left afterwards."""
     app = create_app(config, LineCheck, **options)
     stop = asyncio.Event()
     listener = listen("127.0.0.1", 0)
@@ -166,28 +166,28 @@ async def running(config: Config, **options: Any) -> AsyncIterator[Service]:
 
 
 class Line:
-    """Twilio's end of a started stream, frame by frame: marks come back as soon as they are sent, unless held."""
+    """Twilio's end of a started stream, frame by frame. Marks are returned as soon as they arrive, unless held."""
 
     def __init__(self, socket: ClientConnection, stream_sid: str, *, hold_marks: bool = False) -> None:
         self.socket, self.stream_sid, self.hold_marks = socket, stream_sid, hold_marks
-        self.heard = b""  # the agent's audio since the stream began or was last cleared
-        self.marks: list[str] = []  # held back
+        self.heard = b""  # the agent's audio since the stream began or since the last clear
+        self.marks: list[str] = []  # marks held back
         self.clears = 0
         self.last = ""  # the last event the app sent
 
     async def listen(self, enough: Callable[[Line], bool]) -> None:
-        """Take what the app sends until it is enough. Raises `ConnectionClosed`, and `TimeoutError` after 10 s."""
+        """Receive messages until ``enough`` returns true. Raises `ConnectionClosed`, and `TimeoutError` after 10 s."""
         async with asyncio.timeout(10):
             while not enough(self):
                 await self._take(json.loads(await self.socket.recv()))
 
     async def hear(self, audio: bytes) -> None:
-        """Take what the app sends until this is what was heard, with the mark behind it."""
+        """Receive messages until exactly this audio was heard, followed by its mark."""
         await self.listen(lambda line: len(line.heard) >= len(audio) and line.last == "mark")
         assert self.heard == audio
 
     async def closed(self) -> int | None:
-        """Take what the app sends until it closes the socket; returns the close code."""
+        """Receive messages until the app closes the socket, and return the close code."""
         try:
             await self.listen(lambda line: False)
         except ConnectionClosed as exc:
@@ -195,7 +195,7 @@ class Line:
         raise AssertionError("unreachable")
 
     async def say(self, audio: bytes) -> None:
-        """Send audio, faster than it is spoken."""
+        """Send audio, faster than real time."""
         for at in range(0, len(audio), 160):
             await self.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0",
                                             "payload": base64.b64encode(audio[at : at + 160]).decode()})  # fmt: skip

@@ -1,4 +1,4 @@
-"""TLS in front of a plain server, for peers that speak nothing else."""
+"""TLS in front of a plain server, for peers that speak only TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLOSE_DEADLINE = 1.0  # seconds
 
 @contextlib.asynccontextmanager
 async def tls_front(address: str, tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """Pass all that comes under TLS on to ``HOST:PORT``. Gives its own port on loopback."""
+    """Forward TLS connections to ``HOST:PORT`` as plain TCP. Yield the front's port on loopback."""
     host, _, port = address.rpartition(":")
     serving: set[asyncio.Task[None]] = set()
 
@@ -39,7 +39,7 @@ async def tls_front(address: str, tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    """Close it politely; a peer that does not answer is left."""
+    """Close the connection gracefully, or abort it if the peer does not answer."""
     writer.close()
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(CLOSE_DEADLINE):
@@ -48,7 +48,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until one side closes: then the other is closed too, as TLS knows no half-closed connection."""
+    """Forward data until one side closes, then close the other too, because TLS has no half-closed connections."""
     with contextlib.suppress(OSError):
         while piece := await reader.read(65536):
             writer.write(piece)

@@ -1,4 +1,4 @@
-"""An owner's server, for HTTP tools to ask: real TLS on loopback, with every habit that a bad one has."""
+"""An owner's server for HTTP tools to call: real TLS on loopback, with every bad habit a server can have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from support.phone_peer import Certificates
 HOST = "api.example.test"
 ANY_OBJECT = {"type": "object"}
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
-FLOODS = {  # how an answer begins, and how it goes on without end
+FLOODS = {  # an answer's beginning, and its endless continuation
     "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
     "empty lines": (b"", b"\r\n" * 20),
@@ -37,7 +37,7 @@ FLOODS = {  # how an answer begins, and how it goes on without end
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request the server got."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Asked:
 
 
 class FakeDns(AbstractResolver):
-    """Answers with the addresses it is given: with the next ones at each look-up, and with the last ones for ever."""
+    """A resolver that returns one of the given answers per look-up, in order, and the last one from then on."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers) or [["127.0.0.1"]]
@@ -64,13 +64,13 @@ class FakeDns(AbstractResolver):
         return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=flags)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing, because there is nothing to close."""
 
 
 @dataclass
 class ToolServer:
-    """``asked``: what was asked of it, from ``arrived`` on. ``connections``: how many have reached it, whatever
-    they sent. ``over``: nobody waits for what is not answered any more."""
+    """A server. ``asked`` holds its requests, and ``arrived`` is set with the first. ``connections`` counts
+    connections, whatever was sent on them. ``over`` is set when nobody waits for unfinished answers any more."""
 
     certificates: Certificates
     port: int = 0
@@ -81,14 +81,15 @@ class ToolServer:
     together: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(2))
 
     def tool(self, path: str = "/echo", **changes: Any) -> HttpTool:
-        """A tool that asks this server."""
+        """Return a tool that calls this server."""
         given = {"url": f"https://{HOST}:{self.port}{path}", "parameters": ANY_OBJECT, "name": "look_up", **changes}
         return HttpTool(description="Looks it up.", **given)
 
     def tools(
         self, dns: AbstractResolver | None = None, *, allow: str | None = None, trusted: bool = True
     ) -> HttpTools:
-        """What runs tools, with the server's host allowed, which ``dns`` knows (loopback by default)."""
+        """Return a runner of tools to which the server's host is allowed, and that resolves it with ``dns``
+        (loopback by default)."""
         egress = Egress.parse(f"{HOST}:{self.port}" if allow is None else allow)
         tls = ssl.create_default_context(cafile=self.certificates.ca if trusted else None)
         return HttpTools(egress, resolver=dns or FakeDns(), tls=tls)
@@ -110,7 +111,7 @@ class ToolServer:
         return response
 
     async def _together(self, request: web.BaseRequest) -> web.Response:
-        """Answers only once two requests are here at once."""
+        """Answer only once two requests are present at the same time."""
         await self.together.wait()
         return web.Response(text="both are here")
 
@@ -132,7 +133,7 @@ class ToolServer:
             await response.write(b"and so on " * 100)
 
     async def _flooding(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Sends a beginning, then a piece again and again, for as long as it is taken."""
+        """Send a beginning, then one piece again and again, for as long as it is accepted."""
         transport = request.transport
         assert transport is not None
         transport.write(FLOODS[request.query["with"]][0])
@@ -180,7 +181,7 @@ class ToolServer:
 
 @contextlib.asynccontextmanager
 async def tool_server(directory: Path, *, name: str = HOST, **certificate: Any) -> AsyncIterator[ToolServer]:
-    """Serve on a free port. ``name`` and ``certificate``: whose certificate it has."""
+    """Serve on a free port. ``name`` and ``certificate`` determine the certificate."""
     certificates = Certificates(directory)
     server = ToolServer(certificates)
     context = certificates.server(name, **certificate)
@@ -199,4 +200,4 @@ async def tool_server(directory: Path, *, name: str = HOST, **certificate: Any) 
     finally:
         server.over.set()
         await runner.cleanup()
-        await asyncio.sleep(0)  # the transports' last callbacks
+        await asyncio.sleep(0)  # let the transports' last callbacks run

@@ -1,4 +1,4 @@
-"""What a client may send, right and wrong: streams made at random, and the chunks that a network brings them in."""
+"""What a client may send, right and wrong: random streams, and the chunks in which a network delivers them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Final
 
 from support.websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, frame, shortest
 
-BIG: Final = 100_000  # bytes of the longest messages, but for those that are longer by one
+BIG: Final = 100_000  # bytes of the longest messages, except those that are one byte longer
 
-# Code points of one to four bytes, in UTF-8; at the edges of each length as well.
+# Code points of one to four bytes in UTF-8, including the edges of each length.
 _ALPHABET: Final = 'abc {}":\x00\x7f\x80\u00e9\u07ff\u0800\u4e2d\ud7ff\ue000\uffff\U00010000\U0001f600\U0010ffff'
 _WORDS: Final = "".join(random.Random(6455).choices(_ALPHABET, k=40_000))
 
 
 def messages(rng: random.Random) -> list[bytes]:
-    """The frames of a few messages, whole or in fragments, with control frames anywhere; it may end with a close."""
+    """Return the frames of a few messages, whole or fragmented, mixed with control frames and perhaps ended by a
+    close."""
     frames: list[bytes] = []
     for _ in range(rng.randint(1, 12)):
         opcode = rng.choice((TEXT, BINARY))
@@ -35,7 +36,7 @@ def messages(rng: random.Random) -> list[bytes]:
 
 
 def data(rng: random.Random, opcode: int) -> bytes:
-    """A payload; its length is often at the edge of an encoding."""
+    """Return a payload whose length is often at the edge of an encoding."""
     length = rng.choice((0, 1, 125, 126, *(rng.randrange(200) for _ in range(4)), rng.randrange(2000)))
     if rng.random() < 0.003:
         length = rng.choice((65535, 65536, BIG, BIG + 1))
@@ -51,13 +52,13 @@ def valid(rng: random.Random) -> bytes:
 
 
 def joined(rng: random.Random) -> bytes:
-    """Frames of two streams, some lost, some twice, in another order."""
+    """Return frames of two streams, some lost, some repeated, in another order."""
     frames = messages(rng) + messages(rng)
     return b"".join(rng.choices(frames, k=rng.randint(1, 2 * len(frames))))
 
 
 def mutated(rng: random.Random) -> bytes:
-    """A valid stream with bits flipped, and bytes lost, doubled and put in."""
+    """Return a valid stream with bits flipped, and bytes lost, repeated or inserted."""
     stream = bytearray(valid(rng))
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(len(stream) + 1)
@@ -75,7 +76,7 @@ def mutated(rng: random.Random) -> bytes:
 
 
 def odd_frames(rng: random.Random) -> bytes:
-    """Frames whose heads are random, and whose payloads are as long as they say; most of them are nearly right."""
+    """Return frames with random heads and payloads of the stated length; most are nearly right."""
     stream = b""
     for _ in range(rng.randint(1, 10)):
         opcode = rng.choice((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG, rng.randrange(16)))
@@ -95,7 +96,7 @@ KINDS: Final[tuple[Callable[[random.Random], bytes], ...]] = (valid, joined, mut
 
 
 def chunked(rng: random.Random, stream: bytes) -> Iterator[bytes]:
-    """The stream as the network may bring it."""
+    """Yield the stream in chunks as a network might deliver it."""
     largest = rng.choice((1, 7, 200, 1500, 65536)) if len(stream) < 10_000 else rng.choice((1500, 65536))
     at = 0
     while at < len(stream):

@@ -1,4 +1,4 @@
-"""A backend behind the edge that tells what reached it, and echoes what is said on its WebSocket."""
+"""A backend behind the edge that reports the requests that reach it, and echoes what it receives on its WebSocket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demo.local_edge import LOOPBACK
 
 START_TIMEOUT = 10.0
 
-# The path that it answers with status 500.
+# The path that is answered with status 500.
 BROKEN = "/broken"
 
 
@@ -40,7 +40,7 @@ async def failing(request: web.Request) -> web.Response:
 
 
 class Backend:
-    """An HTTP server in a thread; ``port`` is known when the constructor returns."""
+    """An HTTP server in a thread. ``port`` is set when the constructor returns."""
 
     def __init__(self, anything: Callable[[web.Request], Awaitable[web.StreamResponse]] = _anything) -> None:
         self._anything = anything

@@ -1,7 +1,7 @@
-"""What can be wrong with a set-up, each made for real.
+"""Everything that can be wrong with a set-up, each produced for real.
 
-`BROKEN` has for each what is done to the good one, the check that must be the first to find something wrong, and words
-of what it finds.
+For each fault, `BROKEN` has a function that breaks the good set-up, the check that must be the first to fail, and words
+from its finding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BROKEN: list[tuple[Break, str, str]] = []
 
 
 def broken(cause: str, says: str) -> Callable[[Break], Break]:
-    """A way to break a set-up."""
+    """Register a way to break a set-up."""
 
     def note(break_it: Break) -> Break:
         BROKEN.append((break_it, cause, says))
@@ -206,7 +206,7 @@ def backend_that_has_another_token(it: SetUp) -> None:
 @broken("stream.upgrade", "not 101")
 async def proxy_without_websocket(it: SetUp) -> None:
     async def hand_on(request: web.Request) -> web.Response:
-        handed_on = ("content-type", "x-twilio-signature")  # and neither Upgrade nor Connection
+        handed_on = ("content-type", "x-twilio-signature")  # but neither Upgrade nor Connection
         kept = {name: value for name, value in request.headers.items() if name.lower() in handed_on}
         url = f"http://{LOOPBACK}:{it.good.backend_port}{request.path_qs}"
         async with (
@@ -221,7 +221,7 @@ async def proxy_without_websocket(it: SetUp) -> None:
 @broken("backend.ready", "model session could not be opened")
 async def model_that_is_never_reached(it: SetUp) -> None:
     it.backend(OPENAI_REALTIME_URL=f"ws://{LOOPBACK}:{NOBODY.port}/v1/realtime")
-    await it.examine()  # the first call finds out
+    await it.examine()  # only a call reveals it
 
 
 @broken("twilio.account", "does not know this pair")
@@ -293,7 +293,7 @@ def unknown_model(it: SetUp) -> None:
 
 
 def agents_say(it: SetUp, text: str) -> None:
-    """Have the doctor find this file of agents."""
+    """Let the doctor find this file of agents."""
     file = it.folder / "agents.toml"
     file.write_text(text)
     it.values["AGENTS_FILE"] = str(file)

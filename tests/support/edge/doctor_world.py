@@ -1,8 +1,8 @@
-"""A good set-up with nothing but loopback in it, for tests to break in one respect each.
+"""A good set-up entirely on loopback, which each test breaks in one respect.
 
-nginx with a certificate of Pebble's, the backend as its own process, a DNS server, Twilio's REST API and OpenAI's list
-of models, both under their real names with certificates of a test authority. ``callgate doctor`` looks at it through
-a `World` that leads every name and address there; what leads nowhere is nobody's port.
+It has nginx with a certificate from Pebble, the backend as its own process, a DNS server, and Twilio's REST API and
+OpenAI's list of models, both under their real names with certificates of a test authority. ``callgate doctor`` sees it
+through a `World` that routes every name and address there; all other addresses lead to a closed port.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ AUTH_TOKEN = "the-auth-token-of-this-account"
 API_KEY = "sk-the-key-of-this-project"
 NUMBER = "+15551230009"
 MODEL = "gpt-realtime-2.1"
-PUBLIC = "11.22.33.44"  # what DNS says; no packet ever goes there
+PUBLIC = "11.22.33.44"  # the address in DNS; no packet ever goes there
 PUBLIC_V6 = "2600::1"
 NOBODY = Address(LOOPBACK, 1)
 
@@ -45,8 +45,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeModels:
-    """OpenAI's ``GET /v1/models/{id}``. ``models``: what each says beside its id. ``refuse``: a status and a code;
-    ``refuse_model``: the same, by model."""
+    """OpenAI's ``GET /v1/models/{id}``. ``models`` maps each ID to its other fields. ``refuse`` is a status and a
+    code for every request; ``refuse_model`` has the same by model."""
 
     def __init__(self) -> None:
         self.models: dict[str, dict[str, object]] = {}
@@ -78,7 +78,7 @@ def _refusal(status: int, code: str) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def serving(handler: Handler, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
-    """A server of one handler for everything; gives its port."""
+    """Serve everything with one handler, and yield the port."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=1)
@@ -91,7 +91,7 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None) -> AsyncIterator
 
 
 def server_context(pair: Pair, folder: Path) -> ssl.SSLContext:
-    """What a server shows that has this certificate."""
+    """Return the TLS context of a server with this certificate."""
     pair.write(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
@@ -99,7 +99,7 @@ def server_context(pair: Pair, folder: Path) -> ssl.SSLContext:
 
 
 def webhooks(base_url: str) -> dict[str, str]:
-    """Those of a number that leads to this address."""
+    """Return the webhooks of a number that leads to this address."""
     return {
         "voice_url": f"{base_url}/incoming-call?proof={edge_proof(AUTH_TOKEN)}#rc=2",
         "voice_fallback_url": f"{base_url}/call-interrupted",
@@ -109,12 +109,12 @@ def webhooks(base_url: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def backend(folder: Path, **settings: str) -> Iterator[int]:
-    """``callgate serve`` as its own process; gives its port."""
+    """Run ``callgate serve`` as its own process, and yield its port."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     environ = {**clean_environ(), "PORT": str(port), "DATA_DIR": str(folder / "data"), **settings}
     log = folder / "backend.log"
-    # In a folder without an .env of anybody's.
+    # In a folder without an .env file.
     argv = [
         sys.executable,
         "-c",
@@ -144,7 +144,7 @@ class Good:
     backend_port: int
     twilio: FakeTwilioRest
     openai: FakeModels
-    authority: Authority  # whom the doctor trusts, beside Pebble
+    authority: Authority  # trusted by the doctor, along with Pebble's
     ca: Path
     folder: Path
 
@@ -172,7 +172,7 @@ class Good:
         }
 
     def reset(self) -> None:
-        """What Twilio, OpenAI and DNS say, as in the beginning."""
+        """Restore what Twilio, OpenAI and DNS answered at the start."""
         base = f"https://{self.edge.domain}"
         self.twilio.refuse, self.twilio.alerts = None, []
         self.twilio.countries = {"United States": ("+1", True), "Canada": ("+1", False), "Germany": ("+49", False)}
@@ -186,7 +186,7 @@ class Good:
         self.tell_dns("add-a", addresses=[PUBLIC])
 
     def tell_dns(self, call: str, **values: object) -> None:
-        """Ask pebble-challtestsrv's management API for other answers about our name."""
+        """Make pebble-challtestsrv answer differently about this domain, through its management API."""
         body = json.dumps({"host": self.edge.domain, **values}).encode()
         with urllib.request.urlopen(f"{self.edge.dns_management}/{call}", data=body, timeout=5.0) as answer:
             answer.read()
@@ -194,7 +194,7 @@ class Good:
 
 @contextlib.contextmanager
 def good_set_up(folder: Path) -> Iterator[Good]:
-    """Start all of it; leaving ends it."""
+    """Start everything. It ends with the context."""
     with contextlib.ExitStack() as stack:
         edge = stack.enter_context(LocalEdge())
         settings = {"DOMAIN": edge.domain, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
@@ -219,7 +219,7 @@ def good_set_up(folder: Path) -> Iterator[Good]:
 
 @dataclass
 class SetUp:
-    """A set-up for one test: the good one, until the test breaks it. ``clock``: seconds by which it is fast."""
+    """One test's set-up, which is good until the test breaks it. ``clock`` is how many seconds its clock is fast."""
 
     good: Good
     values: dict[str, str]
@@ -234,12 +234,12 @@ class SetUp:
         return self.good.edge.domain
 
     async def examine(self, **options: Any) -> Examination:
-        """Have the doctor look at it."""
+        """Let the doctor examine it."""
         return await examine(self.values, self.world, **options)
 
     @property
     def world(self) -> World:
-        """All that is outside, on loopback."""
+        """Return the outside world, all of it on loopback."""
         host, _, port = (self.good.edge.dns or "").rpartition(":")
         return World(
             nameserver=Address(host, int(port)),
@@ -251,7 +251,7 @@ class SetUp:
         )
 
     async def serve_tls(self, pair: Pair, *, chain: bytes | None = None, tls_1_2: bool = True) -> None:
-        """Have somebody else than nginx answer on port 443: this certificate, and no words."""
+        """Replace nginx on port 443 by a server with this certificate that sends nothing."""
         shown = pair if chain is None else Pair(chain, pair.privkey)
         context = server_context(shown, self.folder / "tls")
         if not tls_1_2:
@@ -261,18 +261,18 @@ class SetUp:
         self.routes[(PUBLIC, 443)] = Address(LOOPBACK, server.sockets[0].getsockname()[1])
 
     async def serve_https(self, handler: Handler) -> None:
-        """Have somebody else than nginx answer on port 443, with a good certificate."""
+        """Replace nginx on port 443 by a server with a good certificate."""
         context = server_context(self.good.authority.issue(self.domain), self.folder / "https")
         port = await self.stack.enter_async_context(serving(handler, context))
         self.routes[(PUBLIC, 443)] = Address(LOOPBACK, port)
 
     async def serve_http(self, handler: Handler) -> None:
-        """Have somebody else than nginx answer on port 80."""
+        """Replace nginx on port 80."""
         port = await self.stack.enter_async_context(serving(handler, None))
         self.routes[(PUBLIC, 80)] = Address(LOOPBACK, port)
 
     def backend(self, **settings: str) -> int:
-        """Have another backend run, behind an nginx of its own with the same certificate; gives its port."""
+        """Run another backend, behind its own nginx with the same certificate, and return its port."""
         settings = {"DOMAIN": self.domain, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, **settings}
         port = self.stack.enter_context(backend(self.folder / "backend", **settings))
         self.values["PORT"] = str(port)
@@ -280,7 +280,7 @@ class SetUp:
         return port
 
     def nginx_before(self, port: int, *, domain: str | None = None, pair: Pair | None = None) -> None:
-        """Have nginx look for the backend at another port, or serve another domain, or another certificate."""
+        """Run an nginx that expects the backend at another port, or has another domain or certificate."""
         published = None if pair else self.good.edge.published
         edge = self.stack.enter_context(LocalEdge(domain or self.domain, published=published))
         if pair is not None:
@@ -291,7 +291,7 @@ class SetUp:
 
 
 def _publish(pair: Pair, edge: LocalEdge) -> None:
-    """As deploy/certbot/hooks/publish does, for whatever user nginx's workers are."""
+    """Publish a pair as deploy/certbot/hooks/publish does, readable for any user that nginx's workers run as."""
     folder = edge.published / edge.domain
     pair.write(folder / "of-the-test")
     (folder / "of-the-test" / "privkey.pem").chmod(0o644)

@@ -1,4 +1,4 @@
-"""The keeper beside the tests' edge: run as the container runs it, as a process with an environment."""
+"""The keeper next to the tests' edge, run as in its container: a process configured by its environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT = 120.0
 
 
 def environ(edge: LocalEdge, **changes: str) -> dict[str, str]:
-    """Return the keeper's settings for an edge; ``changes`` come last."""
+    """Return the keeper's settings for an edge, overridden by ``changes``."""
     return {
         **clean_environ(),
         "PYTHONPATH": str(DEPLOY / "certbot"),
@@ -39,7 +39,7 @@ def environ(edge: LocalEdge, **changes: str) -> dict[str, str]:
 
 
 def keeper(edge: LocalEdge, *argv: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run one verb of the keeper to its end."""
+    """Run one of the keeper's commands to completion."""
     return subprocess.run(
         [sys.executable, "-m", "keeper", *argv],
         env=environ(edge, **changes),
@@ -60,14 +60,14 @@ class Service:
         return self._log.read_text()
 
     def stop(self) -> int:
-        """Ask it to end as a container engine does, and return its exit status."""
+        """Stop it as a container engine does, and return its exit status."""
         self.process.terminate()
         return self.process.wait(timeout=15.0)
 
 
 @contextmanager
 def running(edge: LocalEdge, **changes: str) -> Iterator[Service]:
-    """Start ``keeper run``; leaving ends it."""
+    """Start ``keeper run``. It ends with the context."""
     log = edge.logs / "keeper.log"
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -91,13 +91,13 @@ def running(edge: LocalEdge, **changes: str) -> Iterator[Service]:
 
 
 def read_state(folder: Path, domain: str) -> dict[str, Any]:
-    """Return what the keeper remembers, from CERTBOT_STATE."""
+    """Return the keeper's saved state from CERTBOT_STATE."""
     state: dict[str, Any] = json.loads((folder / "keeper" / f"{domain}.json").read_text())
     return state
 
 
 def files_below(folder: Path, *, but: Collection[str] = ()) -> dict[str, bytes | str]:
-    """Return all files and links below a folder by their relative names; folders named in ``but`` are left out."""
+    """Return all files and links below a folder by their relative names, except in folders named in ``but``."""
     return {
         str(path.relative_to(folder)): str(path.readlink()) if path.is_symlink() else path.read_bytes()
         for path in folder.rglob("*")

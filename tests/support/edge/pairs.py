@@ -1,4 +1,4 @@
-"""Certificates of the tests' own making: good ones, and every kind of bad one."""
+"""Certificates made by the tests: good ones, and every kind of bad one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A certificate, with what leads to its root, and its private key; both PEM."""
+    """A certificate with its chain, and its private key; both PEM."""
 
     fullchain: bytes
     privkey: bytes
 
     def write(self, folder: Path) -> None:
-        """Write the two files as certbot names them."""
+        """Write the two files under certbot's names."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "fullchain.pem").write_bytes(self.fullchain)
         (folder / "privkey.pem").touch(mode=0o600)
@@ -54,7 +54,7 @@ class Authority:
         ends_in: datetime.timedelta = datetime.timedelta(days=1),
         key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
     ) -> Pair:
-        """Make a certificate for host names and addresses; both times are counted from now, and may be negative."""
+        """Make a certificate for host names and addresses. Both times are relative to now, and may be negative."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""What the tests ask of the edge, and see of it. Who is named in a handshake and who in a request are separate here."""
+"""Requests to the edge, and its answers. The host names in the handshake and in the request are independent here."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from demo.local_edge import LOOPBACK, LocalEdge
 from websockets.asyncio.client import ClientConnection, connect
 
 TIMEOUT = 20.0
-# What nginx takes for Twilio's, as it can't check one.
+# A signature that nginx takes for Twilio's, because it can't check one.
 SIGNED = {"X-Twilio-Signature": "A" * 27 + "="}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response; header names are lower-case."""
+    """An HTTP response. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,7 +51,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     signed: bool = True,
 ) -> Answer:
-    """Send one request and return its answer; ``host`` is for the Host header, never for the handshake."""
+    """Send one request and return its answer. ``host`` is for the Host header only, never for the handshake."""
     client = http.client.HTTPConnection(host or edge.domain, timeout=TIMEOUT)
     client.sock = edge.connect(timeout=TIMEOUT) if tls else plain(edge.http_port)
     try:
@@ -67,7 +67,7 @@ def plain(port: int) -> socket.socket:
 
 
 def handshake(edge: LocalEdge, name: str | None, version: ssl.TLSVersion | None = None) -> ssl.SSLSocket:
-    """Shake hands naming any host, or none, without judging the certificate."""
+    """Make a TLS handshake with any host name, or none, without verifying the certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -77,7 +77,7 @@ def handshake(edge: LocalEdge, name: str | None, version: ssl.TLSVersion | None 
 
 
 class Stream:
-    """An open WebSocket, for a test that waits for each thing it asks."""
+    """An open WebSocket with a blocking interface."""
 
     def __init__(self, portal: BlockingPortal, connection: ClientConnection) -> None:
         self._portal = portal
@@ -98,8 +98,8 @@ class Stream:
 def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token") -> Iterator[Stream]:
     """Open a WebSocket through the edge, at its public URL.
 
-    The socket is read and written in one thread: Python guards a TLS socket against two only from 3.13 on, and before
-    that a request that crossed with the server's session ticket could get lost.
+    One thread both reads and writes the socket: Python protects a TLS socket from concurrent use only since 3.13, and
+    before that a request that crossed with the server's session ticket could get lost.
     """
     opening = connect(
         f"wss://{edge.domain}{path}",
@@ -121,7 +121,7 @@ def assert_echoes(stream: Stream, text: str) -> None:
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    """Wait until something is so; fail when it is not in time."""
+    """Wait until a condition holds. Fail if it does not in time."""
     deadline = time.monotonic() + TIMEOUT
     while not what():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -129,7 +129,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def workers(edge: LocalEdge) -> frozenset[int]:
-    """Return the process ids of nginx's workers. A reload makes new ones."""
+    """Return the process IDs of nginx's workers. A reload starts new workers."""
     assert edge.nginx is not None
     pid = edge.nginx.pid
     return frozenset(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

@@ -1,7 +1,7 @@
 """Many WebSockets held open through an edge, each of which counts what it sends and what comes back.
 
-For any edge in front of any backend that sends back each text frame as it was (after a first one of its own, where it
-greets): the edge on this machine, or one in a container.
+They work with any edge, on this machine or in a container, in front of any backend that echoes each text frame. The
+backend may send one frame of its own first.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from support.edge.probes import SIGNED
 
 OPEN_TIMEOUT: Final = 20 * SECONDS
 ANSWER_TIMEOUT: Final = 20 * SECONDS
-AT_ONCE: Final = 20  # handshakes; a stampede would only measure this process
+AT_ONCE: Final = 20  # concurrent handshakes; more would only measure this process
 
-PREFIX: Final = "frame-"  # a frame without it is the backend's own, and not counted
+PREFIX: Final = "frame-"  # a frame without it is the backend's own, and is not counted
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What has become of the sockets and the frames of all of them."""
+    """The totals over all sockets."""
 
     sockets: int
-    dropped: int  # sockets that were closed by somebody else
+    dropped: int  # sockets closed by the other side
     sent: int
-    lost: int  # frames sent that never came back, or came back out of order
+    lost: int  # frames that never came back, or came back out of order
 
     def __str__(self) -> str:
         return f"{self.sockets} sockets, {self.dropped} dropped; {self.sent} frames sent, {self.lost} lost"
@@ -43,7 +43,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Held:
-    """One socket. The far end returns frames in the order they were sent, so one number says which have come."""
+    """One socket. The far end returns frames in order, so one number tells which have come back."""
 
     connection: ClientConnection
     sent: int = 0
@@ -70,18 +70,18 @@ class _Held:
                 await asyncio.sleep(interval)
 
     async def settle(self) -> None:
-        """Wait until all that was sent has come back, or the socket is gone."""
+        """Wait until everything sent has come back, or the socket is closed."""
         while self.returned < self.sent and not self.dropped:
             self.progress.clear()
             await self.progress.wait()
 
 
 class HeldSockets:
-    """``count`` sockets through ``host``:``port``, for as long as the context lasts.
+    """Keep ``count`` sockets open through ``host``:``port`` while the context lasts.
 
-    ``name`` is the edge's own (in the handshake and the request), ``ca_file`` whom to trust. ``path`` gives each
-    socket's path by its number. Each sends a numbered frame every ``interval`` seconds. Raises what `connect` raises
-    when one can't be opened. None is ever opened again: a dropped one stays dropped.
+    ``name`` is the edge's name (in the handshake and the request), and ``ca_file`` the CAs to trust. ``path`` returns
+    each socket's path from its number. Each socket sends a numbered frame every ``interval`` seconds. Raises what
+    `connect` raises if one can't be opened. A dropped socket is not reopened.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class HeldSockets:
 
     @property
     def dropped(self) -> int:
-        """How many are gone by now."""
+        """The number of sockets that have been dropped."""
         return sum(held.dropped for held in self._held)
 
     async def stop(self) -> Tally:
-        """Send no more, wait for what is under way, and count."""
+        """Stop sending, wait for outstanding frames, and return the totals."""
         await _end(self._senders)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -146,7 +146,7 @@ class HeldSockets:
                 server_hostname=self._name,
                 additional_headers=SIGNED,
                 open_timeout=OPEN_TIMEOUT,
-                ping_interval=None,  # nothing but the frames
+                ping_interval=None,  # no traffic except the frames
                 compression=None,
                 proxy=None,
             )

@@ -1,4 +1,4 @@
-"""What Pebble, the tests' ACME server, is given: its configuration, and a certificate of its own to be asked under."""
+"""The configuration of Pebble, the tests' ACME server, and its own server certificate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from support.project import ROOT
 
 DIRECTORY: Final = "https://pebble:14000/dir"
-LIMITED_DIRECTORY: Final = "https://limited:14000/dir"  # of the one that answers 429
+LIMITED_DIRECTORY: Final = "https://limited:14000/dir"  # of the server that answers 429
 LIMITED: Final = ROOT / "tests/support/limited_ca.py"
 NAMES: Final = ("pebble", "limited", "api.twilio.com")
 TIMEOUT: Final = 20.0
@@ -44,7 +44,7 @@ CONFIGURATION: Final = {
 
 
 def prepare(folder: Path) -> None:
-    """Write what the containers find in /acme. ``root.pem`` is Pebble's when `fetch_root` has run."""
+    """Write what the containers find in /acme. ``root.pem`` is replaced by Pebble's when `fetch_root` runs."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the tests' ACME server")])
     now = datetime.now(UTC)
@@ -72,7 +72,7 @@ def prepare(folder: Path) -> None:
 
 
 def fetch_root(folder: Path, management_port: int) -> None:
-    """Write the root that Pebble's certificates lead to into ``root.pem``. Each start of Pebble makes another."""
+    """Write the root of Pebble's certificates to ``root.pem``. Pebble makes a new one at each start."""
     context = ssl.create_default_context(cafile=folder / "ca.pem")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     with opener.open(f"https://127.0.0.1:{management_port}/roots/0", timeout=TIMEOUT) as answer:

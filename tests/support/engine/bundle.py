@@ -1,4 +1,4 @@
-"""The production bundle as a user has it: its files in a folder of their own, and ``docker compose``."""
+"""The production bundle as a user has it: its files in their own folder, and ``docker compose``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from support.project import ROOT
 
 HERE: Final = ROOT / "tests/engine"
 COMPOSE_FILE: Final = "docker-compose.prod.yml"
-# What somebody who runs the bundle needs of the project.
+# The project's files that a user of the bundle needs.
 FILES: Final = (COMPOSE_FILE, "backend", "deploy", "scripts", "pyproject.toml", "requirements*.txt", "README.md",
                 ".dockerignore", ".env.example")  # fmt: skip
-TIMEOUT: Final = 600.0  # a busy machine is no fault of the bundle
-UP_TIMEOUT: Final = 480  # what is not healthy is found so by then, and said
+TIMEOUT: Final = 600.0  # generous, because a busy machine is not the bundle's fault
+UP_TIMEOUT: Final = 480  # after that, unhealthy containers are reported
 LINES_SHOWN: Final = 40
 
 Done = subprocess.CompletedProcess[str]
 
 
 def copy_project(folder: Path, *more: str) -> None:
-    """Copy what the bundle is made of, and ``more``, without what was generated and without anybody's settings."""
+    """Copy the bundle's files, and ``more``, without generated files and without anyone's settings."""
     for pattern in (*FILES, *more):
         for path in ROOT.glob(pattern):
             if path.is_dir():
@@ -39,7 +39,7 @@ def copy_project(folder: Path, *more: str) -> None:
 
 def run(command: Sequence[str | Path], *, environ: Mapping[str, str], cwd: Path, check: bool = True,
         timeout: float = TIMEOUT) -> Done:  # fmt: skip
-    """Run a command to its end. Where it fails, and that was not expected, the test shows its last words."""
+    """Run a command to completion. If it fails unexpectedly, raise an error with the end of its output."""
     done = subprocess.run(
         [str(word) for word in command], env=dict(environ), cwd=cwd, timeout=timeout,
         stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -52,9 +52,10 @@ def run(command: Sequence[str | Path], *, environ: Mapping[str, str], cwd: Path,
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """One Compose project. ``engine`` is how docker is reached; ``acme_folder`` what `acme.prepare` wrote.
+    """One Compose project. ``engine`` is the environment for reaching docker; ``acme_folder`` is what `acme.prepare`
+    wrote.
 
-    ``domain``: the name under which Pebble reaches it; without one there is no Pebble.
+    ``domain`` is the name under which Pebble reaches it. Without one, there is no Pebble.
     """
 
     name: str
@@ -66,7 +67,8 @@ class Bundle:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment for ``docker`` and the project's scripts: no setting of the bundle's, all are in .env."""
+        """The environment for ``docker`` and the project's scripts, without the bundle's settings, which are all in
+        .env."""
         names = ("HOME", "PATH", "LANG") + (() if self.engine else ("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT"))
         kept = {name: os.environ[name] for name in names if name in os.environ}
         return {
@@ -87,11 +89,11 @@ class Bundle:
         return self.run("docker", "compose", *files, *words, check=check, timeout=timeout)
 
     def run(self, *command: str | Path, check: bool = True, timeout: float = TIMEOUT) -> Done:
-        """Run any command where the bundle is."""
+        """Run any command in the bundle's folder."""
         return run(command, environ=self.environ, cwd=self.folder, check=check, timeout=timeout)
 
     def up(self, *services: str) -> float:
-        """Start it, or some of it, and wait until all is healthy. Returns the seconds that took."""
+        """Start the bundle, or some services, and wait until all are healthy. Return the seconds that took."""
         began = time.monotonic()
         done = self.compose("up", "--detach", "--wait", "--wait-timeout", str(UP_TIMEOUT), *services, check=False)
         if done.returncode != 0:
@@ -100,7 +102,7 @@ class Bundle:
         return time.monotonic() - began
 
     def start_acme(self) -> None:
-        """Start Pebble and the public address: they are there before a server is."""
+        """Start Pebble and the public address, which exist before a server does."""
         self.up("pebble", "public")
         acme.fetch_root(self.acme_folder, self.port("pebble", 15000))
 
@@ -109,35 +111,35 @@ class Bundle:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "1")
 
     def exec(self, service: str, *command: str, check: bool = True) -> Done:
-        """Run a command in a container that runs."""
+        """Run a command in a running container."""
         return self.compose("exec", "-T", service, *command, check=check)
 
     def logs(self, service: str) -> str:
-        """All that the service has written."""
+        """Return everything that the service has logged."""
         return self.compose("logs", "--no-color", "--no-log-prefix", service).stdout
 
     def containers(self, service: str) -> list[str]:
-        """The ids of the service's containers, running or not."""
+        """Return the IDs of the service's containers, running or not."""
         return self.compose("ps", "--all", "--quiet", service).stdout.split()
 
     def container(self, service: str) -> str:
-        """The id of the service's one container, running or not."""
+        """Return the ID of the service's only container, running or not."""
         ids = self.containers(service)
         assert len(ids) == 1, f"{service} has {len(ids)} containers"
         return ids[0]
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """What the engine says of the service's container."""
+        """Return the engine's description of the service's container."""
         (found,) = json.loads(self.run("docker", "inspect", self.container(service)).stdout)
         assert isinstance(found, dict)
         return found
 
     def port(self, service: str, private: int) -> int:
-        """The port of the loopback address that leads to it; another one after each start."""
+        """Return the loopback port that leads to it, which changes at each start."""
         return int(self.compose("port", service, str(private)).stdout.strip().rpartition(":")[2])
 
     def copy_out(self, service: str, path: str, to: Path) -> Path:
-        """Copy a file of a volume to this machine."""
+        """Copy a file from a volume to this machine."""
         self.run("docker", "cp", f"{self.container(service)}:{path}", to)
         return to
 

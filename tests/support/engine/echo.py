@@ -1,4 +1,4 @@
-"""Stands in for the backend where sockets are counted, not calls: sends back each text frame as it was."""
+"""A stand-in for the backend in tests that count sockets, not calls. It echoes each text frame."""
 
 import asyncio
 import logging

@@ -1,6 +1,6 @@
-"""Twilio, in a container: its REST API under its own name, and a phone for each call that is placed there.
+"""Twilio in a container: its REST API under its own name, and a phone for each call placed there.
 
-It prints a line for each call that is over: ``CALL`` and how it went, as JSON.
+For each finished call, it prints a line: ``CALL`` and the outcome as JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ACME: Final = Path("/acme")
 
 
 class Exchange:
-    """Rings where a call that was placed is to go: the callee answers, says something, and hangs up."""
+    """Carries out placed calls: the callee answers, says something, and hangs up."""
 
     def __init__(self, twilio: FakeTwilioRest, auth_token: str) -> None:
         self._twilio, self._auth_token = twilio, auth_token
@@ -60,7 +60,7 @@ class Exchange:
 
 
 async def main() -> None:
-    """Serve until told to stop."""
+    """Serve until stopped."""
     token = os.environ["TEST_AUTH_TOKEN"]
     twilio = FakeTwilioRest(os.environ["TEST_ACCOUNT"], token, os.environ["TEST_NUMBER"])
     twilio.dial = Exchange(twilio, token).dial

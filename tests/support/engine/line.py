@@ -1,4 +1,4 @@
-"""Calls and webhooks from outside: to the published port, under the domain's name, signed as Twilio does."""
+"""Calls and webhooks from outside: to the published port, under the domain's name, signed as Twilio signs them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ FORM: Final = {"AccountSid": NO_ACCOUNT, "From": "+15550001111", "To": "+1555000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To a webhook. ``verbs``: the names of the TwiML's; ``seconds``: from the TCP connection to the end."""
+    """An answer to a webhook. ``verbs`` are the TwiML's verbs; ``seconds`` is the time from the TCP connection to
+    the end."""
 
     status: int
     content_type: str
@@ -41,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The way in to a bundle. ``ca``: what its certificate leads to; ``token``: what its webhooks are signed with."""
+    """The way into a bundle. ``ca`` is the root of its certificate; ``token`` signs its webhooks."""
 
     bundle: Bundle
     domain: str
@@ -62,7 +63,7 @@ class Line:
         )
 
     def webhook(self, path: str) -> Answer:
-        """Ask for TwiML as Twilio would, each time for another call."""
+        """Request TwiML as Twilio would, for a new call each time."""
         form = {"CallSid": new_sid("CA"), **FORM}
         began = time.monotonic()
         client = http.client.HTTPConnection(self.domain, timeout=TIMEOUT)
@@ -80,14 +81,14 @@ class Line:
             client.close()
 
     def served(self) -> x509.Certificate:
-        """The certificate that is served now, verified."""
+        """Return the certificate being served, verified."""
         with self.handshake() as connection:
             certificate = connection.getpeercert(binary_form=True)
         assert certificate is not None
         return x509.load_der_x509_certificate(certificate)
 
     def handshake(self) -> ssl.SSLSocket:
-        """A TLS connection, verified."""
+        """Open a TLS connection, verified."""
         port = self.bundle.port("nginx", 8443)
         context = ssl.create_default_context(cafile=self.ca)
         connection = socket.create_connection((LOOPBACK, port), timeout=TIMEOUT)
