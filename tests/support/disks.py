@@ -1,4 +1,4 @@
-"""File systems with little room."""
+"""Small file systems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A new folder that is a file system of this size (``256k``, ``1m``); where none can be mounted, skip the test."""
+    """Yield a new folder that is a file system of this size (``256k``, ``1m``). Skip the test if none can be
+    mounted."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root can mount a small file system")
     folder.mkdir()
@@ -28,7 +29,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(ballast: Path) -> None:
-    """Write to this file until its file system has no room."""
+    """Write to this file until its file system is full."""
     with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
         while True:
             file.write(b"\0" * 4096)

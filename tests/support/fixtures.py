@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests has: each conftest.py imports what it wants."""
+"""Fixtures used in more than one folder of tests. Each conftest.py imports those it needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def no_task_is_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What an operator would read."""
+    """Return what an operator would read."""
     root = logging.getLogger()
     ours = logging.getLogger("callgate")
     handlers, level, our_level = root.handlers[:], root.level, ours.level

@@ -1,8 +1,8 @@
-"""What a process inherits from whoever started it, and what of it may decide nothing about a test.
+"""What a process inherits from its parent, and what of that must not influence a test.
 
-A shell's background job inherits SIGINT and SIGQUIT ignored, ``nohup`` leaves SIGHUP ignored, a service manager or a
-cron job may give no input, no home and a strict umask. A program that a test starts would inherit all of that in turn.
-Somebody's shell may have set a proxy, or what a service of theirs is to run with.
+A shell's background job inherits SIGINT and SIGQUIT ignored, ``nohup`` leaves SIGHUP ignored, and a service manager or
+a cron job may provide no input, no home directory and a strict umask. Programs that a test starts would inherit all of
+that. The shell may also have set a proxy, or settings for some other service.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 
 
 def start_afresh() -> None:
-    """Let this process, and the programs that it starts, be as if started by hand at a terminal.
+    """Put this process, and the programs it starts, in the state of a process started by hand at a terminal.
 
-    What this process was told to ignore it goes on ignoring. It does so with a handler: an ignored signal is inherited
-    by the programs that a process starts, and a handler is not.
+    Signals that this process was told to ignore stay ignored, but with a handler: a child process inherits an ignored
+    signal, but not a handler.
     """
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python ignores these two itself
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # Python itself ignores these two
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL if number in HARMLESS else _ignore)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -33,7 +33,7 @@ def start_afresh() -> None:
     for name in (field.metadata["env"] for field in settings()):
         for each in (name, f"{name}_FILE"):
             os.environ.pop(each, None)
-    for name in ("NO_PROXY", "no_proxy"):  # no proxy leads to a server of a test
+    for name in ("NO_PROXY", "no_proxy"):  # a test's servers must not be reached through a proxy
         before = os.environ.get(name)
         os.environ[name] = f"{before},{LOOPBACK}" if before else LOOPBACK
 

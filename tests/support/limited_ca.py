@@ -1,8 +1,8 @@
-"""An ACME server that has had enough: its directory answers, and everything else is 429, with Retry-After.
+"""An ACME server that has reached its rate limit: the directory answers, everything else is 429 with Retry-After.
 
     python limited_ca.py PORT CERTIFICATE KEY
 
-serves it by itself.
+runs it on its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROBLEM = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many
 
 
 class Handler(BaseHTTPRequestHandler):
-    """RFC 8555, as far as a client gets."""
+    """The part of RFC 8555 that a client reaches."""
 
     protocol_version = "HTTP/1.1"
 
@@ -42,11 +42,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def limited_ca(host: str, port: int, certificate: str, key: str) -> ThreadingHTTPServer:
-    """The server, listening; ``serve_forever`` makes it answer."""
+    """Return the server, already listening. ``serve_forever`` makes it answer."""
     server = ThreadingHTTPServer((host, port), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

@@ -1,4 +1,4 @@
-"""A client of one `RealtimeServer`, in memory, with a clock that only moves when it is told to."""
+"""A client of one `RealtimeServer`, in memory, with a clock that moves only when told to."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ WORDS = clips.greeting()[: 2 * SAMPLE_RATE]  # two seconds of real speech
 
 
 def silence(seconds: float) -> bytes:
-    """Digital silence, µ-law."""
+    """Return digital silence, µ-law."""
     return bytes([SILENCE]) * round(seconds * SAMPLE_RATE)
 
 
 def user_text(text: str) -> Event:
-    """A user message of one text."""
+    """Return a user message with one text."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
 class Driver:
-    """Sends client events and collects what the server answers, each event checked against the SDK's types."""
+    """Sends client events and collects the server's answers, each checked against the SDK's types."""
 
     def __init__(
         self, answerer: Answerer = clips.answer, *, pace: SpeechPace | None = None, opened: bool = True
@@ -56,7 +56,7 @@ class Driver:
         return events
 
     def send(self, type: str, **fields: Any) -> list[Event]:
-        """Send one client event; returns what came back at once."""
+        """Send one client event, and return the immediate answers."""
         return self.send_frame(json.dumps({"type": type, **fields}))
 
     def send_frame(self, frame: str | bytes) -> list[Event]:
@@ -66,13 +66,13 @@ class Driver:
         return self._take(self.server.fail(type, code, message, self.now))
 
     def configure(self, **turn_detection: Any) -> list[Event]:
-        """µ-law both ways; turn detection by server VAD with these settings."""
+        """Configure µ-law both ways, and turn detection by server VAD with these settings."""
         settings = {"type": "server_vad", **turn_detection}
         audio = {"input": {"format": PCMU, "turn_detection": settings}, "output": {"format": PCMU}}
         return self.send("session.update", session={"type": "realtime", "audio": audio})
 
     def append(self, audio: bytes) -> list[Event]:
-        """Append audio in one event, without time passing."""
+        """Append audio in one event, without letting time pass."""
         return self.send("input_audio_buffer.append", audio=base64.b64encode(audio).decode())
 
     def speak(self, audio: bytes) -> None:
@@ -82,7 +82,7 @@ class Driver:
             self.wait(FRAME_SECONDS)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, ticking at the server's deadlines as a shell does."""
+        """Let time pass, with a tick at each of the server's deadlines."""
         end = self.now + seconds
         while (deadline := self.server.next_deadline) is not None and deadline <= end:
             self.now = max(deadline, self.now)
@@ -90,33 +90,33 @@ class Driver:
         self.now = end
 
     def finish(self) -> None:
-        """Let time pass until nothing is under way."""
+        """Let time pass until nothing is in progress."""
         while (deadline := self.server.next_deadline) is not None:
             self.wait(max(deadline - self.now, 0))
 
     def greeted(self) -> Driver:
-        """Have the greeting spoken, and forget the events so far."""
+        """Let the greeting be spoken, and forget the events so far."""
         self.send("response.create")
         self.finish()
         self.events.clear()
         return self
 
     def of(self, type: str) -> list[Event]:
-        """The events of one type so far."""
+        """Return the events of one type so far."""
         return [event for event in self.events if event["type"] == type]
 
     @property
     def types(self) -> list[str]:
-        """The types of the events so far, runs of one type written once."""
+        """Return the types of the events so far, with repeats in a row listed once."""
         types = [event["type"] for event in self.events]
         return [name for index, name in enumerate(types) if index == 0 or types[index - 1] != name]
 
     @property
     def spoken(self) -> bytes:
-        """All audio the server has sent."""
+        """Return all audio that the server has sent."""
         return b"".join(base64.b64decode(event["delta"]) for event in self.of("response.output_audio.delta"))
 
     @property
     def errors(self) -> list[str]:
-        """The codes of the errors so far."""
+        """Return the codes of the errors so far."""
         return [event["error"]["code"] for event in self.of("error")]

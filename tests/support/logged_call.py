@@ -1,4 +1,5 @@
-"""A call in which all sorts of things are said, and errors say them back; and what was logged of it, at any level."""
+"""A call that covers everything that can be said, with errors that quote it; and what was logged of it, at any
+level."""
 
 from __future__ import annotations
 
@@ -39,15 +40,15 @@ from support.service import AUTH_TOKEN, WSS_URL, Line, Service, Stream, config_f
 from support.tool_server import tool_server
 
 GREETING, LOOKING, ANSWER, BACK = tone(0.3, 440), tone(0.2, 550), tone(0.3, 660), tone(0.3, 880)
-LAST = tone(20, 770)  # of which not much is heard
-SPEECH = tone(0.5, 300) + b"\xff" * 8000  # the caller's, and a pause behind it
+LAST = tone(20, 770)  # only a little of it is heard
+SPEECH = tone(0.5, 300) + b"\xff" * 8000  # the caller's words, followed by a pause
 
 CALLER, CALLED = "+15557654301", "+15557654302"
 SAID = "My zwieback is overdue, ring 0044 20 7946 0958 or +15557654303"
-QUOTES = f"He said: {SAID}; and 'marzipan or 5557654304', I can't"  # no more than a close frame takes
+QUOTES = f"He said: {SAID}; and 'marzipan or 5557654304', I can't"  # the most that fits into a close frame
 KEY, ADMIN = "sk-the-key-of-the-model", "the-admin-token"
 
-#: Words of either side, of tools and messages, of errors that quote them; and secrets.
+#: Words of both sides, of tools, of messages and of errors that quote them; and secrets.
 PRIVATE = (
     "zwieback", "overdue", "marzipan", "rhubarb", "wisteria", "quillfeather", "gooseberry", "parcels", "pineapple",
     KEY, ADMIN, AUTH_TOKEN,
@@ -74,7 +75,7 @@ method = "GET"
 
 @contextlib.contextmanager
 def logged(config: Config) -> Iterator[io.StringIO]:
-    """What an operator reads of a service with these settings."""
+    """Set up a service's logging, and yield what its operator reads."""
     root, ours = logging.getLogger(), logging.getLogger("callgate")
     before, levels = root.handlers[:], (root.level, ours.level)
     stream = io.StringIO()
@@ -88,13 +89,13 @@ def logged(config: Config) -> Iterator[io.StringIO]:
 
 
 def private_in(text: str) -> list[str]:
-    """What of a text should be in no log: words, secrets, numbers."""
+    """Return whatever in the text must not be logged: words, secrets and numbers."""
     found = [word for word in PRIVATE if word.lower() in text.lower()]
     return found + NUMBER.findall(text)
 
 
 def check_call(found: StoredCall, log: str) -> None:
-    """Of a full call: all that was to happen has, and nothing that was said is told where it should not be."""
+    """Check a full call: everything that was to happen did, and what was said appears only where it may."""
     assert private_in(log) == []
     assert private_in(f"{found.call.reason} {found.call.receipt}") == []
     kept = " ".join(turn.text for turn in found.turns) + found.messages[0].text
@@ -154,7 +155,7 @@ FAULTS = (
 async def place(
     folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str
 ) -> AsyncIterator[tuple[Service, FakeOpenAI, Config]]:
-    """A service whose model fails in all ways, and whose agent has tools."""
+    """Run a service whose model fails in every way, and whose agent has tools."""
     async with (
         FakeOpenAI(api_key=KEY) as fake,
         tool_server(folder, name="localhost") as server,
@@ -188,7 +189,7 @@ async def place(
 
 
 async def call_of(service: Service, call_sid: str, path: str = "/incoming-call") -> Stream:
-    """The stream that Twilio is told to connect a call to."""
+    """Return the stream that Twilio is told to connect a call to."""
     status, document = await service.webhook(path, CallSid=call_sid, From=CALLER, To=CALLED)
     assert status == 200, document
     stream = ElementTree.fromstring(document).find("./Connect/Stream")
@@ -197,8 +198,8 @@ async def call_of(service: Service, call_sid: str, path: str = "/incoming-call")
 
 
 async def full_call(service: Service, fake: FakeOpenAI, call_sid: str) -> StoredCall:
-    """Hold the call: words, tools, a message, an interruption; a model that is lost, and whose successors fail while
-    they are opened; a stream that is cut off, and taken up again; a goodbye. Returns what was kept of it."""
+    """Hold the call: words, tools, a message and an interruption; a model that is lost, with successors that fail
+    while being opened; a stream that breaks and is resumed; a goodbye. Return the stored call."""
 
     def script(connection: Connection) -> Script:
         return first_session() if connection.number == 0 else second_session()

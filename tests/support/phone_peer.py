@@ -1,4 +1,4 @@
-"""A small real app on loopback for the phone to call: HTTPS webhooks and a WebSocket, with certificates made here."""
+"""A small real app on loopback for the phone to call: HTTPS webhooks and a WebSocket, with its own certificates."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Phone test CA")])
 
 
 class Certificates:
-    """A CA and server contexts, as files under ``directory``."""
+    """A CA and server contexts, as files in ``directory``."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -39,7 +39,7 @@ class Certificates:
         self.ca.write_bytes(_pem(_certificate(_CA_NAME, _CA_NAME, _CA_KEY.public_key(), _CA_KEY, ca=True)))
 
     def server(self, name: str = NAME, *, expired: bool = False, self_signed: bool = False) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for ``name``."""
+        """Return a server's TLS context with a certificate for ``name``."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer, signer = (subject, key) if self_signed else (_CA_NAME, _CA_KEY)
@@ -83,7 +83,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request the app got."""
+    """A request that the app received."""
 
     method: str
     target: str  # path and query
@@ -101,7 +101,7 @@ class Leg:
         self.sid = ""
 
     async def next(self) -> dict | None:
-        """The next message from Twilio; None when the stream is over."""
+        """Return the next message from Twilio, or None when the stream is over."""
         message = await self.socket.receive(timeout=10)
         if message.type is not WSMsgType.TEXT:
             return None
@@ -111,13 +111,13 @@ class Leg:
         return value
 
     async def until(self, event: str) -> dict | None:
-        """The next message of one kind."""
+        """Return the next message of one kind."""
         while (message := await self.next()) is not None and message["event"] != event:
             pass
         return message
 
     async def drain(self) -> None:
-        """Take in all messages until the stream is over."""
+        """Receive messages until the stream is over."""
         while await self.next() is not None:
             pass
 
@@ -132,11 +132,11 @@ class Leg:
         await self.socket.send_str(json.dumps({"event": event, "streamSid": self.sid, **body}))
 
     def kinds(self) -> list[str]:
-        """The events received, without the media."""
+        """Return the events received, except media."""
         return [message["event"] for message in self.received if message["event"] != "media"]
 
     def lose(self) -> None:
-        """Lose the connection, with no close frame."""
+        """Drop the connection without a close frame."""
         self.request.transport.abort()
 
 
@@ -146,7 +146,7 @@ Talk = Callable[[Leg], Awaitable[None]]
 
 @dataclass
 class App:
-    """What the app answers, and what it saw. ``webhooks``: by path, a TwiML text or a function."""
+    """The app's answers, and the requests it received. ``webhooks`` maps each path to a TwiML text or a function."""
 
     webhooks: dict[str, str | Webhook]
     talk: Talk
@@ -157,7 +157,7 @@ class App:
     legs: list[Leg] = field(default_factory=list)
 
     def asked(self, path: str) -> list[Request]:
-        """The requests for one path, in order."""
+        """Return the requests for one path, in order."""
         return [request for request in self.requests if request.target.partition("?")[0] == path]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -191,7 +191,7 @@ class App:
 
 @contextlib.asynccontextmanager
 async def serving(app: App, tls: ssl.SSLContext | None) -> AsyncIterator[App]:
-    """Serve the app on a free port of loopback."""
+    """Serve the app on a free loopback port."""
     if tls is not None:
         tls.sni_callback = lambda _socket, name, _context: app.server_names.append(name)
     server = web.Server(app.answer)
@@ -204,21 +204,21 @@ async def serving(app: App, tls: ssl.SSLContext | None) -> AsyncIterator[App]:
         yield app
     finally:
         await runner.cleanup()
-        await asyncio.sleep(0)  # the transports' last callbacks
+        await asyncio.sleep(0)  # let the transports' last callbacks run
 
 
 def xml(text: str) -> web.Response:
-    """A TwiML answer."""
+    """Return a TwiML answer."""
     return web.Response(text=text, content_type="text/xml")
 
 
 def is_loud(audio: bytes) -> bool:
-    """Whether there is speech in a frame."""
+    """Whether a frame contains speech."""
     return any(byte & 0x70 != 0x70 for byte in audio)
 
 
 async def say_back(leg: Leg, greeting: bytes = b"", pause_frames: int = 6) -> None:
-    """Greet, then say each utterance of the caller back when it has paused."""
+    """Greet, then repeat each utterance of the caller after a pause."""
     await leg.until("start")
     if greeting:
         await leg.play(greeting)

@@ -1,4 +1,4 @@
-"""A WebSocket's server side without a socket: a transport and a receiver that keep what they are given."""
+"""A WebSocket's server side without a socket: a transport and a receiver that record what they are given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.websocket_probe import BINARY, TEXT
 
 
 class Recorder:
-    """A receiver that keeps what it is told."""
+    """A receiver that records its calls."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[int, bytes]] = []
@@ -36,7 +36,7 @@ class Recorder:
 
 
 class RecordingTransport(asyncio.Transport):
-    """A transport that keeps what is written, and takes everything at once."""
+    """A transport that records what is written, and accepts everything at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,13 +74,13 @@ class RecordingTransport(asyncio.Transport):
         self.paused = False
 
     async def until_read(self) -> None:
-        """Let the event loop turn until more would be read."""
-        while self.paused and not self.closed:  # noqa: ASYNC110 (each turn takes a slice)
+        """Let the event loop run until more data would be read."""
+        while self.paused and not self.closed:  # noqa: ASYNC110 (each iteration takes a slice)
             await asyncio.sleep(0)
 
 
 def frames_of(written: bytes) -> Iterator[tuple[int, bytes]]:
-    """A server's control frames."""
+    """Return a server's control frames."""
     while written:
         opcode, length = written[0] & 15, written[1]
         assert written[0] & 0xF0 == 0x80

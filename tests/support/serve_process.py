@@ -1,4 +1,4 @@
-"""``callgate serve`` as its own process, with the settings of a test and no others."""
+"""``callgate serve`` as its own process, with a test's settings and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Backend:
-    """A process that serves; ``log`` is what it has written so far."""
+    """A serving process. ``log`` is what it has written so far."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -29,7 +29,7 @@ class Backend:
         return found
 
     async def ends(self) -> int:
-        """Wait for its end; returns the exit code."""
+        """Wait for the process to end, and return its exit code."""
         assert self.process.stderr is not None
         async with asyncio.timeout(20):
             self.log += (await self.process.stderr.read()).decode()
@@ -38,8 +38,8 @@ class Backend:
 
 @contextlib.asynccontextmanager
 async def backend(folder: Path, *, stderr: int = asyncio.subprocess.PIPE, **settings: str) -> AsyncIterator[Backend]:
-    """Run ``callgate serve`` in an empty folder with these settings and nothing else. ``stderr``: where its log goes;
-    by default `Backend.log` has it."""
+    """Run ``callgate serve`` in an empty folder with only these settings. ``stderr`` is where its log goes, by
+    default to `Backend.log`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callgate", "serve",
         cwd=folder, env={"PATH": os.environ["PATH"], **settings},

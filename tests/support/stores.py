@@ -1,4 +1,4 @@
-"""Calls for a store to keep, and a store that is quick to try again."""
+"""Calls for a store to keep, and a store that retries quickly."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from callgate.store.sqlite_or_postgres import place_of
 
 T = TypeVar("T")
 
-TIMEOUT = 20.0  # seconds, for what comes at once
-START = datetime(2126, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)  # so late that the upkeep does not take it for old
+TIMEOUT = 20.0  # seconds, for something that normally happens at once
+START = datetime(2126, 11, 23, 10, 0, 0, 123456, tzinfo=UTC)  # late enough that the clean-up does not consider it old
 QUICK = JournalLimits(pause=0.001, first_retry=0.01, last_retry=0.05)
 PATIENT = StoreTimes(
     flush_deadline=TIMEOUT, known_deadline=TIMEOUT, read_deadline=TIMEOUT, message_deadline=TIMEOUT,
@@ -26,18 +26,18 @@ CALLER, CALLED = "+15551230001", "+15551230002"
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds after the start of a call."""
+    """Return the time this many seconds after the start of a call."""
     return START + timedelta(seconds=seconds)
 
 
 def record(call_sid: str = "CA1", **values: Any) -> CallRecord:
-    """A call that comes in."""
+    """Return the record of an incoming call."""
     known = {"account_sid": "AC1", "direction": "inbound", "from_number": CALLER, "to_number": CALLED}
     return CallRecord(**{"call_sid": call_sid, "started_at": START, **known, **values})
 
 
 def turn(number: int, text: str, **values: Any) -> StoredTurn:
-    """What the caller says; the agent, for odd numbers."""
+    """Return the caller's turn, or the agent's for odd numbers."""
     role = "agent" if number % 2 else "caller"
     return StoredTurn(
         **{"number": number, "at": at(number), "role": role, "text": text, "item_id": f"item_{number}", **values}
@@ -45,7 +45,7 @@ def turn(number: int, text: str, **values: Any) -> StoredTurn:
 
 
 def message(key: str, **values: Any) -> StoredMessage:
-    """What a caller leaves, a minute into the call."""
+    """Return a message that a caller leaves a minute into the call."""
     left = {"text": "The parcel is broken.\nCall me back.", "name": "Ada", "callback": CALLER}
     return StoredMessage(**{"key": key, "at": at(60), **left, **values})
 
@@ -54,7 +54,7 @@ def message(key: str, **values: Any) -> StoredMessage:
 async def store_of(
     config: Config, name: str = "one", limits: JournalLimits = QUICK, **times: float
 ) -> AsyncIterator[Store]:
-    """The store of a service."""
+    """Open the store of a service."""
     async with Store(
         config, name=name, limits=limits, times=StoreTimes(**{"close_deadline": 0.2, "read_deadline": TIMEOUT, **times})
     ) as store:
@@ -63,7 +63,7 @@ async def store_of(
 
 @contextlib.asynccontextmanager
 async def database_of(config: Config) -> AsyncIterator[Database]:
-    """The database that a service has made, as another program has it open."""
+    """Open the database of a service as another program would."""
     database = Database(place_of(config), serves=False)
     try:
         yield database
@@ -72,13 +72,13 @@ async def database_of(config: Config) -> AsyncIterator[Database]:
 
 
 async def flushed(store: Store) -> None:
-    """Return when all is written."""
+    """Return when everything has been written."""
     assert await store.journal.flush(TIMEOUT), store.journal.failure
 
 
 async def until(condition: Callable[[], Awaitable[T]]) -> T:
-    """Return when the condition holds, with what it gave."""
+    """Wait until the condition holds, and return its value."""
     async with asyncio.timeout(TIMEOUT):
-        while not (found := await condition()):  # noqa: ASYNC110 (a database tells nobody)
+        while not (found := await condition()):  # noqa: ASYNC110 (a database does not notify)
             await asyncio.sleep(0.005)
         return found

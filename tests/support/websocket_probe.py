@@ -1,7 +1,7 @@
-"""A WebSocket client that may break every rule of RFC 6455: frames made by hand, on a TCP socket of its own.
+"""A WebSocket client that may break every rule of RFC 6455: hand-made frames on a TCP socket.
 
-It blocks, and waits for nothing longer than `DEADLINE`. What it reads it checks against what binds a server in every
-frame: not masked, no reserved bit, the shortest length encoding, control frames whole and of 125 bytes at the most.
+It blocks, but never longer than `DEADLINE`. It checks every frame it reads against the rules for servers: unmasked, no
+reserved bit, the shortest length encoding, control frames unfragmented and at most 125 bytes long.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-DEADLINE: Final = 10.0  # seconds for an answer; a busy machine is slow
+DEADLINE: Final = 10.0  # seconds to wait for an answer; generous for a busy machine
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-MASK: Final = b"\x37\xfa\x21\x3d"  # the one of the RFC's examples (§5.7)
+MASK: Final = b"\x37\xfa\x21\x3d"  # from the RFC's examples (§5.7)
 SEVEN_BITS, SIXTEEN_BITS, SIXTY_FOUR_BITS = 7, 16, 64
 
 
 class ProbeError(AssertionError):
-    """The server sent what no server may send, or less than was awaited."""
+    """The server sent something that no server may send, or less than expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as it came from the server."""
+    """A frame received from the server."""
 
     opcode: int
     payload: bytes
@@ -38,7 +38,7 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How the server ended: the close frame's code (`None` without a frame, 1005 without a code) and reason, and
-    whether the connection was reset after it."""
+    whether it then reset the connection."""
 
     code: int | None
     reason: str = ""
@@ -55,9 +55,9 @@ def frame(
     length: int | None = None,
     bits: int | None = None,
 ) -> bytes:
-    """A client's frame. ``rsv``: the three reserved bits, 4 the first. ``mask``: `None` for an unmasked one.
-    ``length``: the announced one, where it isn't the payload's. ``bits``: its encoding (7, 16, 64), by default the
-    shortest.
+    """Return a client's frame. ``rsv`` is the three reserved bits, 4 being the first. ``mask`` is `None` for an
+    unmasked frame. ``length`` is the announced length, if not the payload's. ``bits`` is its encoding (7, 16 or 64),
+    by default the shortest.
     """
     length = len(payload) if length is None else length
     bits = bits or shortest(length)
@@ -74,24 +74,24 @@ def frame(
 
 
 def shortest(length: int) -> int:
-    """The bits of the shortest encoding of a length (§5.2)."""
+    """Return the bits of a length's shortest encoding (§5.2)."""
     return SEVEN_BITS if length < 126 else SIXTEEN_BITS if length < 2**16 else SIXTY_FOUR_BITS
 
 
 def masked_with(mask: bytes, payload: bytes) -> bytes:
-    """The payload masked, or unmasked (§5.3)."""
+    """Return the payload masked, or unmasked (§5.3)."""
     size = len(payload)
     keys = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")).to_bytes(size, "big")
 
 
 def close_payload(code: int, reason: bytes = b"") -> bytes:
-    """A close frame's body (§5.5.1)."""
+    """Return a close frame's body (§5.5.1)."""
     return code.to_bytes(2, "big") + reason
 
 
 def fragments(opcode: int, parts: Iterable[bytes]) -> list[bytes]:
-    """A message's frames, one for each part (§5.4)."""
+    """Return a message's frames, one for each part (§5.4)."""
     whole = list(parts)
     return [
         frame(CONTINUATION if number else opcode, part, fin=number == len(whole) - 1)
@@ -100,7 +100,8 @@ def fragments(opcode: int, parts: Iterable[bytes]) -> list[bytes]:
 
 
 def upgrade_request(path: str, **headers: str | None) -> bytes:
-    """A handshake (§4.1). ``headers`` change or, with `None`, remove one: ``sec_websocket_key=None``."""
+    """Return a handshake request (§4.1). ``headers`` change a header or, with `None`, remove it:
+    ``sec_websocket_key=None``."""
     fields: dict[str, str | None] = {
         "host": "voice.example.com",
         "upgrade": "websocket",
@@ -115,21 +116,21 @@ def upgrade_request(path: str, **headers: str | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a handshake; header names in lower case."""
+    """The answer to a handshake. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
 
 
 class Probe:
-    """A connection to a server. As a context manager it is closed at the end, whatever has become of it.
+    """A connection to a server. As a context manager, it always closes the connection at the end.
 
-    ``unread``: what came behind what was asked for.
+    ``unread`` is what arrived after what was asked for.
     """
 
     def __init__(self, address: tuple[str, int], *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
-        if receive_buffer is not None:  # before connecting: the window is settled then
+        if receive_buffer is not None:  # before connecting, because the handshake settles the window
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(DEADLINE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
@@ -151,7 +152,7 @@ class Probe:
     # The handshake.
 
     def upgrade(self, path: str, **headers: str | None) -> Self:
-        """Open the WebSocket. Raises `ProbeError` when it is not answered 101."""
+        """Open the WebSocket. Raises `ProbeError` if the answer is not 101."""
         answer = self.ask(upgrade_request(path, **headers))
         if answer.status != 101:
             raise ProbeError(f"the upgrade was answered {answer.status}")
@@ -170,7 +171,7 @@ class Probe:
     # Sending.
 
     def send(self, *data: bytes) -> None:
-        """Send bytes, in one segment where they are few."""
+        """Send bytes, in one segment if they are few."""
         self.socket.sendall(b"".join(data))
 
     def send_frame(
@@ -188,18 +189,18 @@ class Probe:
         self.send(frame(opcode, payload, fin=fin, rsv=rsv, mask=mask, length=length, bits=bits))
 
     def finish(self) -> None:
-        """Send a FIN: nothing more comes from here."""
+        """Send a FIN: nothing more will be sent."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """Close the connection with a RST."""
+        """Close the connection with an RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     # Receiving.
 
     def read_frame(self) -> Frame:
-        """The next frame. Raises `EOFError` at the connection's end, `ConnectionResetError` at a reset."""
+        """Return the next frame. Raises `EOFError` at the connection's end, `ConnectionResetError` at a reset."""
         first, second = self._take(2)
         fin, rsv, opcode = bool(first & 0x80), first >> 4 & 7, first & 15
         if second & 0x80:
@@ -219,7 +220,7 @@ class Probe:
         return Frame(opcode, self._take(length), fin)
 
     def read_message(self) -> Frame:
-        """The next data message, whole. Raises `ProbeError` where another frame comes."""
+        """Return the next complete data message. Raises `ProbeError` if another frame arrives."""
         start = self.read_frame()
         opcode, payload, fin = start.opcode, start.payload, start.fin
         if opcode not in (TEXT, BINARY):
@@ -232,9 +233,9 @@ class Probe:
         return Frame(opcode, payload)
 
     def read_to_end(self) -> tuple[list[Frame], Ending]:
-        """All frames before the close frame or the connection's end, and how it ended.
+        """Return all frames before the close frame or the connection's end, and how it ended.
 
-        Raises `ProbeError` when anything follows the close frame (§5.5.1), `TimeoutError` when the server doesn't close
+        Raises `ProbeError` if anything follows the close frame (§5.5.1), and `TimeoutError` if the server doesn't close
         the connection (§7.1.1).
         """
         frames: list[Frame] = []

@@ -1,7 +1,7 @@
-"""Where a peer can tell the ordinary path from the fast one, and why; and what is awaited of both.
+"""The differences that a peer can see between the ordinary path and the fast one, with reasons; and shared checks.
 
 The ordinary path is Hypercorn's and wsproto's, and serves where the fast one can't. `differs` is the only way for a
-test to expect something else of it, and needs a row here. None of the rows delivers what a rule forbids.
+test to expect something different from it, and requires an entry here. No entry lets through what a rule forbids.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ DIFFERENCES = {
 
 
 def differs(service: Service, difference: str) -> bool:
-    """Whether this difference is to be seen here."""
+    """Whether this service has this difference."""
     assert DIFFERENCES[difference]
     return service.ordinary
 
 
 def fails(service: Service, probe: Probe, receiver: Observed, code: int) -> list[Frame]:
-    """The server fails the connection (§7.1.7): a close frame with this code, and the connection's end. Returns the
-    frames before."""
+    """Check that the server fails the connection (§7.1.7): a close frame with this code, then the connection's end.
+    Return the frames before that."""
     frames, ending = probe.read_to_end()
     assert ending.code == code
     assert not ending.reset
@@ -49,8 +49,8 @@ def fails(service: Service, probe: Probe, receiver: Observed, code: int) -> list
 
 
 def closes(service: Service, probe: Probe, receiver: Observed, code: int) -> list[Frame]:
-    """The server answers a close frame with the same code, and ends the connection first (§7.1.1). Returns the frames
-    before."""
+    """Check that the server answers a close frame with the same code, and ends the connection first (§7.1.1). Return
+    the frames before that."""
     frames, ending = probe.read_to_end()
     assert ending == Ending(code, ending.reason)
     assert receiver.closed() == (LOST if differs(service, "the code is not told") else code)

@@ -1,4 +1,4 @@
-"""`websocket_echo` in a thread and an event loop of its own, for blocking probes; what its receivers see."""
+"""`websocket_echo` in its own thread and event loop, for blocking probes, with a view of its receivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Observed(Echo):
-    """An echo that says what it was told, to another thread."""
+    """An echo that reports what it receives to another thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,18 +43,18 @@ class Observed(Echo):
         super().connection_closed(code, reason)
 
     def closed(self) -> int:
-        """Wait for the end of the connection: the code it was told."""
+        """Wait for the connection to end, and return the code that the receiver was given."""
         code, _ = self._closings.get(timeout=DEADLINE)
         return code
 
     @property
     def told_again(self) -> bool:
-        """Whether it was told of another end, after the one that `closed` returned."""
+        """Whether a second end was reported after the one that `closed` returned."""
         return not self._closings.empty()
 
 
 class Flood(Observed):
-    """It answers any message with ``COUNT`` numbered ones of ``SIZE`` bytes, as fast as they are taken."""
+    """Answers any message with ``COUNT`` numbered messages of ``SIZE`` bytes, as fast as they are accepted."""
 
     COUNT, SIZE = 1024, 16 * 1024
 
@@ -88,7 +88,7 @@ class Flood(Observed):
 
 
 class Service:
-    """A running echo. ``ordinary``: whether it is Hypercorn that serves its WebSockets."""
+    """A running echo server. ``ordinary`` says whether Hypercorn serves its WebSockets."""
 
     def __init__(self, port: int, loop: asyncio.AbstractEventLoop, *, ordinary: bool) -> None:
         self.address = ("127.0.0.1", port)
@@ -98,7 +98,7 @@ class Service:
         self._awaited: dict[str, tuple[Callable[[], Observed], Future[Observed]]] = {}
 
     def expect(self, receiver: Callable[[], T]) -> tuple[str, Future[T]]:
-        """A path of its own for a receiver to come."""
+        """Reserve a path for a future receiver."""
         path, made = next(self._paths), Future[Any]()
         self._awaited[path] = receiver, made  # type: ignore[assignment]
         return path, made
@@ -107,7 +107,7 @@ class Service:
     def connect(
         self, receiver: Callable[[], T] = Observed, *, receive_buffer: int | None = None
     ) -> Iterator[tuple[Probe, T]]:
-        """An open WebSocket: its client, and its receiver in the server."""
+        """Open a WebSocket, and return its client and its receiver in the server."""
         path, made = self.expect(receiver)
         with Probe(self.address, receive_buffer=receive_buffer) as probe:
             probe.upgrade(path)
@@ -115,26 +115,26 @@ class Service:
 
     @contextlib.contextmanager
     def probe(self) -> Iterator[Probe]:
-        """A client of an open WebSocket."""
+        """Open a WebSocket, and yield its client."""
         with self.connect() as (probe, _):
             yield probe
 
     def make(self, path: str) -> Echo:
-        """The receiver of a connection that was accepted."""
+        """Return the receiver of an accepted connection."""
         receiver, made = self._awaited.pop("/" + path, (Observed, Future()))
         made.set_result(receiver())
         return made.result()
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """Have the server's thread call something."""
+        """Call a function in the server's thread."""
         self._loop.call_soon_threadsafe(function, *args)
 
 
 @contextlib.contextmanager
 def running(kind: str, **limits: float) -> Iterator[Service]:
-    """Run an echo: ``fast`` on uvloop, ``fast-asyncio`` on asyncio's own loop, ``ordinary`` on uvloop without the
-    takeover. At the end all receivers have ended with their clients, no task is left, and no exception was left to the
-    loop.
+    """Run an echo server: ``fast`` on uvloop, ``fast-asyncio`` on asyncio's own loop, ``ordinary`` on uvloop without
+    the takeover. At the end, check that all receivers have ended with their clients, that no task is left, and that
+    no exception reached the loop.
     """
     ordinary = kind == "ordinary"
     started: Future[tuple[Service, Callable[[], object]]] = Future()
@@ -151,7 +151,7 @@ def running(kind: str, **limits: float) -> Iterator[Service]:
         async def stopped() -> None:
             await stop.wait()
             async with asyncio.timeout(DEADLINE):
-                while server.live:  # noqa: ASYNC110 (no other program would wait for it)
+                while server.live:  # noqa: ASYNC110 (only this test waits for it)
                     await asyncio.sleep(0.005)
 
         await server.serve(0, listening, stopped)
@@ -165,7 +165,7 @@ def running(kind: str, **limits: float) -> Iterator[Service]:
             runner.run(main())
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as executor:
-        patch.setattr(WSStream, "handle", WSStream.handle)  # and so it is put back
+        patch.setattr(WSStream, "handle", WSStream.handle)  # so that it is restored
         (takeover.uninstall if ordinary else takeover.install)()
         thread = executor.submit(run)
         thread.add_done_callback(

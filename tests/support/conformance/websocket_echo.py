@@ -1,8 +1,8 @@
-"""Callgate's side of a WebSocket as an echo server, to point a conformance suite of RFC 6455 at.
+"""Callgate's side of a WebSocket as an echo server, for conformance suites of RFC 6455.
 
-A Quart application under Hypercorn, whose sockets are accepted and then served exactly as a Media Stream's is: on the
-fast path by `callgate.websocket.server`, on the ordinary one by `asgi_stream`. Text comes back as text and
-binary as binary, on any path of the URL.
+It is a Quart application under Hypercorn, whose sockets are accepted and served exactly like a Media Stream: on the
+fast path by `callgate.websocket.server`, on the ordinary one by `asgi_stream`. Text is echoed as text and binary as
+binary, on any path of the URL.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Path = Literal["fast", "ordinary"]
 
 
 class Echo:
-    """A receiver that sends back what it is told."""
+    """A receiver that echoes what it receives."""
 
     socket: WebSocketServer | AsgiStream
 
@@ -54,7 +54,7 @@ class Echo:
             self.close(TRY_AGAIN_LATER, "too much is unread")
 
     def pause_writing(self) -> None:
-        """More may wait, up to the limit."""
+        """Do nothing: more may be queued, up to the limit."""
 
     def resume_writing(self) -> None:
         pass
@@ -69,8 +69,8 @@ class Echo:
 
 
 class EchoServer:
-    """The application, and its receivers that are `live`. ``receiver`` makes one for the URL's path. ``limits`` are
-    `WebSocketServer`'s, in bytes and seconds; on the ordinary path only ``message_limit`` counts."""
+    """The application, and its `live` receivers. ``receiver`` makes one for the URL's path. ``limits`` are those of
+    `WebSocketServer`, in bytes and seconds; on the ordinary path, only ``message_limit`` has an effect."""
 
     def __init__(self, *, receiver: Callable[[str], Echo] = lambda path: Echo(), **limits: Any) -> None:
         self.app = Quart(__name__)
@@ -83,8 +83,8 @@ class EchoServer:
         self.live: set[Echo] = set()
 
     async def serve(self, port: int, listening: Callable[[int], None], stopped: Callable[[], Awaitable[None]]) -> None:
-        """Serve on a port of the loopback address, 0 for a free one, which ``listening`` is told, until ``stopped``
-        returns. Raises `ConfigError`."""
+        """Serve on a loopback port (0 for a free one), which is passed to ``listening``, until ``stopped`` returns.
+        Raises `ConfigError`."""
         listener = listen(LOOPBACK, port)
         listening(listener.getsockname()[1])
         config = hypercorn_config(listener)
@@ -99,7 +99,7 @@ class EchoServer:
         await hypercorn_serve(self.app, config, shutdown_trigger=stop, mode="asgi")  # type: ignore[arg-type]
 
     async def _accept(self, path: str = "") -> None:
-        """As `callgate.web.routes.media_stream` does it, with nobody refused."""
+        """Accept as `callgate.web.routes.media_stream` does, without refusing anybody."""
         await websocket.accept()
         receiver = self._receiver(path)
         receiver.socket = WebSocketServer(receiver, **self._limits)
@@ -111,7 +111,7 @@ class EchoServer:
         served = asyncio.ensure_future(self._serve(receiver))
         try:
             await asyncio.shield(served)
-        except asyncio.CancelledError:  # the peer is gone; what it sent may not have been read yet
+        except asyncio.CancelledError:  # the peer is gone; some of what it sent may be unread
             receiver.socket.peer_gone()
             await served
             raise
@@ -142,7 +142,7 @@ async def serve(path: Path, port: int, message_limit: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program. Returns its exit code: 0 when it was ended by a signal, 2 when it can't listen."""
+    """Run the program. Return its exit code: 0 if a signal ended it, 2 if it can't listen."""
     parser = argparse.ArgumentParser(
         prog="websocket-echo.sh", description="A WebSocket echo server, for RFC 6455 suites."
     )

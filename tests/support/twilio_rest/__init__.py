@@ -3,9 +3,10 @@
     async with FakeTwilioRest(account_sid, auth_token, "+15551230009").serving() as twilio:
         create_app(config, http_client=twilio.http_client)
 
-Each resource has a file beside this one, with a class that is made with the API and says its ``routes()``; `RESOURCES`
-lists them. A handler answers, or raises `Refused`. Who asks, and what the API is told to ``refuse``, is looked at
-here, before any of them is reached. To reach it by Twilio's own names over TLS: `tls_for_hosts` and `by_name`.
+Each resource has its own file in this package, with a class that is constructed with the API and returns its
+``routes()``; `RESOURCES` lists them. A handler answers, or raises `Refused`. Credentials, and what the API is told to
+``refuse``, are checked here before any handler runs. `tls_for_hosts` and `by_name` make it reachable by Twilio's own
+names over TLS.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ __all__ = ["HOSTS", "FakeTwilioRest", "NotFound", "PlacedCall", "Redirected", "R
 
 
 class FakeTwilioRest:
-    """The API. ``numbers``: the account's. ``calls``: the parameters of every call that was placed. ``live``: the
-    status of each call that there is. ``updates``: what TwiML each was given. ``webhooks`` of a number: see `Numbers`.
+    """The API. ``numbers`` are the account's numbers. ``calls`` holds the parameters of every placed call, ``live`` the
+    status of every call, and ``updates`` the TwiML each call was given. For a number's ``webhooks``, see `Numbers`.
 
-    ``dial`` is told of each call that is placed, ``updated`` of each that is told to do something else.
+    ``dial`` is called for each call that is placed, ``updated`` for each call that is changed.
     """
 
     def __init__(self, account_sid: str, auth_token: str, number: str) -> None:
@@ -60,7 +61,7 @@ class FakeTwilioRest:
     async def serving(
         self, tls: ssl.SSLContext | None = None, *, host: str = "127.0.0.1", port: int = 0
     ) -> AsyncIterator[FakeTwilioRest]:
-        """Serve it on a free port of loopback, or where it is told, under TLS where there is a context."""
+        """Serve the API on a free loopback port or the given address, with TLS if a context is given."""
         app = web.Application(middlewares=[self._answer])
         for resource in RESOURCES:
             app.router.add_routes(resource(self).routes())
@@ -74,7 +75,8 @@ class FakeTwilioRest:
             yield self
         finally:
             for connection in runner.server.connections if runner.server else ():
-                if connection.transport is not None:  # a client that keeps it open would be waited for, under TLS
+                # with TLS, the server would wait for a client that keeps the connection open
+                if connection.transport is not None:
                     connection.transport.abort()
             await runner.cleanup()
 

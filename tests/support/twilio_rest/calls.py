@@ -1,4 +1,4 @@
-"""Calls: placed, read, and told what to do. Source: https://www.twilio.com/docs/voice/api/call-resource."""
+"""Calls: place, read and update them. Source: https://www.twilio.com/docs/voice/api/call-resource."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ OVER: Final = ("completed", "canceled", "busy", "failed", "no-answer")
 
 @dataclass
 class PlacedCall:
-    """A call that was placed, and what became of it. ``parameters``: as they were sent, each name's values."""
+    """A placed call and its outcome. ``parameters`` holds all values of each name as they were sent."""
 
     sid: str
     parameters: dict[str, list[str]]
     updates: list[dict[str, str]] = field(default_factory=list)
 
     def parameter(self, name: str, default: str = "") -> str:
-        """The first value of a parameter."""
+        """Return the first value of a parameter."""
         return self.parameters.get(name, [default])[0]
 
 
 class Calls:
-    """The resource. ``live`` and ``updates`` of the API are its state: tests read and write them."""
+    """The resource. Its state is the API's ``live`` and ``updates``, which tests read and write."""
 
     def __init__(self, api: FakeTwilioRest) -> None:
         self._api = api

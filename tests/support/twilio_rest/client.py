@@ -1,4 +1,4 @@
-"""How a client in the test's own process reaches the fake: at its address, or by Twilio's own names, over TLS."""
+"""Ways for a client in the test's own process to reach the fake: at its address, or by Twilio's names over TLS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOSTS: Final = ("api.twilio.com", "monitor.twilio.com", "voice.twilio.com")
 
 
 class Redirected(TwilioHttpClient):
-    """Twilio's own HTTP client, whose socket goes to the fake at ``address``; all else is as it is in production."""
+    """Twilio's own HTTP client, connected to the fake at ``address``; everything else is as in production."""
 
     def __init__(self, address: str) -> None:
         super().__init__(timeout=5)
@@ -31,9 +31,9 @@ class Redirected(TwilioHttpClient):
 
 @contextlib.contextmanager
 def by_name(port: int) -> Iterator[None]:
-    """Resolve Twilio's host names to the fake at this port of loopback, in this process, whatever port is asked for.
+    """Resolve Twilio's host names to the fake at this loopback port, in this process, whatever port is requested.
 
-    A client must trust the fake's CA beside it: ``REQUESTS_CA_BUNDLE`` for Twilio's own.
+    A client must also trust the fake's CA: set ``REQUESTS_CA_BUNDLE`` for Twilio's own.
     """
     real = socket.getaddrinfo
 
@@ -48,7 +48,8 @@ def by_name(port: int) -> Iterator[None]:
 
 
 def tls_for_hosts(server: Callable[[str], ssl.SSLContext]) -> ssl.SSLContext:
-    """One context that shows each of Twilio's names its own certificate. ``server`` makes one for a name."""
+    """Return one context that presents a separate certificate for each of Twilio's names. ``server`` makes one for a
+    name."""
     contexts = {name: server(name) for name in HOSTS}
 
     def choose(sock: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:

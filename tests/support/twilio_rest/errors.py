@@ -1,4 +1,4 @@
-"""How Twilio's REST API says no. Source: https://www.twilio.com/docs/usage/twilios-response."""
+"""Error answers of Twilio's REST API. Source: https://www.twilio.com/docs/usage/twilios-response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from aiohttp import web
 
 
 class Refused(Exception):
-    """An answer that is an error of Twilio's: the HTTP status, Twilio's code, and what it says."""
+    """An error answer: the HTTP status, Twilio's code, and the message."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         self.status, self.code, self.message = status, code, message
@@ -21,7 +21,7 @@ class NotFound(Refused):
 
 
 def error_answer(refused: Refused) -> web.Response:
-    """The answer with the error's body."""
+    """Return the answer with the error as its body."""
     body = {
         "code": refused.code,
         "message": refused.message,

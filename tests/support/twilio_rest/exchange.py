@@ -1,5 +1,5 @@
-"""Carries out the calls that are placed over the REST API: each is a call of the phone's to the service, with the
-callbacks that were asked for, and does what it is told while it lasts.
+"""Carries out the calls that are placed over the REST API. Each is a simulated call to the service, with the
+requested callbacks, and follows updates while it lasts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .calls import OVER, PlacedCall
 
 @dataclass(frozen=True)
 class Answers:
-    """Who is rung, and what comes of it. ``status``: ``in-progress``, or how the call ends without an answer.
+    """Who answers, and what follows. ``status`` is ``in-progress``, or how the call ends without an answer.
 
-    ``by``: Twilio's ``AnsweredBy``, which it finds out when the stream has started; None: it never does.
+    ``by`` is Twilio's ``AnsweredBy``, reported once the stream has started; with None, it never is.
     """
 
     status: str = "in-progress"
@@ -34,8 +34,8 @@ class Answers:
 
 
 class Exchange:
-    """The calls of one API. ``options``: of the phone, for what they have in common. ``reports``: of those that were
-    answered and are over; ``told``: the callbacks that were made, by their paths and what they said.
+    """The calls of one API. ``options`` are the phone options they share. ``reports`` are those of answered calls
+    that are over; ``told`` lists the callbacks made, with path and parameters.
     """
 
     def __init__(self, api: FakeTwilioRest, options: PhoneOptions, answers: Answers) -> None:
@@ -61,7 +61,7 @@ class Exchange:
         assert not self._failed, self._failed
 
     async def over(self) -> None:
-        """Return when every call that was placed is over."""
+        """Return when every placed call is over."""
         async with asyncio.timeout(30):
             while self._calls:
                 await asyncio.wait(self._calls)
@@ -130,7 +130,7 @@ class Exchange:
             await self._tell(web, call, call.parameter("AsyncAmdStatusCallback"), AnsweredBy=self.answers.by)
 
     async def _stands(self, web: Web, call: PlacedCall, status: str, **more: str) -> bool:
-        """Have it stand so and tell it, unless it is over; whether it is not."""
+        """Set the call's status and report it, unless the call is over. Return whether it goes on."""
         known = self._api.live[call.sid]
         if known in OVER and status != "completed":
             return False
@@ -147,6 +147,6 @@ class Exchange:
             "To": call.parameter("To"),
             **what,
         }
-        with contextlib.suppress(PhoneError):  # the service may be down: Twilio does not mind
+        with contextlib.suppress(PhoneError):  # the service may be down, which Twilio ignores
             await web.ask("POST", url, form)
         self.told.append((url.partition("?")[0].rpartition("/")[2], what.get("CallStatus") or what["AnsweredBy"]))

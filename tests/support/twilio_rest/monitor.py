@@ -1,4 +1,4 @@
-"""What Twilio tells about an account: what it noted, and where it may call.
+"""What Twilio reports about an account: the errors it recorded, and the countries it may call.
 
 Sources: https://www.twilio.com/docs/usage/monitor-alert, https://www.twilio.com/docs/voice/api/dialingpermissions.
 """
@@ -19,8 +19,8 @@ LEVELS: Final = ("error", "warning", "notice", "debug")
 
 
 class Monitor:
-    """The resources. The API's ``alerts`` are the errors that were noted, each a code and when (UTC); ``countries``
-    those that there are: by name its code, and whether it may be called."""
+    """The resources. The API's ``alerts`` are the recorded errors, each a code and a time (UTC). ``countries`` maps
+    each country's name to its code and whether it may be called."""
 
     def __init__(self, api: FakeTwilioRest) -> None:
         self._api = api

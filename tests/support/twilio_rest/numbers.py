@@ -1,4 +1,4 @@
-"""The account, and its numbers: listed, read, and pointed somewhere.
+"""The account and its numbers: list, read, and change where they lead.
 
 Source: https://www.twilio.com/docs/iam/api/account, https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource.
 """
@@ -27,20 +27,20 @@ NEW: Final = {
     "status_callback_method": "POST",
     "voice_application_sid": "",
     "trunk_sid": None,
-}  # what a number that was just bought has
+}  # the fields of a newly bought number
 URLS: Final = ("voice_url", "voice_fallback_url", "status_callback")
 METHODS: Final = ("voice_method", "voice_fallback_method", "status_callback_method")
 SIDS: Final = {"voice_application_sid": "AP", "trunk_sid": "TK"}
 
 
 def sid_of(phone_number: str) -> str:
-    """The SID that a number has here."""
+    """Return the SID that a number has here."""
     return "PN" + hashlib.md5(phone_number.encode(), usedforsecurity=False).hexdigest()
 
 
 class Numbers:
-    """The resources. The API's ``numbers`` are the account's, ``webhooks`` what each has that a new one has not,
-    ``account`` what is said of the account, and ``number_updates`` the parameters of every change."""
+    """The resources. The API's ``numbers`` are the account's numbers, ``webhooks`` each number's changes from a new
+    number's fields, ``account`` the account's fields, and ``number_updates`` the parameters of every change."""
 
     def __init__(self, api: FakeTwilioRest) -> None:
         self._api = api
@@ -70,7 +70,7 @@ class Numbers:
         changes = {re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower(): value for key, value in form.items()}
         for name, value in changes.items():
             _check(name, value)
-        # One of the two takes the other's place.
+        # Setting one of the two clears the other.
         if changes.get("voice_application_sid"):
             changes["trunk_sid"] = ""
         elif changes.get("trunk_sid"):
