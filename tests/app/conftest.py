@@ -31,31 +31,33 @@ async def service(fake: FakeOpenAI, tmp_path: Path, log: io.StringIO) -> AsyncIt
 
 @pytest.fixture(params=["on", "off"])
 def both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service is run with media streams on the fast path, and again with them on the ordinary one."""
+    """Run the service once with media streams on the fast path, and once with them on the ordinary one."""
     monkeypatch.setattr("support.service.FAST_LANE", request.param)
 
 
 @pytest.fixture(autouse=True)
 def no_call_is_refused_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service whose event loop is late takes no further call, and here it may be late by no fault of its own."""
+    """Accept calls however late the event loop is: a late service refuses new calls, but here the machine may be the
+    cause."""
     monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", 3600.0)
 
 
 @pytest.fixture(autouse=True)
 def no_store_fails_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service goes on without a store that is late, and here it may be late by no fault of its own."""
+    """Keep the store however late it is: a service goes on without a late store, but here the machine may be the
+    cause."""
     monkeypatch.setattr("callgate.web.app.Store", functools.partial(Store, times=PATIENT))
 
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that is lost is replaced at once, as often as it may be."""
+    """Replace a lost model at once, as often as allowed."""
     monkeypatch.setattr("callgate.core.turns.session_life.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
 
 
 @pytest.fixture
 async def twilio() -> AsyncIterator[FakeTwilioRest]:
-    """Twilio's REST API."""
+    """Serve Twilio's REST API."""
     async with twilio_rest().serving() as twilio:
         yield twilio
 
@@ -67,5 +69,5 @@ def outbound_with(
     tmp_path: Path,
     log: io.StringIO,  # noqa: F811
 ) -> Callable[..., AbstractAsyncContextManager[Outbound]]:
-    """A service with these settings, which may place calls there."""
+    """Run a service with these settings that may place calls at the fake Twilio."""
     return lambda **settings: outbound(fake.url, tmp_path, twilio, **settings)

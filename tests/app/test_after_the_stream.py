@@ -1,4 +1,5 @@
-"""What a caller meets when the stream has ended: Twilio asks within milliseconds, whatever is still being closed."""
+"""What a caller hears after the stream has ended: Twilio asks within milliseconds, while sessions may still be
+closing."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.usefixtures("log")
 
 @pytest.fixture
 def may_close(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """The models' sessions are closed only when this is set, as by a server that is slow to answer a close."""
+    """Delay closing the model's sessions until the returned event is set, like a server that is slow to answer a
+    close."""
     event, close = asyncio.Event(), ModelSocket.close
 
     async def when_it_may(model: ModelSocket) -> None:
@@ -39,7 +41,7 @@ def may_close(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def interrupted(service: Service, call: Stream) -> ElementTree.Element:
-    """What Twilio is told when the stream has ended and the caller is still there."""
+    """Return Twilio's instructions after a stream has ended with the caller still there."""
     status, document = await service.webhook("/call-interrupted?resumed=0", CallSid=call.call_sid)
     assert status == 200
     return ElementTree.fromstring(document)
@@ -57,14 +59,14 @@ def stream_of(call: Stream, document: ElementTree.Element) -> Stream:
 
 
 async def known(service: Service, call: Stream, outcome: Outcome) -> None:
-    """Wait until this is how the call ended, as the store has it."""
+    """Wait until the store has this outcome for the call."""
     async with asyncio.timeout(10):
         while (await service.services.switchboard.ledger.memory(call.call_sid)).outcome is not outcome:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
 
 def one_after_the_other(fake: FakeOpenAI, *answers: ScriptedResponse) -> Script:
-    """Each session's first answer."""
+    """Script these answers, each as the first of one session."""
     return Script(after=lambda turn: answers[len(fake.connections) - 1])
 
 
@@ -100,7 +102,7 @@ async def test_a_call_that_was_cut_off_goes_on_while_its_old_model_is_still_bein
         assert registry.outcome(call.call_sid) is None
         may_close.set()
         await until(lambda: "Stream ended: the media stream was lost" in log.getvalue())
-        assert registry.live == 1  # the old stream's end is not the new one's
+        assert registry.live == 1  # the old stream's end must not end the new one
         assert registry.outcome(call.call_sid) is None
         await line.hang_up()
         assert await line.closed() == 1000
@@ -112,7 +114,7 @@ async def test_another_process_knows_at_once_that_the_agent_said_goodbye(
     fake, tmp_path: Path, may_close, monkeypatch: pytest.MonkeyPatch
 ):
     fake.script = Script((GOODBYE,))
-    # What waits to be written is written when somebody is in a hurry, or not at all.
+    # Pending writes happen only if somebody is in a hurry.
     monkeypatch.setattr(
         "callgate.web.app.Store", functools.partial(Store, times=PATIENT, limits=JournalLimits(pause=600.0))
     )

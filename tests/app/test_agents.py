@@ -1,4 +1,4 @@
-"""Calls that have the agent of their number, from the webhook to the model's session, and a file that changes."""
+"""Calls with the agent of their number, from the webhook to the model's session, and changes of the agents file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ hours.when_closed = { say = "We are closed." }
 
 @contextlib.asynccontextmanager
 async def serving(fake: FakeOpenAI, folder: Path, document: str = FILE, **settings: str) -> AsyncIterator[Service]:
-    """A service with these agents."""
+    """Run a service with these agents."""
     file = folder / "agents.toml"
     file.write_text(document)
     config = config_for(fake.url, folder, AGENTS_FILE=str(file), CRM_TOKEN="the-crm-token", **settings)
@@ -58,14 +58,14 @@ async def serving(fake: FakeOpenAI, folder: Path, document: str = FILE, **settin
 
 
 async def called(service: Service, number: str, path: str = "/incoming-call", **params: str) -> ElementTree.Element:
-    """What Twilio is answered that asks for a call to this number."""
+    """Return the answer to Twilio's request about a call to this number."""
     _, document = await service.webhook(path, To=number, From=CALLER, **params)
     return ElementTree.fromstring(document)
 
 
 @contextlib.asynccontextmanager
 async def on_the_line(service: Service, call_sid: str, document: ElementTree.Element) -> AsyncIterator[Line]:
-    """The stream that the TwiML wants opened."""
+    """Open the stream that the TwiML asks for."""
     stream = document.find("./Connect/Stream")
     assert stream is not None
     parameters = {parameter.attrib["name"]: parameter.attrib["value"] for parameter in stream}
@@ -77,7 +77,7 @@ async def on_the_line(service: Service, call_sid: str, document: ElementTree.Ele
 
 
 async def session_of(fake: FakeOpenAI, number: int = 1) -> dict[str, Any]:
-    """What the model's so manieth session was told to be."""
+    """Return the settings that the model's session of this number was given."""
     session: dict[str, Any] = (await fake.received("session.update", number))["session"]
     return session
 
@@ -137,7 +137,7 @@ async def test_consent_is_said_by_twilio_before_anything_else_and_never_again(fa
 
 
 def failed(path: str) -> dict[str, str]:
-    """What Twilio adds to its request of the fallback URL."""
+    """Return what Twilio adds to its request to the fallback URL."""
     return {"ErrorCode": "11200", "ErrorUrl": BASE_URL + path}
 
 
@@ -194,7 +194,7 @@ async def test_a_number_whose_model_is_refused_keeps_no_other_from_its_own(fake,
             await line.hear(GREETING)
 
 
-# Other processes, and calls that are taken up again.
+# Other processes, and calls that are resumed.
 
 
 async def test_another_process_than_the_webhooks_finds_the_calls_agent(fake, tmp_path):
@@ -261,12 +261,12 @@ async def test_a_call_that_was_cut_off_has_the_agent_it_had_whatever_the_file_sa
         assert service.services.switchboard.assigned.known(call_sid) is None
 
 
-# The process: its start, and SIGHUP.
+# The process: start and SIGHUP.
 
 
 @contextlib.asynccontextmanager
 async def process(fake: FakeOpenAI, folder: Path) -> AsyncIterator[tuple[Backend, Service]]:
-    """``callgate serve`` in a folder of its own, where the file may be at its usual place."""
+    """Run ``callgate serve`` in its own folder, where the file may be in its usual place."""
     settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_API_KEY": "sk-test", "STORE": "off"}
     settings |= {"OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
     async with backend(folder, **settings) as started, aiohttp.ClientSession() as http:

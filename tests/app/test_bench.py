@@ -1,4 +1,4 @@
-"""The bench measures what it says: a call's audio is followed whole, and every fault is counted."""
+"""The benchmark measures what it claims: all of a call's audio is tracked, and every fault is counted."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_media_message_is_the_one_that_twilio_would_send() -> None:
 
 
 class TestFlow:
-    """One direction of one call, of which four frames are on their way."""
+    """One direction of one call with four frames on their way."""
 
     @pytest.fixture(autouse=True)
     def _on_their_way(self) -> None:
@@ -157,7 +157,7 @@ def test_the_search_ends_close_to_the_limit(limit: int, guess: int | None) -> No
 
 
 def _rows(part: str, **values: tuple[float, float]) -> list[Row]:
-    """Two rounds of callgate's and fastapi's figures."""
+    """Return figures of callgate and fastapi from two rounds."""
     return [
         Row(part, name, round, {key: pair[index] for key, pair in values.items()})
         for round in range(2)
@@ -174,7 +174,7 @@ def test_a_target_is_met_or_not(most: float, verdict: str) -> None:
 
 @pytest.mark.parametrize(("last", "verdict"), [(122.4, "**met**"), (122.5, "**not met**")])
 def test_memory_is_flat_when_the_last_calls_left_nothing(last: float, verdict: str) -> None:
-    sizes = (100.0, 120.0, last)  # what the first calls left is no growth
+    sizes = (100.0, 120.0, last)  # what the first calls leave behind does not count as growth
     (line,) = targets(Figures([Row("churn", "callgate", at, {"size": size}) for at, size in enumerate(sizes)]))
     assert verdict in line
 

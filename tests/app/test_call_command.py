@@ -1,4 +1,4 @@
-"""``callgate call`` where the way to the service is bad: what it makes of that, and what it says."""
+"""``callgate call`` when the connection to the service is bad: how it interprets that, and what it prints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cut_off(status: int = 504) -> web.Response:
 
 
 class Answers:
-    """A service that gives these answers, one after another, and the last one ever after."""
+    """A service that gives these answers in order, then repeats the last one."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[object]] = {}
@@ -47,7 +47,7 @@ def world() -> Answers:
 
 @pytest.fixture
 async def address(world, monkeypatch):
-    """Where this service is, as a URL."""
+    """Return the service's URL."""
     monkeypatch.setattr(call, "PAUSE", 0.0)
     monkeypatch.setattr(service_module, "PAUSE", 0.0)
     app = web.Application()
@@ -167,7 +167,7 @@ def test_an_address_that_is_none_is_said_in_one_line(capsys, monkeypatch):
 
 @pytest.fixture
 def examine(address, tmp_path):
-    """Have the doctor place its test call at this service."""
+    """Let the doctor place its test call at this service."""
 
     async def examine():
         config = config_for("ws://127.0.0.1:1", tmp_path, ADMIN_TOKEN="the-admin-token")

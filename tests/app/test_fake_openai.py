@@ -1,4 +1,4 @@
-"""The fake OpenAI keeps its word: it behaves when asked to, and misbehaves exactly as told."""
+"""The fake OpenAI is reliable: it behaves when asked to, and misbehaves exactly as told."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def client(
 
 
 async def ask(websocket: ClientConnection) -> list[dict]:
-    """Set the session up, ask for one response, and return all events to its end."""
+    """Set up the session, request one response, and return all events up to its end."""
     await send(websocket, "session.update", session=SESSION)
     await send(websocket, "response.create")
     return await read_until(websocket, "response.done")

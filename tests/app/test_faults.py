@@ -27,9 +27,9 @@ from bench.faulty.table import SILENCE_BOUND, Ending, forgotten, run_cells
 
 pytestmark = pytest.mark.whole
 
-PATIENT = 2 * SILENCE_BOUND  # a busy machine is no fault of the relay's
+PATIENT = 2 * SILENCE_BOUND  # a busy machine is not the relay's fault
 
-# Of a short call: greeting, the caller's farewell, goodbye (turn 2).
+# Points of a short call: greeting, the caller's farewell, goodbye (turn 2).
 CELLS = [
     (Point(0, "session.created", 1), "hang"),
     (Point(0, "session.updated", 1), "close"),
@@ -60,7 +60,7 @@ async def test_whatever_the_model_does_the_caller_is_served_on_or_put_through_an
     assert (endings["error"], endings["quota"]) == (Ending.UNHARMED, Ending.SAFETY_NET)
 
 
-# How it is judged.
+# How a call is judged.
 
 WHOLE = Sentence("A whole sentence.", noise((1, 1), 0.4))
 LAST = Sentence("Goodbye.", noise((1, 2), 0.2), leaves_turn=False)
@@ -72,7 +72,7 @@ def quiet(seconds: float) -> bytes:
 
 
 def report_of(heard: bytes, said: bytes = b"", *, verbs: tuple[tuple[float, str], ...] = ()) -> CallReport:
-    """A call that was answered at 0, whose stream began at once and was closed at its end."""
+    """Return the report of a call answered at 0, whose stream began at once and was closed at its end."""
     over = len(heard) / 8000
     return CallReport(
         call_sid="CA0",
@@ -123,7 +123,8 @@ def test_a_twiml_verb_that_is_heard_ends_a_silence() -> None:
 
 
 def follower_of(scene: Scene, *told: str) -> tuple[Call, FakeOpenAI]:
-    """A call in which the greeting was heard, the first session was lost, and the second was told this much."""
+    """Return a call in which the greeting was heard and the first session lost; the second session was told
+    ``told``."""
     fake = FakeOpenAI(scene.script)
     second = Connection(1, "m", {})
     first = Connection(0, "m", {})
@@ -142,7 +143,7 @@ def test_a_session_that_is_not_told_what_the_caller_heard_has_forgotten_it() -> 
     assert forgotten(*follower_of(scene), scene=scene, struck_at=math.inf) is scene.greeting
     assert forgotten(*follower_of(scene, scene.question.text), scene=scene, struck_at=math.inf) is scene.greeting
     assert forgotten(*follower_of(scene, scene.greeting.text), scene=scene, struck_at=math.inf) is None
-    assert forgotten(*follower_of(scene), scene=scene, struck_at=100.2) is None  # nobody had its text
+    assert forgotten(*follower_of(scene), scene=scene, struck_at=100.2) is None  # no session had sent its text
 
 
 def test_how_much_of_a_sentence_was_heard_is_known_to_the_byte() -> None:
@@ -171,7 +172,7 @@ def test_every_event_of_a_call_is_a_point_but_only_three_of_a_turns_deltas() -> 
 async def test_a_task_that_a_call_leaves_behind_is_counted_as_that_calls(
     tls: Tls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.faulty.place.TIDY_WITHIN", 0.5)  # it is there for good
+    monkeypatch.setattr("bench.faulty.place.TIDY_WITHIN", 0.5)  # it stays there for good
     scene = Scene(1)
     over = asyncio.Event()
     left: list[asyncio.Task[bool]] = []
@@ -203,11 +204,11 @@ def test_a_section_of_the_results_takes_the_place_of_its_last_one_and_of_no_othe
     assert ("first" in file.read_text(), "second" in file.read_text()) == (False, True)
 
 
-# What the fake OpenAI does for it.
+# Features of the fake OpenAI used for this.
 
 
 async def to_the_end(fake: FakeOpenAI, *frames: str) -> tuple[list[dict], int | None]:
-    """Send these to a new session, and take what comes: the events, and what it is closed with."""
+    """Send these frames to a new session, and return its events and close code."""
     events: list[dict] = []
     async with connect(f"{fake.url}?model=m", proxy=None) as websocket, asyncio.timeout(PATIENCE):
         for frame in frames:

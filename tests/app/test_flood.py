@@ -1,4 +1,5 @@
-"""A stream that sends more than Twilio ever does is ended, and no other notices; what piled up for Twilio is taken."""
+"""A stream that sends more than Twilio would is closed without affecting others; a backlog that Twilio sends is
+accepted."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ def event(name: str, stream_sid: str, **body: object) -> bytes:
     return frame(TEXT, json.dumps({"event": name, "streamSid": stream_sid, "sequenceNumber": "2", **body}).encode())
 
 
-# What is sent again and again, by the stream's SID.
+# What is sent repeatedly, given the stream's SID.
 ATTACKS: dict[str, Callable[[str], bytes]] = {
     "pings": lambda sid: frame(PING),
     "long pings": lambda sid: frame(PING, b"x" * 125),
@@ -46,7 +47,7 @@ BEGINNINGS = {
 
 
 def attack(probe: Probe, beginning: bytes, again: bytes) -> int | None:
-    """Send as fast as it is taken until the server closes; returns the close code."""
+    """Send as fast as possible until the server closes the connection, and return the close code."""
     over = threading.Event()
 
     def send() -> None:
@@ -74,7 +75,7 @@ def attack(probe: Probe, beginning: bytes, again: bytes) -> int | None:
 
 
 async def started(service: Service) -> tuple[Probe, str]:
-    """A stream that has started, on a blocking socket."""
+    """Start a stream on a blocking socket."""
     call, stream_sid = await service.call(), new_sid("MZ")
     host, port = service.address.split(":")
 
@@ -103,7 +104,7 @@ def caller_audio(connection: object) -> bytes:
 
 async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not done():  # noqa: ASYNC110 (the fake says it to nobody)
+        while not done():  # noqa: ASYNC110 (the fake does not signal it)
             await asyncio.sleep(0.01)
 
 

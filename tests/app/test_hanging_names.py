@@ -1,4 +1,4 @@
-"""Names of tools' servers that nobody answers for: the calls, and all else that looks names up, never notice."""
+"""Host names of tools whose look-up hangs: calls, and all other look-ups, are unaffected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ timeout_seconds = 30
 
 @pytest.fixture
 def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Names that end in ``.test`` are not answered before this is set."""
+    """Make look-ups of names in ``.test`` hang until the returned event is set."""
     real, let_go = socket.getaddrinfo, threading.Event()
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -55,8 +55,7 @@ def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def test_other_tools_run_and_the_next_call_is_answered(fake: FakeOpenAI, tmp_path, monkeypatch, let_go):
-    """The second call's session of the model is at a name that has to be looked up, too. The threads that everybody
-    shares are as few as uvloop has."""
+    """The second call's model session needs a look-up too. The shared thread pool is as small as uvloop's."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
     async with tool_server(tmp_path, name="localhost") as server:
         monkeypatch.setenv("SSL_CERT_FILE", str(server.certificates.ca))
@@ -80,7 +79,7 @@ async def test_other_tools_run_and_the_next_call_is_answered(fake: FakeOpenAI, t
 
 
 async def test_requests_to_twilio_that_hang_leave_the_threads_that_everybody_shares():
-    """The database's driver looks its server up there, and the store is opened there."""
+    """The database's driver looks its server up in those threads, and the store is opened in them."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     let_go = threading.Event()
 
@@ -101,7 +100,7 @@ async def test_requests_to_twilio_that_hang_leave_the_threads_that_everybody_sha
         await asyncio.gather(*asking, return_exceptions=True)
 
 
-# The same with the system's own resolver, and a name server that takes questions and gives no answers.
+# The same with the system's resolver, and a name server that never answers.
 
 IN_A_NAMESPACE = """
 ip link set lo up

@@ -1,4 +1,4 @@
-"""A tool of the owner's is asked, and whatever its server does, the call has an answer to go on with."""
+"""An owner's tool is called, and whatever its server does, the call gets a result to go on with."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class TestAnswer:
 
     @pytest.mark.parametrize("flood", FLOODS)
     async def test_a_server_that_sends_without_end_what_is_no_answer_is_left_at_once(self, server, flood):
-        """What it sends is parsed in the event loop, which is every call's."""
+        """Its answer is parsed in the event loop that all calls share."""
         said = await failure(server, server.tool("/flooding?" + urlencode({"with": flood})))
         assert said in (
             "its server closed the connection without an answer",
@@ -208,7 +208,7 @@ class TestSecrets:
             assert caught.value.__cause__ is None
 
     async def test_each_request_is_one_line_of_the_log(self, server, log: io.StringIO):
-        """It holds nothing of what was asked or answered: a server may say back what a caller said."""
+        """The line contains nothing of the request or the answer, because a server may repeat what a caller said."""
         await server.tools().run(server.tool(name="find_parcel"), {"name": "Jane Roe"})
         await failure(server, server.tool("/missing", name="lose_parcel"))
         await failure(server, server.tool("/moved", name="move_parcel"))

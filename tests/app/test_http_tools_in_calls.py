@@ -1,5 +1,5 @@
-"""A call in which the model asks for the owner's tools: they are asked over TLS, as the agents file says, and it is
-told what they gave."""
+"""A call in which the model uses the owner's tools: they are called over TLS, as the agents file says, and the model
+is told their results."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ def settings_for(fake: FakeOpenAI, server: ToolServer, directory: Path, path: st
 
 
 def outputs(fake: FakeOpenAI) -> list[str]:
-    """What the model was told that its tools gave."""
+    """Return the tool results that the model was told."""
     items = [event["item"] for event in fake.connections[0].received if event["type"] == "conversation.item.create"]
     return [item["output"] for item in items if item["type"] == "function_call_output"]
 
 
 def script(*calls) -> Script:
-    """The caller is greeted, says something, hears that it is looked up, and is told."""
+    """Script a call: the caller is greeted, says something, hears that it is being looked up, and is told the
+    result."""
     return Script((say(GREETING), tools(*calls, first=Speech(ONE_MOMENT, "Let me see.")), say(ANSWER)))
 
 

@@ -1,4 +1,4 @@
-"""Whatever a tool's URL, the DNS or its server says: no private address is asked."""
+"""Whatever a tool's URL, DNS or its server says, no request is sent to a private address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAD_URL = "its url is no URL that can be asked"
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ToolServer]:
-    """A server that would answer, on loopback, where nothing is allowed."""
+    """Run a server on loopback that would answer, although nothing is allowed."""
     async with tool_server(tmp_path) as server:
         yield server
         assert server.connections == 0, "it was reached"
@@ -50,7 +50,7 @@ async def test_a_private_address_in_the_url_is_refused(server, host):
     ["2130706433", "017700000001", "127.1", "0177.0.0.1", "127.0.0.01", "0", "0x7f.0.0.1", "0x7f000001", "①②⑦.⓪.⓪.①"],
 )
 async def test_an_address_in_another_spelling_is_refused(server, host):
-    dns = FakeDns(["127.0.0.1"])  # what the system's resolver makes of the hexadecimal ones
+    dns = FakeDns(["127.0.0.1"])  # what the system's resolver returns for the hexadecimal names
     assert await refusal(server, f"https://{host}:PORT/echo", dns) in (PRIVATE, BAD_URL)
 
 
@@ -78,8 +78,8 @@ async def test_a_name_of_which_any_address_is_private_is_refused(server, address
 
 
 async def test_a_name_is_looked_up_once_for_each_request_so_that_a_second_answer_leads_nowhere(server):
-    """The first answer may be asked, and is what is connected to, where nobody listens. The second is not asked for;
-    the next request gets it, and is refused."""
+    """The first address is allowed, and the connection goes there, where nothing listens. No second look-up is made;
+    the next request gets the second address and is refused."""
     dns = FakeDns(["127.7.7.7"], ["127.0.0.1"])
     tools, tool = server.tools(dns, allow="127.7.7.7/32"), server.tool()
     with pytest.raises(ToolError, match="can't be reached"):
@@ -91,7 +91,7 @@ async def test_a_name_is_looked_up_once_for_each_request_so_that_a_second_answer
 
 
 async def test_a_resolver_that_answers_with_a_name_is_not_believed(server):
-    """What is connected to is a numeric address, or nothing: no second look-up by the system."""
+    """Connections are made to numeric addresses only, so that the system does no second look-up."""
     assert await refusal(server, f"https://{HOST}:PORT/echo", FakeDns(["localhost"])) == PRIVATE
 
 

@@ -1,4 +1,4 @@
-"""The line check on its socket: what a relay meets when there is no OpenAI key."""
+"""The line check on its socket: what a relay finds when there is no OpenAI key."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 @contextlib.asynccontextmanager
 async def session(url: str) -> AsyncIterator[ClientConnection]:
-    """A session set up for µ-law."""
+    """Open a session set up for µ-law."""
     async with connect(f"{url}?model=any", proxy=None, close_timeout=1) as websocket:
         await send(websocket, "session.update", session=SESSION)
         yield websocket
 
 
 async def speak(websocket: ClientConnection, audio: bytes) -> None:
-    """The whole utterance at once: turn detection counts the audio's time, not the clock's."""
+    """Send the whole utterance at once, because turn detection counts the audio's time, not the clock's."""
     for start in range(0, len(audio), 1_600):
         chunk = base64.b64encode(audio[start : start + 1_600]).decode()
         await send(websocket, "input_audio_buffer.append", audio=chunk)
@@ -52,11 +52,11 @@ async def test_caller_is_greeted_and_then_hears_its_own_words() -> None:
 
 async def test_hundred_callers_at_once_each_hear_their_own_words() -> None:
     async def call(url: str, number: int) -> bool:
-        # No two callers say the same: each begins a little further into the recording.
+        # Each caller's audio starts a little further into the recording, so that no two are the same.
         words = WORDS[number * 20 : number * 20 + 8_000]
         async with session(url) as websocket:
             await speak(websocket, silence(0.5) + words + silence(1))
-            # Each waits for all: this process speaks for a hundred, and answers them.
+            # This waits for all callers, because this process both speaks for a hundred and answers them.
             return words in audio_of(await read_until(websocket, "response.done", patience=20 * PATIENCE))
 
     async with LineCheck() as line_check:
@@ -111,7 +111,7 @@ async def test_client_that_stops_reading_is_dropped(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(linecheck_server, "SEND_TIMEOUT", 0.05)
     async with LineCheck() as line_check:
         async with connect(line_check.url, proxy=None, max_queue=1) as websocket:
-            # Each is answered with the full session; nobody reads it.
+            # Each is answered with the full session, which nobody reads.
             update = {"type": "session.update", "session": {"type": "realtime", "instructions": "x" * 500_000}}
             with contextlib.suppress(ConnectionClosed):
                 async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""Nothing that was said, no whole number and no secret reaches the log, or the record of how a call went."""
+"""No words of a call, no complete number and no secret reaches the log, or the record of how a call went."""
 
 from __future__ import annotations
 

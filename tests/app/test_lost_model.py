@@ -1,4 +1,4 @@
-"""A model that fails in the same way again and again, at every event there is."""
+"""A model that fails in the same way repeatedly, at each kind of event."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ async def test_a_second_model_goes_on_with_the_call_when_the_first_is_out_of_cre
             await line.listen(lambda line: ANSWER in line.heard)
             await line.hang_up()
             assert await line.closed() == 1000
-        async with service.stream() as line:  # whom the first model does not keep waiting
+        async with service.stream() as line:  # so that it does not have to wait for the first model
             await line.hear(ANSWER)
     assert [connection.model for connection in fake.connections] == ["m1", "m2", "m2"]

@@ -1,4 +1,4 @@
-"""Model sessions whose opening is given up at any point: nothing of them is left, and no other is harmed."""
+"""Model sessions whose opening is abandoned at any point: nothing is left of them, and no other session is harmed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.fake_openai import FakeOpenAI, Faults, Script
 from support.service import config_for
 
 AGENT = Agent(instructions="Be brief.", voice="marin", greeting="Hello.")
-TURNS = 60  # of the event loop; an opening takes fewer, against a server in the same loop
+TURNS = 60  # of the event loop; opening takes fewer with a server in the same loop
 FAULTS = {"answers": Faults(), "hangs in the upgrade": Faults(hang_upgrade=True), "never confirms": Faults(mute=True)}
 
 
@@ -42,7 +42,7 @@ def test_an_opening_that_is_dropped_at_any_point_leaves_nothing(
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 parking.drop(f"CA{turns}")
-            for count in range(40):  # and by time, which sees points that turns don't
+            for count in range(40):  # also by time, which reaches points between iterations
                 parking.open(f"CB{count}", AGENT)
                 await asyncio.sleep(count * 0.0005)
                 parking.drop(f"CB{count}")
@@ -52,7 +52,7 @@ def test_an_opening_that_is_dropped_at_any_point_leaves_nothing(
                 assert model.lost is None
                 await model.close()
         gc.collect()
-        await asyncio.sleep(1.1)  # in which a timer that was left would go off
+        await asyncio.sleep(1.1)  # long enough for a left-over timer to fire
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, left
 
@@ -65,7 +65,7 @@ def test_an_opening_that_is_dropped_at_any_point_leaves_nothing(
 
 
 async def test_an_opening_that_is_given_up_in_its_tcp_connection_is_cancelled(tmp_path: Path, monkeypatch):
-    """There is nothing to end yet: it is not waited for."""
+    """There is nothing to close yet, so nothing is waited for."""
 
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Calls of our own: what Twilio is asked for, what follows when somebody or a machine answers, what is told of it."""
+"""Outbound calls: the request to Twilio, what follows when a person or a machine answers, and the events reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def names(news) -> list[str]:
     return [event["name"] for event in news["events"]]
 
 
-# What Twilio is asked for.
+# The request to Twilio.
 
 
 async def test_a_call_is_placed_with_this_services_webhooks_and_watched_for_a_machine(service, twilio):
@@ -81,7 +81,7 @@ async def test_what_is_wrong_with_a_request_is_said(service, twilio, given):
 
 
 async def answered(service, who: str, **options: str) -> str:
-    """A call that is answered; Twilio tells by whom."""
+    """Place a call that is answered, with Twilio's report of who answered."""
     call_sid = await service.placed(**options)
     twilio = service.twilio
     twilio.live[call_sid] = "in-progress"
@@ -288,7 +288,7 @@ async def test_another_process_of_the_service_knows_the_call_too(outbound_with, 
     assert twilio.live[call_sid] == "canceled"
 
 
-# The same request, twice.
+# The same request twice.
 
 
 async def test_the_same_key_is_the_same_call_also_after_a_restart(outbound_with, twilio):
@@ -374,7 +374,7 @@ async def test_a_call_that_was_asked_for_is_accounted_for_though_who_asked_is_go
 
 
 class Held(Redirected):
-    """An HTTP client that asks nothing until it is told to go on."""
+    """An HTTP client that sends nothing until told to go on."""
 
     def __init__(self, client: Redirected) -> None:
         super().__init__(client.address)
@@ -387,7 +387,7 @@ class Held(Redirected):
 
 
 class HeldAnswer(Held):
-    """An HTTP client that keeps back what was answered until it is told to go on."""
+    """An HTTP client that holds back the answer until told to go on."""
 
     def __init__(self, client: Redirected) -> None:
         super().__init__(client)

@@ -1,4 +1,4 @@
-"""Calls of our own, carried out from end to end: the command, the service, a Twilio that rings, and who answers."""
+"""Outbound calls from end to end: the command, the service, a Twilio that rings, and who answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORDS = tone(0.3, 440)
 
 @dataclass
 class World:
-    """A service, the Twilio that it asks, and the exchange that carries out its calls."""
+    """A service, its fake Twilio, and the exchange that carries out its calls."""
 
     service: Outbound
     twilio: FakeTwilioRest
@@ -39,7 +39,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def command(self, *words: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """``callgate call`` against the service."""
+        """Run ``callgate call`` against the service."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "callgate", "call", "--url", f"http://{self.service.service.address}", *words,
             env={"PATH": os.environ["PATH"], "ADMIN_TOKEN": "the-admin-token", **environ}, cwd="/",
@@ -53,7 +53,7 @@ class World:
             await process.communicate()
 
     async def prints(self, *words: str, **environ: str) -> tuple[int | None, str, str]:
-        """The command's exit code, output and complaints."""
+        """Return the command's exit code, output and error output."""
         async with self.command(*words, **environ) as process, asyncio.timeout(30):
             out, err = await process.communicate()
         return process.returncode, out.decode(), err.decode()
@@ -61,7 +61,7 @@ class World:
 
 @pytest.fixture
 async def world(fake: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """All is as in production, but for two things: where Twilio's name leads, and who is trusted."""
+    """Run everything as in production, except for the address of Twilio's name and the trusted CAs."""
     fake.script = Script(after=lambda turn: say(WORDS, "Hello there."))
     certificates = Certificates(tmp_path)
     async with contextlib.AsyncExitStack() as stack:
@@ -86,7 +86,7 @@ async def world(fake: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def steps(printed: str) -> list[str]:
-    """What the command said of the call, without the times."""
+    """Return what the command reported about the call, without times."""
     return [line.split(" s  ", 1)[1] for line in printed.splitlines() if " s  " in line]
 
 

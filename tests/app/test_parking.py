@@ -1,4 +1,4 @@
-"""The model's session that is opened at the webhook: who gets it, and what becomes of it when nobody does."""
+"""The model's session opened at the webhook: which call gets it, and what happens if none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls by the phone to a small real app: webhook, TwiML, stream, and what happens when the stream ends."""
+"""Simulated calls to a small real app: webhook, TwiML, stream, and what happens when the stream ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ QUIET = 0.1
 
 
 def speech(seed: int = 1, seconds: float = 0.4) -> bytes:
-    """Something to say: noise, which is like nothing but itself."""
+    """Return something to say: noise that resembles nothing else."""
     return encode((0.25 * np.random.default_rng(seed).standard_normal(round(8000 * seconds))).astype(np.float32))
 
 
@@ -62,7 +62,7 @@ Serve = Callable[..., AbstractAsyncContextManager[tuple[App, PhoneOptions]]]
 
 @pytest.fixture
 def serve(certificates: Certificates) -> Serve:
-    """Serve an app, and the options of a call to it: silent and short, unless said otherwise."""
+    """Serve an app, and return the options of a call to it, silent and short by default."""
 
     @asynccontextmanager
     async def serve(talk: Talk = Leg.drain, **webhooks: object) -> AsyncIterator[tuple[App, PhoneOptions]]:
@@ -101,7 +101,7 @@ def signed(request: Request, url: str) -> bool:
 
 
 def outcome(report: CallReport) -> list[str]:
-    """The promises that were not kept."""
+    """Return the promises that were not kept."""
     return [promise.as_line() for promise in report.promises if not promise.kept]
 
 
@@ -171,7 +171,7 @@ async def test_frames_come_fifty_a_second_without_gap(serve: Serve) -> None:
     media = [message for message in app.legs[0].received if message["event"] == "media"]
     assert [int(m["media"]["timestamp"]) for m in media] == [20 * n for n in range(len(media))]
     assert [m["media"]["chunk"] for m in media] == [str(n) for n in range(1, len(media) + 1)]
-    assert 1 < len(media) <= 27  # of a busy machine's call, some are missing at its end
+    assert 1 < len(media) <= 27  # on a busy machine, some are missing at the end
     numbers = [int(m["sequenceNumber"]) for m in app.legs[0].received[1:]]
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -302,7 +302,7 @@ async def test_every_verb_is_acted_out(serve: Serve) -> None:
     assert report.verbs == ("Say", "Pause", "Play", "Dial", "Record", "Reject")
     assert report.ended == "the app rejected the call"
     assert app.asked("/dialled")[0].form["DialCallStatus"] == "completed"
-    assert report.seconds >= 1  # the pause's
+    assert report.seconds >= 1  # from the pause
 
 
 async def test_what_comes_of_each_dial_is_told_to_the_app_in_order(serve: Serve) -> None:
@@ -321,7 +321,7 @@ async def test_keys_are_played_into_the_line_and_shown_to_nobody(serve: Serve) -
     async with serve(incoming_call='<Response><Play digits="42w#"/><Hangup/></Response>') as (_, options):
         report = await place_call(options)
     assert report.digits == ("42w#",)
-    assert report.seconds >= 0.5  # the pause's
+    assert report.seconds >= 0.5  # from the pause
     assert "42w" not in json.dumps(report.as_json())
 
 
@@ -402,7 +402,7 @@ async def test_callers_that_hear_each_others_words_are_noticed(serve: Serve) -> 
     assert all(any("other caller's words: NOT kept" in line for line in outcome(report)) for report in calls.reports)
 
 
-# Faults on purpose
+# Deliberate faults
 
 
 async def test_the_upgrades_signature_can_be_wrong_missing_or_for_another_scheme(serve: Serve) -> None:
@@ -478,7 +478,7 @@ async def test_what_the_app_sends_can_be_left_unread(serve: Serve) -> None:
 
 
 async def run_cli(*arguments: str) -> tuple[int, str, str]:
-    """The command in a process of its own: what it returned, and printed on both outputs."""
+    """Run the command as its own process, and return its exit code and both outputs."""
     environ = {"TWILIO_AUTH_TOKEN": TOKEN, "PATH": "", "HOME": str(Path.home())}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "error", "-m", "callgate.peers.phone", *arguments,

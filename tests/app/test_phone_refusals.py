@@ -1,4 +1,4 @@
-"""What Twilio refuses, the phone refuses, naming Twilio's code: against real sockets."""
+"""The phone refuses what Twilio refuses, naming Twilio's code, over real sockets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from support.phone_peer import (
 
 pytestmark = pytest.mark.whole
 
-LIMITS = TwilioLimits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # a busy machine is slow
+LIMITS = TwilioLimits(connect=5.0, read=5.0, upgrade=5.0, send=5.0, close=0.5)  # generous, for a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +64,13 @@ async def call_app(
     tls: ssl.SSLContext | None = None,
     **options: object,
 ) -> CallReport:
-    """Call an app that answers the webhook so, and treats the stream so."""
+    """Call an app with this webhook answer and this stream."""
     async with serving(App({"/incoming-call": answer}, talk), tls or certificates.server()) as app:
         return await place_call(call_to(app.port, certificates.ca, **options))
 
 
 def assert_broken(report: CallReport, code: int, text: str = "") -> None:
-    """The code is in the report, and a promise that was not kept names it."""
+    """Check that the report has the code, and that a broken promise names it."""
     assert code in report.codes
     assert any(f"error {code}" in promise.happened and text in promise.happened for promise in report.promises)
     assert not report.kept
@@ -78,7 +78,7 @@ def assert_broken(report: CallReport, code: int, text: str = "") -> None:
 
 @contextlib.asynccontextmanager
 async def raw_server(behave, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server that is no web server."""
+    """Run a server that does not speak HTTP."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,7 +107,7 @@ async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
+    """Return a loopback port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -317,7 +317,7 @@ async def test_a_frame_that_twilio_discards(certificates: Certificates, send, co
 
     report = await call_app(certificates, CONNECT, talk, script=(Wait(0.2),))
     assert_broken(report, code)
-    assert report.marks == 1  # the socket was kept
+    assert report.marks == 1  # the socket stayed open
 
 
 async def test_a_message_too_large_for_ten_minutes_of_audio(certificates: Certificates) -> None:

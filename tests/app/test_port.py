@@ -1,4 +1,4 @@
-"""The backend's own port, as a stranger finds it: what is refused ends its connection, and it speaks HTTP/1.1 alone."""
+"""The backend's own port from a stranger's view: a refusal closes the connection, and only HTTP/1.1 is spoken."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = "{method} {path} HTTP/{version}\r\nHost: voice.example.com\r\n{fields}\r\
 
 
 def upgrades(path: str) -> Iterator[tuple[str, bytes]]:
-    """Requests that ask for an upgrade and can't have it."""
+    """Yield upgrade requests that must be refused."""
     right = upgrade_request(path)
     yield "a websocket", right
     yield "a bad key", upgrade_request(path, sec_websocket_key="x")
@@ -48,7 +48,7 @@ KINDS = [kind for kind, _ in upgrades("/")]
 
 
 def asked(address: str, request: bytes) -> tuple[Answer, bytes]:
-    """The answer's head, and all that comes behind it until the connection ends."""
+    """Return the head of the answer, and everything after it until the connection ends."""
     host, port = address.split(":")
     with Probe((host, int(port))) as probe:
         answer = probe.ask(request)
@@ -90,7 +90,7 @@ async def test_an_upgrade_that_is_refused_ends_its_connection_on_every_path(serv
 @pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("kind", KINDS[1:])
 async def test_a_signed_upgrade_that_can_not_be_had_is_refused_too(service: Service, kind: str):
-    """Twilio's own, but for one thing: it is not served half."""
+    """A request that is Twilio's except for one thing is not partly served."""
     call = await service.call()
     request = dict(upgrades(call.path))[kind]
     signed = request.replace(b"host:", f"x-twilio-signature: {sign(WSS_URL + call.path)}\r\nhost:".encode())
@@ -200,7 +200,7 @@ async def test_nothing_that_is_sent_gives_a_traceback(service: Service, leaves: 
 @pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("leaves", LEAVES)
 async def test_a_peer_may_leave_at_any_moment_of_its_upgrade(service: Service, leaves: str):
-    """Signed, so that it is accepted."""
+    """The upgrade is signed, so it is accepted."""
     host, port = service.address.split(":")
     rng = random.Random(6455)
 
@@ -303,7 +303,7 @@ async def test_there_is_a_bound_on_connections_and_who_leaves_makes_room(crowded
         assert not await asyncio.to_thread(served)
         assert "the most that are served" in log.getvalue()
     async with asyncio.timeout(DEADLINE):
-        while not await asyncio.to_thread(served):  # noqa: ASYNC110 (nobody is told that there is room)
+        while not await asyncio.to_thread(served):  # noqa: ASYNC110 (nothing signals that there is room)
             await asyncio.sleep(0.01)
 
 

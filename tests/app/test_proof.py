@@ -1,4 +1,4 @@
-"""Nothing of a request is read before it has shown what its route asks for."""
+"""Nothing of a request's body is read until the request has shown the proof that its route requires."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def service(fake, tmp_path, log):
 
 
 def guarded(app: Quart) -> list[tuple[str, str]]:
-    """Method and path of each route that asks for a proof."""
+    """Return method and path of each route that requires a proof."""
     found = []
     for rule in app.url_map.iter_rules():
         if rule.websocket:
@@ -46,7 +46,7 @@ def status_of(answer: bytes) -> int:
 
 
 async def ask_without_body(service: Service, method: str, path: str, headers: dict[str, str]) -> int:
-    """The status that is answered to a request whose body has not come yet."""
+    """Return the status of the answer to a request whose body has not arrived yet."""
     host, _, port = service.address.partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     fields = {"Host": "x", "Content-Type": "application/x-www-form-urlencoded", "Content-Length": "64000", **headers}
@@ -70,7 +70,7 @@ async def test_who_shows_nothing_is_refused_before_any_body_has_come(service, lo
     for method, path in guarded(service.app):
         for what, headers in WRONG.items():
             if what == "another's signature" and "calls" not in path:
-                continue  # its body is needed, to compute the signature that it should have
+                continue  # its body is needed to compute the signature
             status = await ask_without_body(service, method, path, headers)
             assert status in (401, 403), (method, path, what)
     assert "Traceback" not in log.getvalue()
@@ -83,7 +83,7 @@ async def test_who_shows_nothing_is_refused_before_any_body_has_come(service, lo
 )
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "multipart/form-data", "x"])
 async def test_no_body_brings_a_route_to_fail(service, log, body, kind):
-    """With each wrong proof, and with the right token, behind which only the body is wrong."""
+    """Tried with each wrong proof, and with the right token, where only the body is wrong."""
     for method, path in guarded(service.app):
         for headers in (*WRONG.values(), ADMIN):
             status, _ = await service.ask(method, path, data=body, headers={**headers, "Content-Type": kind})

@@ -1,4 +1,4 @@
-"""``callgate ready``, which a container's healthcheck runs."""
+"""``callgate ready``, which a container's health check runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls whose process died: a backend that starts fetches those back that Twilio still has on the line."""
+"""Calls whose process died: a backend that starts takes back those that Twilio still has on the line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def abandon(fake: FakeOpenAI, data_dir: Path, *call_sids: str, port: str = "1") -> None:
-    """Have these calls come in at a backend that is then gone, without a word of theirs."""
+    """Let these calls come in at a backend that then disappears without reporting anything."""
     async with running(config_for(fake.url, data_dir, STORE="on", PORT=port)) as service:
         for call_sid in call_sids:
             await service.webhook("/incoming-call", CallSid=call_sid)
@@ -44,7 +44,8 @@ async def abandon(fake: FakeOpenAI, data_dir: Path, *call_sids: str, port: str =
 
 @contextlib.asynccontextmanager
 async def back_by_itself(service: Service, call_sid: str) -> AsyncIterator[None]:
-    """The call's TwiML goes on to ``/call-interrupted``, and the call is live at this backend."""
+    """Check that the call's TwiML continues at ``/call-interrupted``, and that the call becomes live at this
+    backend."""
     _, document = await service.webhook("/call-interrupted?resumed=0", CallSid=call_sid)
     stream = ElementTree.fromstring(document).find("./Connect/Stream")
     assert stream is not None, document
@@ -119,7 +120,7 @@ async def test_a_call_that_could_not_be_fetched_back_and_came_back_by_itself_is_
 
 
 class Held(Redirected):
-    """An HTTP client that keeps the answer to its first request until it is told to give it."""
+    """An HTTP client that holds back the answer to its first request until told to go on."""
 
     def __init__(self, client: Redirected) -> None:
         super().__init__(client.address)
@@ -205,7 +206,7 @@ async def test_a_rest_api_that_never_answers_is_given_up_and_asked_again(fake, t
     await abandon(fake, tmp_path, new_sid("CA"))
     async with await asyncio.get_running_loop().create_server(Silent, "127.0.0.1", 0) as silent:
         host, port = silent.sockets[0].getsockname()
-        for name in ("https_proxy", "HTTPS_PROXY"):  # what Twilio's own client goes through
+        for name in ("https_proxy", "HTTPS_PROXY"):  # which Twilio's own client respects
             monkeypatch.setenv(name, f"http://{host}:{port}")
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""A call between Twilio and the model: what each hears, and what ends it."""
+"""A call between Twilio and the model: what each hears, and what ends the call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.service import WSS_URL, config_for, new_sid, running, sign, start_f
 GREETING = tone(0.6, 440)
 ANSWER = tone(0.4, 660)
 WORDS = tone(0.5, 300)
-MURMUR = b"\xfe\x7e" * 2000  # too soft to be taken for speech
+MURMUR = b"\xfe\x7e" * 2000  # too quiet to be taken for speech
 PAUSE = b"\xff" * 8000
 
 pytestmark = pytest.mark.usefixtures("both_paths", "no_backoff")
@@ -44,7 +44,7 @@ async def test_no_audio_reaches_a_session_that_is_not_confirmed(fake, tmp_path, 
         connection = fake.connections[0]
         types = [event["type"] for event in connection.received]
         assert types[:3] == ["session.update", "response.create", "input_audio_buffer.append"]
-        await fake.until(lambda: connection.audio == MURMUR)  # and none of it was lost
+        await fake.until(lambda: connection.audio == MURMUR)  # and nothing of it was lost
 
 
 async def test_the_operator_reads_how_the_call_came_about(service, fake, log):
@@ -57,7 +57,7 @@ async def test_the_operator_reads_how_the_call_came_about(service, fake, log):
         "Media Stream WebSocket connection ACCEPTED from Twilio",
         "Stream started: MZ",
     ]
-    model = ["Attempting to connect to ", "Connected to "]  # begun at the webhook, beside the stream
+    model = ["Attempting to connect to ", "Connected to "]  # started at the webhook, in parallel with the stream
     for lines in (stream, model):
         found = [log.getvalue().find(line) for line in lines]
         assert found == sorted(found)
@@ -234,7 +234,7 @@ async def test_a_model_out_of_credit_in_mid_call_is_not_asked_again(tmp_path, lo
         await meets_the_safety_net(service, log, call)
         assert fake.upgrades == 1
     assert "the model reported insufficient_quota (32 characters of text left out)" in log.getvalue()
-    assert "You exceeded" not in log.getvalue()  # it may quote what was said
+    assert "You exceeded" not in log.getvalue()  # it could quote what was said
 
 
 def not_json(line):
@@ -314,8 +314,8 @@ async def test_a_start_that_never_comes_is_not_waited_for_for_ever(service, fake
         await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 1002
     _, document = await service.webhook("/call-interrupted", CallSid=call.call_sid)
-    assert ElementTree.fromstring(document).find("./Connect/Stream") is not None  # it may go better the next time
-    for connection in fake.connections:  # the one that was opened ahead of the stream
+    assert ElementTree.fromstring(document).find("./Connect/Stream") is not None  # the next attempt may succeed
+    for connection in fake.connections:  # the session that was opened ahead of the stream
         assert [event["type"] for event in connection.received] in ([], ["session.update"])
 
 
@@ -328,8 +328,8 @@ async def test_a_call_that_ends_while_its_model_is_being_connected_leaves_nothin
             await fake.until(lambda: fake.upgrades == 1)
             await line.hang_up()
             assert await line.closed() == 1000
-        async with asyncio.timeout(10):  # in which the connection to the model ends
-            while service.services.switchboard.registry.live:  # noqa: ASYNC110 (it tells nobody)
+        async with asyncio.timeout(10):  # the time for the connection to the model to end
+            while service.services.switchboard.registry.live:  # noqa: ASYNC110 (it does not signal)
                 await asyncio.sleep(0)
 
 
@@ -346,7 +346,7 @@ async def test_many_calls_at_once_hear_only_their_own(service, fake):
 
 @pytest.mark.parametrize("sent", [30, None])
 async def test_a_call_that_ends_during_the_handshake_leaves_nothing(service, fake, log, sent):
-    """``sent``: how many bytes of the upgrade are sent before the socket is reset; None: all."""
+    """``sent`` is how many bytes of the upgrade are sent before the socket is reset, or None for all."""
     call = await service.call()
     host, port = service.address.split(":")
     request = (
@@ -365,4 +365,4 @@ async def test_a_call_that_ends_during_the_handshake_leaves_nothing(service, fak
     assert await service.ask("GET", "/healthz") == (200, "ok\n")
     assert service.services.switchboard.registry.live == 0
     assert "Traceback" not in log.getvalue()
-    assert fake.upgrades <= 1  # the one that is opened for the call, whose token is still good
+    assert fake.upgrades <= 1  # the session opened for the call, whose token is still valid

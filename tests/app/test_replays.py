@@ -1,4 +1,4 @@
-"""Requests that Twilio made, and that somebody who captured them sends again."""
+"""Replays of Twilio's requests by somebody who captured them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stream_of(call_sid: str, document: str) -> Stream:
 
 
 async def leads_nowhere(service: Service, path: str, form: dict[str, str]) -> None:
-    """Whoever sends this is told to send it elsewhere, which only Twilio can."""
+    """Check that the sender is redirected to a URL that only Twilio can sign."""
     status, document = await service.send(path, form)
     assert (status, told_to_repeat(document) is not None) == (200, True), document
 
@@ -81,7 +81,7 @@ async def test_twilio_that_asks_twice_before_the_stream_is_told_the_same_and_one
 
 @pytest.mark.parametrize("store", ["on", "off"])
 async def test_what_was_said_of_a_live_call_before_changes_nothing_of_it(fake, tmp_path, store):
-    """It was put through, came back, was cut off, and is live: each webhook of that comes again."""
+    """The call was put through, came back, was cut off, and is live; each of its webhooks is sent again."""
     agents = tmp_path / "agents.toml"
     agents.write_text(AGENTS)
     answers = [TRANSFER, say(BACK, "I am back."), say(BACK, "Where were we?")]
@@ -147,7 +147,7 @@ async def test_another_process_does_not_believe_it_either(fake, tmp_path, path):
 
 
 async def test_a_process_that_knows_nothing_of_a_call_is_told_so_by_twilio_alone(service, fake):
-    """It was started anew, and keeps nothing: whether the call is dead, it can't know."""
+    """It was restarted and stores nothing, so it can't know whether the call is over."""
     await leads_nowhere(service, "/call-interrupted?resumed=0", form_of(new_sid("CA"), CallStatus="in-progress"))
     await leads_nowhere(service, "/call-transferred?resumed=0&transfers=1", form_of(new_sid("CA")))
     assert service.services.switchboard.parking.waiting == fake.upgrades == 0
@@ -192,7 +192,7 @@ async def test_a_machine_that_answered_is_hung_up_on_once(outbound_with, twilio)
 
 
 async def test_a_process_that_had_the_call_before_does_not_believe_an_old_webhook_of_it(fake, tmp_path):
-    """The first stream was here, the second is at another process, and live."""
+    """The first stream was here; the second is live at another process."""
     fake.script = Script(after=lambda turn: say(HELLO))
     async with (
         running(config_for(fake.url, tmp_path, STORE="on", PORT="1")) as first,
@@ -234,7 +234,7 @@ async def test_of_many_that_say_the_same_at_once_one_is_believed(fake, tmp_path)
 
 
 async def test_another_request_that_is_cut_from_what_twilio_signed_is_refused(service):
-    """It signs names and values as one text without separators."""
+    """Twilio signs names and values as one text without separators."""
     form = form_of(new_sid("CA"), CallStatus="in-progress", DialCallStatus="completed")
     path = "/call-transferred?resumed=0&transfers=1"
     assert (await service.send(path, form))[0] == 200
@@ -247,7 +247,7 @@ async def test_another_request_that_is_cut_from_what_twilio_signed_is_refused(se
 
 
 async def test_a_stream_that_twilio_has_left_unnoticed_makes_room_for_the_next(fake, tmp_path):
-    """Its socket is silent, and no end of it has come."""
+    """Its socket is silent, and no end has been reported."""
     fake.script = Script(after=lambda turn: say(HELLO))
     async with running(config_for(fake.url, tmp_path, STORE="on")) as service:
         call = await service.call()

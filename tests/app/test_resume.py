@@ -1,4 +1,4 @@
-"""A call that was cut off and is taken up again, by the process that had it or by another."""
+"""A call that was cut off and is resumed, by the process that had it or by another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def answers(fake: FakeOpenAI) -> Script:
 
 
 async def written_down(service: Service, call: Stream) -> None:
-    """Wait until what the agent said is on record."""
+    """Wait until the agent's words are on record."""
     async with asyncio.timeout(10):
         while not (await service.services.switchboard.ledger.memory(call.call_sid)).turns:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -53,7 +53,7 @@ async def test_the_agent_of_a_call_that_was_cut_off_knows_what_was_said_and_does
     assert [event["item"]["content"][0]["text"] for event in told] == ["Hello there."]
     (respond,) = [event for event in fake.connections[1].received if event["type"] == "response.create"]
     assert "cut off" in respond["response"]["instructions"]
-    assert fake.upgrades == 2  # that of the second stream was opened ahead, too
+    assert fake.upgrades == 2  # the second stream's session was opened ahead, too
 
 
 async def test_another_process_takes_it_up_with_its_memory(fake, tmp_path):

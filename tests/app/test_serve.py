@@ -47,7 +47,7 @@ async def test_a_port_in_use_is_said_to_be_that(tmp_path):
 
 
 async def test_three_settings_are_enough_to_serve_calls(tmp_path, fake):
-    """As behind a tunnel: no nginx, no certbot, no configuration file, some GA Realtime server as the model."""
+    """The set-up behind a tunnel: no nginx, no certbot, no configuration file, some GA Realtime server as the model."""
     fake.script = Script((say(GREETING),))
     fake.api_key = None
     settings = {"BASE_URL": BASE_URL, "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "OPENAI_REALTIME_URL": fake.url, "PORT": "0"}
@@ -64,7 +64,7 @@ async def test_with_no_settings_at_all_the_line_check_answers_rehearsals(tmp_pat
         for warning in ("real calls will be refused", "the line check answers", "Twilio can't reach"):
             assert warning in process.log
     kept = {path.name for path in (tmp_path / "data").iterdir()}
-    assert kept - {"calls.sqlite3-journal"} == {"calls.sqlite3", "rehearsal-auth-token"}  # it may be writing now
+    assert kept - {"calls.sqlite3-journal"} == {"calls.sqlite3", "rehearsal-auth-token"}  # a write may be in progress
     assert (tmp_path / "data" / "rehearsal-auth-token").read_text().strip() not in process.log
 
 
@@ -102,7 +102,7 @@ async def test_a_second_signal_ends_the_calls_at_once(tmp_path, fake):
 
 @pytest.fixture
 def full_pipe() -> Iterator[int]:
-    """A pipe that takes nothing more, and that nobody reads: as to a log driver that hangs."""
+    """Yield a full pipe that nobody reads, like the one to a log driver that hangs."""
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     with contextlib.suppress(BlockingIOError):
@@ -145,7 +145,8 @@ async def answers(service: Service) -> bool:
 
 
 async def test_what_python_itself_would_write_is_logged_as_all_else(tmp_path):
-    """Warnings, errors of threads and of what is thrown away: each is a line, and none holds a text whole."""
+    """Warnings, errors in threads and errors in finalizers are logged in one line each, and none contains a complete
+    text."""
     script = """
 import threading, warnings
 from callgate.config.settings import Config

@@ -45,7 +45,7 @@ exit "${CERT_STATUS:-0}"
 
 
 class Answers(Terminal):
-    """An operator with a list of answers, who notes what was asked."""
+    """An operator with a list of answers, who records the questions."""
 
     def __init__(self, *answers: str, out: io.StringIO) -> None:
         super().__init__(stdout=out)
@@ -62,15 +62,15 @@ class Answers(Terminal):
 
 @dataclass
 class Host:
-    """A machine with the project on it, and what its set-up meets outside."""
+    """A machine with the project on it, and what its set-up finds outside."""
 
     folder: Path
     twilio: FakeTwilioRest
     out: io.StringIO = field(default_factory=io.StringIO)
     answers: dict[str, Answer | None] = field(default_factory=dict)
     fetched: list[tuple[str, str, str]] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)  # under which calls were placed
-    lost: list[Answer | None] = field(default_factory=list)  # what comes first, instead of an answer to that
+    keys: list[str] = field(default_factory=list)  # the idempotency keys of placed calls
+    lost: list[Answer | None] = field(default_factory=list)  # what arrives first, in place of that answer
 
     def fetch(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         self.fetched.append((method, url, headers.get("Authorization", "")))
@@ -109,7 +109,7 @@ class Host:
         return dotenv_values(self.folder / ".env")
 
     def state(self) -> dict[str, tuple[int, str]]:
-        """Every file of the folder that the set-up may write, but for the stand-ins' notes."""
+        """Return every file in the folder that the set-up may write, except the stand-ins' notes."""
         names = (".env", ".callgate-number.json")
         files = [self.folder / name for name in names if (self.folder / name).exists()]
         return {file.name: (file.stat().st_mtime_ns, file.read_text()) for file in files}
@@ -149,7 +149,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 @pytest.fixture
 def options(host: Host) -> list[str]:
-    """What a run without questions is given."""
+    """Return the options of a run without questions."""
     for name, text in (("token", TOKEN), ("key", KEY)):
         (host.folder / name).write_text(text + "\n")
     return ["--yes", "--domain", DOMAIN, "--twilio-account-sid", ACCOUNT,
@@ -355,7 +355,7 @@ async def test_a_number_is_not_pointed_to_where_nobody_answers(host, options, ca
 
 async def test_a_number_is_changed_only_when_that_is_confirmed(host, options, capsys):
     await host.run("env", *options)
-    assert await host.run("number") == 1  # nobody to ask
+    assert await host.run("number") == 1  # there is nobody to ask
     assert "--yes" in capsys.readouterr().err
     assert await host.run("number", terminal=Answers("", out=host.out)) == 0
     assert host.twilio.number_updates == []

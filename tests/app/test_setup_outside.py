@@ -1,4 +1,4 @@
-"""How the set-up reaches the world, and asks its operator: real sockets, and a real terminal."""
+"""How the set-up reaches the network, and asks its operator: real sockets, and a real terminal."""
 
 from __future__ import annotations
 
@@ -138,12 +138,12 @@ def test_a_name_has_each_of_its_addresses_once():
 
 
 class Typist:
-    """A program at a terminal of its own, and somebody who types. ``shown``: all that was to be seen."""
+    """A program at its own terminal, and somebody who types. ``shown`` is everything displayed."""
 
     def __init__(self, *argv: str, cwd: Path) -> None:
         self._keyboard, screen = pty.openpty()
         environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        # --ctty: getpass asks at the controlling terminal, and ^C is a signal from it.
+        # --ctty: getpass reads from the controlling terminal, and ^C is a signal from it.
         command = ["setsid", "--ctty", "--wait", *argv]
         self._process = subprocess.Popen(command, stdin=screen, stdout=screen, stderr=screen, cwd=cwd, env=environ)
         os.close(screen)
@@ -153,11 +153,11 @@ class Typist:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._keyboard)  # what still runs loses its terminal, and with it its life
+        os.close(self._keyboard)  # a program that still runs loses its terminal and ends
         self._process.wait(TIMEOUT)
 
     def wait_for(self, pattern: str) -> None:
-        """Wait for what was not there at the last wait."""
+        """Wait for output that was not there at the last wait."""
         deadline = time.monotonic() + TIMEOUT
         while not (found := re.compile(pattern).search(self.shown, self._seen)):
             ready, _, _ = select.select([self._keyboard], [], [], max(0.0, deadline - time.monotonic()))

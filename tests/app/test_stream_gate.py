@@ -1,4 +1,4 @@
-"""Who gets a stream, and so a model's session that costs money."""
+"""Who gets a stream, and with it a model session that costs money."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def status_of_upgrade(service: Service, path: str, signature: str | None =
 
 
 async def close_code(service: Service, path: str, *frames: str) -> int | None:
-    """The code with which an accepted socket is closed, after these frames were sent on it."""
+    """Return the code with which an accepted socket is closed, after these frames were sent on it."""
     async with service.upgrade(path) as socket:
         for frame in frames:
             await socket.send(frame)
@@ -32,7 +32,8 @@ async def close_code(service: Service, path: str, *frames: str) -> int | None:
 
 @pytest.fixture(autouse=True)
 def no_session_is_used(fake, service):
-    """A signed webhook has a session opened for its call; a stream that is refused has none, and gets not that one."""
+    """Check that the only session is the one that the signed webhook opened, and that the refused stream does not
+    get it."""
     yield
     assert fake.upgrades <= service.services.switchboard.parking.waiting
     for connection in fake.connections:

@@ -1,4 +1,4 @@
-"""What is taken over, when its peer has already left or sent; and a call that runs without the takeover."""
+"""Connections that are taken over after their peer has already left or sent data; and a call without the takeover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEADLINE = 10  # seconds
 
 
 class Recorder:
-    """A receiver that keeps what it is told."""
+    """A receiver that records its calls."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -47,7 +47,7 @@ class Recorder:
 
 
 class Accepted:
-    """A connection in the hands of asyncio's streams, as Hypercorn holds it, and its peer's socket."""
+    """A connection held by asyncio's streams, as in Hypercorn, and its peer's socket."""
 
     def __init__(self, peer: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.peer, self.reader, self.writer = peer, reader, writer
@@ -55,11 +55,11 @@ class Accepted:
     async def until(self, done: Callable[[], Any]) -> None:
         """Let the event loop read from the peer."""
         async with asyncio.timeout(DEADLINE):
-            while not done():  # noqa: ASYNC110 (a reader says so only to who takes its bytes)
+            while not done():  # noqa: ASYNC110 (a reader only wakes a task that reads)
                 await asyncio.sleep(0)
 
     def take(self) -> tuple[Recorder, WebSocketServer]:
-        """Have it taken over."""
+        """Take the connection over."""
         recorder = Recorder()
         server = WebSocketServer(recorder)
         stream: Any = SimpleNamespace(task_group=None)
@@ -84,7 +84,7 @@ async def accepted() -> AsyncIterator[Accepted]:
 
 @pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
-    """The event loop that the product runs on, and asyncio's own: their transports differ."""
+    """Run on the product's event loop, and on asyncio's own, because their transports differ."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
 

@@ -1,4 +1,4 @@
-"""The test call: placed for its operator, to the operator's own numbers, and for nobody else."""
+"""The test call: only its operator can place it, and only to the operator's own numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def twilio():
 
 @pytest.fixture
 def ask(fake, twilio, tmp_path, log):
-    """Ask for the test call of a service with these settings: status and answer."""
+    """Request the test call from a service with these settings, and return status and answer."""
 
     async def ask(path="/test-call-realtime", *, method="GET", headers=ADMIN, without=(), **settings):
         values = {**SETTINGS, **settings, **dict.fromkeys(without, "")}

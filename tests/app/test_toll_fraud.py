@@ -1,4 +1,4 @@
-"""Strangers, and a stolen token: no call is placed beyond what is allowed, and the log says why each was not."""
+"""Strangers and a stolen token: no calls are placed beyond what is allowed, and the log gives each refusal's reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refusals(log) -> list[str]:
 
 
 async def many(ask, count: int = ATTEMPTS) -> Counter[int]:
-    """The statuses of so many requests, of which some are always made at the same time."""
+    """Make ``count`` requests, several at a time, and count the statuses."""
     statuses: Counter[int] = Counter()
 
     async def some(share: int) -> None:

@@ -1,4 +1,4 @@
-"""Tools that are run beside a call, and what the model is told of them."""
+"""Tools that run during a call, and the results that the model is told."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGE = Message("Call me back.", "Ada", "+15551230001")
 
 
 class Place:
-    """A runner, and what it says was given."""
+    """A runner, and the results it reports."""
 
     def __init__(self, run_tool=tool_runner.no_tool, keep_message=tool_runner.no_store) -> None:
         self.gave: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
@@ -30,7 +30,7 @@ class Place:
         self.runner.start(command, contextvars.copy_context())
 
     async def gives(self, command: CallTool | TakeMessage) -> Any:
-        """What a tool gives, as JSON has it."""
+        """Run a tool and return its result, decoded from JSON."""
         self.start(command)
         call_id, text = await asyncio.wait_for(self.gave.get(), 10)
         assert call_id == command.call_id

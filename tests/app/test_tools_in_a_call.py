@@ -1,4 +1,4 @@
-"""Calls in which the agent does things: the model asks, the service acts, the simulated Twilio executes the TwiML."""
+"""Calls in which the agent acts: the model asks, the service acts, and the simulated Twilio executes the TwiML."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def agent(text: str) -> Speech:
 
 
 class Place:
-    """A service whose agent has every tool, and a simulated Twilio to call it. ``server``: the owner's own."""
+    """A service whose agent has every tool, and a simulated Twilio to call it. ``server`` is the owner's."""
 
     def __init__(self, service: Service, fake: FakeOpenAI, port: int, certificates: Certificates) -> None:
         self.service, self.fake, self._port, self._ca = service, fake, port, certificates.ca
 
     def answers(self, *sessions: Sequence[ScriptedResponse]) -> None:
-        """What each session of the model's says and asks for, one turn after the other."""
+        """Set what each of the model's sessions says and asks for, turn by turn."""
 
         def script(connection: Connection) -> Script:
             return Script(sessions[connection.number], after=lambda turn: say(tone(0.3), "Yes."))
@@ -82,16 +82,16 @@ class Place:
             )
         )
         broken = [promise.what for promise in report.promises if not promise.kept]
-        assert broken in ([], ["the caller comes to the end of its script"])  # where the app ends the call
+        assert broken in ([], ["the caller comes to the end of its script"])  # if the app ends the call
         return report
 
     def outputs(self) -> list[Any]:
-        """What the model was told that its tools gave, in the order of its sessions."""
+        """Return the tool results that the model was told, in the order of its sessions."""
         items = [event["item"] for event in self.fake.events("conversation.item.create")]
         return [json.loads(item["output"]) for item in items if item["type"] == "function_call_output"]
 
     def notes(self, session: int) -> list[str]:
-        """What a session was told in brackets."""
+        """Return the notes in brackets that a session was given."""
         events = self.fake.connections[session].received
         items = [event["item"] for event in events if event["type"] == "conversation.item.create"]
         texts = [item["content"][0]["text"] for item in items if item["type"] == "message"]
@@ -99,7 +99,7 @@ class Place:
 
 
 async def weather(request: Any) -> web.Response:
-    await asyncio.sleep(2.0)  # a server that takes its time
+    await asyncio.sleep(2.0)  # a slow server
     return web.json_response({"sunny": True})
 
 
@@ -114,7 +114,7 @@ def certificates(tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 async def server(certificates: Certificates) -> AsyncIterator[App]:
-    """The owner's server."""
+    """Run the owner's server."""
     async with serving(App({"/weather": weather, "/order": order}, Leg.drain), certificates.server("localhost")) as app:
         yield app
 
@@ -164,7 +164,7 @@ async def test_a_call_that_uses_every_tool_but_one_ends_with_the_person_whom_a_k
     connect = ("Connect", "Redirect")
     assert report.verbs == (*connect, "Play", *connect, "Dial", *connect, "Say", "Dial", "Hangup")
     assert (report.digits, report.dialled) == (("12#",), (HUMAN, HUMAN))
-    assert ONE_MOMENT in report.heard  # while the server took its time
+    assert ONE_MOMENT in report.heard  # while the server was slow
     outputs = place.outputs()
     assert {"sunny": True} in outputs[:2]
     assert any("500" in str(output.get("error")) for output in outputs[:2])

@@ -1,4 +1,4 @@
-"""What Twilio is told when the agent has left a call by intent, by the process that had it or by another."""
+"""Twilio's instructions after the agent deliberately left a call, from the process that had it or from another."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def leaves_and_comes_back(fake: FakeOpenAI, how: ScriptedResponse) -> None:
 
 
 async def left(service: Service) -> Stream:
-    """A call that the agent has left."""
+    """Return a call that the agent has left."""
     call = await service.call()
     async with service.stream(call) as line:
         await line.hear(HELLO)
@@ -55,7 +55,7 @@ async def asked(service: Service, path: str, call: Stream, **params: str) -> Ele
 
 
 async def known(service: Service, call: Stream, outcome: Outcome) -> None:
-    """Wait until this is how the call ended, as the store has it."""
+    """Wait until the store has this outcome for the call."""
     async with asyncio.timeout(10):
         while (await service.services.switchboard.ledger.memory(call.call_sid)).outcome is not outcome:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -75,7 +75,7 @@ def stream_of(call: Stream, document: ElementTree.Element) -> Stream:
 
 
 def told(fake: FakeOpenAI) -> list[str]:
-    """The texts that the second session was told."""
+    """Return the texts that the second session was told."""
     events = [event for event in fake.connections[1].received if event["type"] == "conversation.item.create"]
     return [event["item"]["content"][0]["text"] for event in events]
 

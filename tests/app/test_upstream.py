@@ -26,7 +26,7 @@ def upstream_of(fake: FakeOpenAI) -> Upstream:
 @pytest.mark.parametrize("first_fails_before", [False, True])
 @pytest.mark.parametrize("statuses", list(itertools.product((401, 503), repeat=2)))
 async def test_why_each_server_gave_no_session_is_told_once(fake, caplog, statuses, first_fails_before):
-    """By the log, or by the error that whoever asked then logs."""
+    """The reason is in the log, or in the error that the caller then logs."""
     upstream = upstream_of(fake)
     fake.faults = [Faults(refuse=status) for status in statuses]
     if first_fails_before:  # so it is tried last
@@ -42,7 +42,7 @@ async def test_why_each_server_gave_no_session_is_told_once(fake, caplog, status
 
 @pytest.mark.parametrize("fault", [socket.EAI_AGAIN, socket.EAI_NONAME, None])
 async def test_a_session_is_opened_while_its_name_can_not_be_looked_up(fake, monkeypatch, fault):
-    """``fault``: how the resolver fails; None: it never comes back."""
+    """``fault`` is how the resolver fails, or None if it never returns."""
     url = fake.url.replace("127.0.0.1", "localhost")
     upstream = Upstream([Endpoint("the model", f"{url}?model=m", {"Authorization": "Bearer sk-test"})])
     await (await upstream.open(OPENING)).close()

@@ -1,4 +1,4 @@
-"""What Twilio's requests are answered, over a real port."""
+"""The answers to Twilio's requests, over a real port."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_status_callbacks_are_taken_and_logged(service, log):
 
 
 async def test_a_call_that_was_interrupted_is_taken_up_again_but_not_for_ever(service, log):
-    """Whoever held it may be gone, and what was said with it."""
+    """The process that held it may be gone, along with what was said."""
     path, tries = "/call-interrupted?resumed=1", 1
     while True:
         status, document = await service.webhook(path)
@@ -101,7 +101,7 @@ async def test_a_process_that_is_stopping_has_the_caller_wait_for_another(servic
 
 
 async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tmp_path, log, monkeypatch):
-    monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", -1.0)  # every beat is
+    monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", -1.0)  # so that every beat counts as late
     async with running(config_for(fake.url, tmp_path)) as service:
         await until(lambda: service.services.switchboard.pulse.is_late)
         status, document = await service.webhook("/incoming-call")

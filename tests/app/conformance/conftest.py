@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from support.conformance.echo_service import Service, running
 
-# How a Media Stream may be served. What the product runs on is uvloop; asyncio's own loop has other transports.
+# The ways to serve a Media Stream. The product runs on uvloop; asyncio's own loop has different transports.
 PATHS = ("fast", "fast-asyncio", "ordinary")
 
 
@@ -23,7 +23,8 @@ def service(kind: str) -> Iterator[Service]:
 
 @pytest.fixture(autouse=True)
 def no_task_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """In the echo service's own thread and loop, not here: see `running`. Here: nothing was reported as an error."""
+    """Check that no error was reported. Tasks are not checked here, because the echo service has its own thread and
+    loop: see `running`."""
     with caplog.at_level(logging.WARNING):
         yield
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]

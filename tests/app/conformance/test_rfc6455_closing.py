@@ -1,4 +1,4 @@
-"""RFC 6455 §5.5.1 and §7: the closing handshake, its codes, and ends without it."""
+"""RFC 6455 §5.5.1 and §7: the closing handshake, its codes, and connections that end without it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_5_5_1_messages_before_a_close_are_delivered(service: Service):
             assert frames == [Frame(BINARY, bytes((number,))) for number in range(50)]
 
 
-# The server begins.
+# The server starts the closing handshake.
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "the server stops"), (1011, "ü" * 61), (4999, "x")])
@@ -140,18 +140,18 @@ def test_7_1_1_a_peer_that_does_not_leave_after_it_was_refused_is_cut_off(kind: 
         probe.send_frame(0x3)
         fails(service, probe, receiver, PROTOCOL_ERROR)
         assert not receiver.told_again
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # within the deadline of the socket
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # before the socket's deadline
             keep_sending(probe)
 
 
 def keep_sending(probe: Probe) -> None:
-    """Send until the connection is known to be gone."""
+    """Send until it is known that the connection is gone."""
     probe.socket.settimeout(None)
     for _ in range(1_000_000):
         probe.send_frame(TEXT, b"still here")
 
 
-# Ends without a close frame (§7.1.4, §7.2.1).
+# Connections that end without a close frame (§7.1.4, §7.2.1).
 
 
 def test_7_1_5_an_end_without_a_close_is_1006(service: Service):
@@ -183,7 +183,7 @@ def test_7_1_5_an_end_within_a_frame_is_1006(service: Service, cut: int):
 
 
 def test_7_2_1_what_came_before_a_half_close_is_still_delivered(service: Service):
-    """A FIN says that nothing more comes, not that what came before it is void."""
+    """A FIN says that nothing more is coming; it does not cancel what came before."""
     with service.connect() as (probe, receiver):
         probe.send(*(frame(BINARY, bytes((number,))) for number in range(50)))
         probe.finish()

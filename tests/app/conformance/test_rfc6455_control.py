@@ -42,7 +42,7 @@ def test_5_5_2_a_ping_is_answered_with_its_own_payload(service: Service, payload
 
 
 def test_5_5_2_pings_are_answered_in_order(service: Service):
-    """§5.5.3 lets a server answer only the last of several pings; ours answers each."""
+    """§5.5.3 allows a server to answer only the last of several pings; this one answers each."""
     with service.probe() as probe:
         probe.send(*(frame(PING, bytes((number,))) for number in range(20)))
         assert [probe.read_frame() for _ in range(20)] == [Frame(PONG, bytes((number,))) for number in range(20)]

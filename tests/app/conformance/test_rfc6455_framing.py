@@ -7,7 +7,7 @@ from support.conformance.differences import PROTOCOL_ERROR, differs, fails
 from support.conformance.echo_service import Service
 from support.websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, fragments, frame
 
-LENGTHS = (0, 1, 125, 126, 127, 65535, 65536, 200_000)  # at the edges of the three encodings, and beyond
+LENGTHS = (0, 1, 125, 126, 127, 65535, 65536, 200_000)  # the edges of the three encodings, and beyond
 RESERVED_OPCODES = (*range(0x3, 0x8), *range(0xB, 0x10))
 
 
@@ -127,7 +127,7 @@ def test_5_4_fragments_may_come_one_by_one(service: Service):
         *first, last = fragments(TEXT, [b"one ", b"two ", b"three"])
         for part in first:
             probe.send(part, frame(PING))
-            assert probe.read_frame() == Frame(PONG, b"")  # so that each is read apart from the next
+            assert probe.read_frame() == Frame(PONG, b"")  # so that the frames are read separately
         probe.send(last)
         assert probe.read_message() == Frame(TEXT, b"one two three")
 
@@ -189,7 +189,7 @@ def test_7_1_7_nothing_behind_a_broken_frame_is_delivered(service: Service):
         probe.send(frame(TEXT, b"before"), frame(0x3), frame(TEXT, b"behind"), frame(PING), frame(CLOSE))
         frames = fails(service, probe, receiver, PROTOCOL_ERROR)
         assert receiver.messages == [(TEXT, b"before")]
-        assert frames in ([], [Frame(TEXT, b"before")])  # the echo may be late
+        assert frames in ([], [Frame(TEXT, b"before")])  # the echo may be too late
 
 
 BROKEN = {
@@ -203,7 +203,7 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("message", [[frame(TEXT, b"said before")], fragments(TEXT, [b"said ", b"before"])])
 def test_7_1_7_what_came_before_a_broken_frame_is_answered_first(service: Service, broken: bytes, message: list[bytes]):
-    """As Autobahn's cases 3.2 to 3.4, 4.1.3 to 4.1.5, 4.2.3 to 4.2.5 and 5.15 have it: in one segment, and a ping."""
+    """In one segment and with a ping, as in Autobahn's cases 3.2 to 3.4, 4.1.3 to 4.1.5, 4.2.3 to 4.2.5 and 5.15."""
     with service.connect() as (probe, receiver):
         probe.send(*message, broken, frame(PING))
         echoed = fails(service, probe, receiver, PROTOCOL_ERROR)

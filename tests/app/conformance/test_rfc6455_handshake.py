@@ -1,4 +1,4 @@
-"""RFC 6455 §4.2: the server's handshake. It is Hypercorn's on both paths, but for the extensions."""
+"""RFC 6455 §4.2: the server's handshake. It is Hypercorn's on both paths, except for extensions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_4_2_1_header_values_are_read_as_http_reads_them(service: Service, heade
         {"sec_websocket_version": "14"},
         {"sec_websocket_key": None},
         {"sec_websocket_key": ""},
-        {"sec_websocket_key": "bm90IHNpeHRlZW4="},  # not of 16 bytes
+        {"sec_websocket_key": "bm90IHNpeHRlZW4="},  # not 16 bytes
         {"sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ"},  # not base64
         {"sec_websocket_key": f"{KEY}\r\nsec-websocket-key: {KEY}"},
         {"host": None},
@@ -86,7 +86,7 @@ def test_4_2_2_a_subprotocol_that_is_offered_is_not_chosen(service: Service):
 
 
 def test_4_1_frames_that_come_before_the_upgrade_is_answered_are_refused(service: Service):
-    """A client must not send any before it was answered."""
+    """A client must not send frames before the answer."""
     path, made = service.expect(Observed)
     with Probe(service.address) as probe:
         assert probe.ask(upgrade_request(path) + frame(TEXT, b"early")).status == 400

@@ -1,4 +1,4 @@
-"""RFC 6455 §10.4: what is too big is refused with 1009, before it takes memory."""
+"""RFC 6455 §10.4: messages that are too big are refused with 1009, before they use memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.conformance.differences import TOO_BIG, differs, fails
 from support.conformance.echo_service import Observed, Service, running
 from support.websocket_probe import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, Probe, fragments, frame
 
-LIMIT = 1000  # bytes of a message
+LIMIT = 1000  # bytes per message
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def service(kind: str) -> Iterator[Service]:
 
 
 def too_big(service: Service, probe: Probe, receiver: Observed) -> None:
-    """The connection is failed with 1009, and nothing delivered."""
+    """Check that the connection fails with 1009 and that nothing is delivered."""
     assert fails(service, probe, receiver, TOO_BIG) == []
     assert receiver.messages == []
 
@@ -55,7 +55,7 @@ def test_10_4_a_frame_is_refused_by_its_announced_length(service: Service, opcod
 def test_10_4_a_message_that_is_too_big_in_fragments_fails_the_connection(service: Service, opcode: int, count: int):
     with service.connect() as (probe, receiver):
         parts = [b"x" * (LIMIT // count)] * count + [b"x" * count]
-        *first, _ = fragments(opcode, [*parts, b""])  # it never ends
+        *first, _ = fragments(opcode, [*parts, b""])  # the message never ends
         probe.send(*first)
         too_big(service, probe, receiver)
 

@@ -1,4 +1,4 @@
-"""RFC 6455 §5.6 and §8.1: a text message is UTF-8 (RFC 3629), or the connection fails with 1007."""
+"""RFC 6455 §5.6 and §8.1: a text message must be UTF-8 (RFC 3629), or the connection fails with 1007."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_8_1_text_that_is_not_utf_8_in_fragments_fails_the_connection(service: S
 def test_8_1_a_code_point_may_be_split_over_two_frames(service: Service, at: int):
     with service.probe() as probe:
         probe.send_frame(TEXT, SPLIT[:at], fin=False)
-        probe.send_frame(PING)  # §5.4: even a control frame may be in between
+        probe.send_frame(PING)  # §5.4: even a control frame may come in between
         probe.send_frame(CONTINUATION, SPLIT[at:])
         probe.read_frame()
         assert probe.read_message() == Frame(TEXT, SPLIT)
@@ -78,7 +78,7 @@ def test_8_1_a_fragment_that_can_not_become_utf_8_fails_the_connection_at_once(s
 
 @pytest.mark.parametrize("cut", [0, 5], ids=["at-once", "in-two-parts"])
 def test_8_1_a_frame_that_can_not_become_utf_8_fails_the_connection_before_its_end(service: Service, cut: int):
-    """As Autobahn's cases 6.4.3 and 6.4.4 have it."""
+    """See Autobahn's cases 6.4.3 and 6.4.4."""
     with service.connect() as (probe, receiver):
         begun = frame(TEXT, "κόσμε".encode() + b"\xf4\x90\x80\x80" + b"edited")[: -len(b"\x80\x80edited")]
         probe.send(begun[:cut])

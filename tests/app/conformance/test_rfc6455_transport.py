@@ -1,4 +1,4 @@
-"""How TCP brings and takes the frames: in any pieces, at any pace, or no more."""
+"""How TCP delivers and accepts the frames: in any pieces, at any speed, or not at all."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_5_5_2_a_peer_that_gives_any_sign_of_life_is_kept(kind: str, sign: int):
             probe.send_frame(TEXT, b"here")
             assert probe.read_message() == Frame(TEXT, b"here")
             return
-        for _ in range(2):  # the second one comes when the first was answered
+        for _ in range(2):  # the second comes once the first was answered
             assert probe.read_frame() == Frame(PING, b"")
             probe.send_frame(sign, b"here")
             if sign == TEXT:

@@ -1,4 +1,4 @@
-"""The seam into the installed Hypercorn: it hands its connections over; where it doesn't, the ordinary path serves."""
+"""The hook into the installed Hypercorn: connections are taken over; if that fails, the ordinary path serves them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.websocket_probe import CLOSE, TEXT, Frame, close_payload
 
 
 def echoes(service: Service, text: bytes) -> Observed:
-    """A connection that sends a message, gets it back, and closes. Returns its receiver."""
+    """Send a message, receive its echo, and close. Return the connection's receiver."""
     with service.connect() as (probe, receiver):
         probe.send_frame(TEXT, text)
         assert probe.read_message() == Frame(TEXT, text)
@@ -56,7 +56,7 @@ def test_without_the_takeover_hypercorn_serves_and_says_why_once(caplog: pytest.
 
 
 class OtherProtocol(H11Protocol):
-    """Hypercorn's, changed in who knows what."""
+    """Hypercorn's protocol class with an unknown change."""
 
 
 def another_protocol(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`websocket-echo.sh` as the process that a conformance suite is pointed at."""
+"""`websocket-echo.sh` as the process that a conformance suite connects to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 @contextlib.contextmanager
 def program(*options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
-    """The running program, and where it says it listens."""
+    """Run the program. Yield it and the address that it reports."""
     process = subprocess.Popen([sys.executable, PROGRAM, *options], stdout=subprocess.PIPE, text=True)
     with process:
         try:
