@@ -1,4 +1,5 @@
-"""One edge for all tests here, with a certificate that certbot got from Pebble; and cheap further ones beside it."""
+"""One edge for all tests here, with a certificate that certbot got from Pebble; and further edges that start
+quickly."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture
 def nobody() -> int:
-    """A port where nobody answers."""
+    """Return a port where nothing listens."""
     return free_ports(1)[0]
 
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of a backend that accepts connections and never says a word."""
+    """Yield the port of a backend that accepts connections and never sends anything."""
     with socket.create_server((LOOPBACK, 0), backlog=2000) as server:
         yield server.getsockname()[1]
 
@@ -57,7 +58,7 @@ def edge(first_start: FirstStart) -> LocalEdge:
 
 @pytest.fixture
 def beside(edge: LocalEdge) -> Callable[..., AbstractContextManager[LocalEdge]]:
-    """Start one more nginx: ``beside(backend_port, NAME=value, …)``. It serves the first one's certificate."""
+    """Start another nginx with the first one's certificate: ``beside(backend_port, NAME=value, …)``."""
 
     @contextlib.contextmanager
     def start(backend_port: int, **environ: str) -> Iterator[LocalEdge]:

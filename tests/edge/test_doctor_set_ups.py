@@ -1,4 +1,4 @@
-"""The doctor looks at a set-up: of a good one it complains of nothing, of a broken one it names the cause first."""
+"""The doctor examines a set-up: it finds nothing wrong with a good one, and names a broken one's cause first."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def set_up(good: Good, tmp_path: Path) -> AsyncIterator[SetUp]:
         yield set_up
 
 
-# The good one.
+# The good set-up.
 
 
 async def test_nothing_is_wrong_with_a_good_set_up_and_a_call_goes_through(set_up: SetUp) -> None:
@@ -64,7 +64,7 @@ async def test_nothing_is_wrong_with_a_good_set_up_and_a_call_goes_through(set_u
     assert {"webhook: TwiML", "stream: upgrade", "the agent's first sound"} <= {part.name for part in found.parts}
 
 
-# The broken ones.
+# Broken set-ups.
 
 
 @pytest.mark.parametrize(("break_it", "cause", "says"), BROKEN, ids=[entry[0].__name__ for entry in BROKEN])
@@ -81,7 +81,7 @@ async def test_the_first_thing_found_wrong_is_the_cause(set_up: SetUp, break_it:
     assert not any(AUTH_TOKEN in finding.found for result in found.results for finding in result.findings)
 
 
-# What is a warning: calls work.
+# Warnings: calls work.
 
 
 async def warnings_of(set_up: SetUp) -> dict[str, str]:
@@ -212,11 +212,11 @@ async def test_the_made_up_call_leaves_no_session_waiting(set_up: SetUp) -> None
         assert (await answer.json())["waiting_sessions"] == 0
 
 
-# A call that rings.
+# A test call that rings.
 
 
 def teller(set_up: SetUp, placed: tuple[int, dict[str, object]], status: str) -> Handler:
-    """The backend, whose calls somebody else places: what it answers to that, and how the call ends."""
+    """Return a stand-in for the backend's test call: its answer to the request, and how the call ends."""
     news = [("ringing", 0.4), ("answered", 3.1), ("talking", 3.3), ("ended", 9.0)]
     events = [{"number": number, "at": at, "name": name, "text": ""} for number, (name, at) in enumerate(news, 1)]
 
@@ -276,7 +276,7 @@ async def test_a_call_that_the_backend_does_not_place_is_wrong_for_its_reason(se
 
 @pytest.fixture
 def command(good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``callgate doctor`` with these changes of the good settings; gives its exit code and what it printed."""
+    """Run ``callgate doctor`` with these changes to the good settings, and return its exit code and output."""
     good.reset()
     world = SetUp(good, good.values, good.routes, tmp_path).world
     monkeypatch.setattr("callgate.operator.doctor.cli.world_of", lambda args, values: world)

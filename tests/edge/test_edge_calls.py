@@ -1,4 +1,4 @@
-"""Calls through everything a real one passes: TLS, nginx, the backend as its own process, a model."""
+"""Calls through everything that a real call passes: TLS, nginx, the backend as its own process, and a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.serve_process import Backend, backend
 
 from bench.faulty.hearing import find
 
-SOUNDS = Path("/usr/share/sounds/alsa")  # of the package alsa-utils
+SOUNDS = Path("/usr/share/sounds/alsa")  # from the package alsa-utils
 
 
 @cache
@@ -153,13 +153,13 @@ async def test_a_backend_that_is_killed_in_mid_sentence_comes_back_and_goes_on_w
             await asyncio.gather(*supervised)
         await model.all_closed()
     assert report.verbs[0] == report.verbs[-1] == "Connect"
-    assert "Pause" in report.verbs  # nginx had the caller wait
+    assert "Pause" in report.verbs  # nginx made the caller wait
     told = [event["item"]["content"][0]["text"] for event in model.events("conversation.item.create")]
     assert len(told) == 1
     heard = told[0].split()
     assert heard == words[: len(heard)]
     played = find(speech, report.heard)[1] // 800  # words
-    assert played - 20 <= len(heard) <= played + 2  # the last of them may not have been written
+    assert played - 20 <= len(heard) <= played + 2  # the last of them may not have been stored yet
     (back,) = model.events("response.create")[1:]
     assert "cut off" in back["response"]["instructions"]
     assert tone(0.6, 660) in report.heard
@@ -187,12 +187,12 @@ async def test_a_caller_who_is_put_through_in_vain_is_back_with_the_agent_and_th
     connect = ("Connect", "Redirect")
     assert report.verbs == (*connect, "Dial", *connect, "Say", "Dial", "Hangup")
     assert report.dialled == ("+15551230009", "+15551230009")
-    assert report.codes == (31921, 31921)  # we closed both streams
+    assert report.codes == (31921, 31921)  # both streams were closed from this side
 
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A folder for temporary files that nginx's workers may enter."""
+    """Yield a folder for temporary files that nginx's workers may enter."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)

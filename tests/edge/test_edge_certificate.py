@@ -1,4 +1,4 @@
-"""A certificate is issued, published and renewed, and no live call notices."""
+"""A certificate is issued, published and renewed without live calls being affected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_renewal_is_served_without_a_reload_and_the_open_socket_lives(edge: Loca
     with open_stream(edge) as stream:
         stream.recv()
         edge.renew("--force-renewal")
-        # From nginx 1.27.4 on, the old one may be served for two seconds more.
+        # Since nginx 1.27.4, the old one may be served for two more seconds.
         wait_for(lambda: edge.served_certificate().serial_number != before.serial_number)
         assert_echoes(stream, "still there")
 
@@ -81,7 +81,7 @@ def test_reload_leaves_the_open_socket_alive(
 
 
 def is_leaving(worker: int) -> bool:
-    """Whether a worker of before the reload takes no more connections, or is gone because it had none."""
+    """Whether a worker from before the reload accepts no more connections, or has ended because it had none."""
     try:
         return b"shutting down" in Path(f"/proc/{worker}/cmdline").read_bytes()
     except FileNotFoundError:

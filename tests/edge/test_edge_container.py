@@ -1,4 +1,4 @@
-"""The edge as it stands in a container: not root, no capabilities, alone at first; and asked whether it is well."""
+"""The edge in a container: not root, without capabilities, initially alone, with a health check."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ AUTHORITY = Authority()
 def publish(folder: Path, domain: str, pair: Pair) -> None:
     current = folder / domain / "current"
     pair.write(current)
-    (current / "privkey.pem").chmod(0o644)  # nginx's workers have another user's id here, and no group of ours
+    (current / "privkey.pem").chmod(0o644)  # nginx's workers have another user ID here, and no common group
 
 
 class Container:
-    """What ``entrypoint`` is told and allowed in a container."""
+    """The environment and privileges of ``entrypoint`` in a container."""
 
     def __init__(self, folder: Path, domain: str = "localhost") -> None:
         self.folder, self.published = folder, folder / "published"

@@ -1,4 +1,4 @@
-"""deploy/nginx/entrypoint: it refuses what can't work, and renders what each nginx understands."""
+"""deploy/nginx/entrypoint refuses what can't work, and renders a configuration that each nginx version understands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check(state: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def stand_in(folder: Path, version: str, openssl: str) -> str:
-    """Write a program that says it is some nginx, and finds every configuration good."""
+    """Write a program that claims to be some nginx, and accepts every configuration."""
     program = folder / "nginx"
     program.write_text(
         f"#!/bin/sh\necho 'nginx version: nginx/{version}' >&2\n"
@@ -50,7 +50,7 @@ def test_configuration_is_good_without_a_word(tmp_path: Path) -> None:
 
 
 def test_configuration_has_no_known_weakness(tmp_path: Path) -> None:
-    # gixy takes every port with these digits for one of TLS.
+    # gixy takes every port with these digits for a TLS port.
     http_port = next(port for port in free_ports(20) if "443" not in str(port))
     assert check(tmp_path / "state", EDGE_HTTP_PORT=str(http_port)).returncode == 0
     gixy = [find_program("gixy"), str(tmp_path / "state" / "etc" / "nginx.conf")]

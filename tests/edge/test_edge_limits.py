@@ -1,7 +1,7 @@
-"""Limits: Twilio's traffic never meets them, not at its busiest; whoever asks faster than that, or asks for else, does.
+"""Limits: Twilio's traffic never reaches them, even at its busiest; anyone who asks faster, or for other things, does.
 
-Everything here comes from one address, as Twilio's comes from a few. No test depends on how fast this machine is: what
-is to be refused comes in one go, and is a multiple of what is allowed.
+All requests here come from one address, as Twilio's come from a few. No test depends on the speed of this machine:
+requests that must be refused are sent at once, and are a multiple of what is allowed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Beside = Callable[..., AbstractContextManager[LocalEdge]]
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """What a request was answered."""
+    """The answer to a request."""
 
     status: int
     kind: str
@@ -53,7 +53,7 @@ class Got:
 
 
 def client_of(edge: LocalEdge) -> aiohttp.ClientSession:
-    """A client that sends everything to the edge, whose name and certificate it checks; as many sockets as it likes."""
+    """Return a client that sends everything to the edge, verifies its certificate, and opens any number of sockets."""
 
     class Resolver(aiohttp.abc.AbstractResolver):
         async def resolve(
@@ -80,7 +80,7 @@ def request_of(edge: LocalEdge, method: str, path: str, headers: dict[str, str])
 
 
 def at_once(edge: LocalEdge, method: str, path: str, count: int, **headers: str) -> list[Got]:
-    """What so many requests are answered that are sent in the same instant, each on a connection of its own."""
+    """Send ``count`` requests at the same instant, each on its own connection, and return the answers."""
     request = request_of(edge, method, path, {"Connection": "close", **headers})
     with ExitStack() as kept:
         clients = [kept.enter_context(edge.connect(timeout=TIMEOUT)) for _ in range(count)]
@@ -90,7 +90,7 @@ def at_once(edge: LocalEdge, method: str, path: str, count: int, **headers: str)
 
 
 def in_one_go(edge: LocalEdge, method: str, path: str, count: int, **headers: str) -> list[Got]:
-    """What so many requests are answered that are sent one behind the other on one connection. They must fit into the
+    """Send ``count`` requests one after another on one connection, and return the answers. They must fit into the
     system's buffers."""
     requests = request_of(edge, method, path, headers) * (count - 1)
     with edge.connect(timeout=TIMEOUT) as client:
@@ -230,7 +230,7 @@ def open_request(edge: LocalEdge, path: str, kept: ExitStack) -> ssl.SSLSocket:
 
 
 def refusals(opened: list[ssl.SSLSocket]) -> int:
-    """How many were answered 429. None else is answered at all, and a refusal does not wait."""
+    """Return how many were answered 429. The others get no answer at all, and a refusal is immediate."""
     with selectors.DefaultSelector() as selector:
         for client in opened:
             client.setblocking(False)
@@ -238,7 +238,7 @@ def refusals(opened: list[ssl.SSLSocket]) -> int:
         refused = 0
         while ready := selector.select(timeout=1.0 if refused else TIMEOUT):
             for key, _ in ready:
-                with contextlib.suppress(ssl.SSLWantReadError):  # TLS 1.3 speaks after the handshake too
+                with contextlib.suppress(ssl.SSLWantReadError):  # TLS 1.3 sends messages after the handshake too
                     assert key.data.recv(1000).startswith(b"HTTP/1.1 429 ")
                     selector.unregister(key.data)
                     refused += 1
@@ -247,18 +247,18 @@ def refusals(opened: list[ssl.SSLSocket]) -> int:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """As many open files as this process may have."""
+    """Raise the limit of open files as far as this process may."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-# Bodies that are slow to come.
+# Bodies that arrive slowly.
 
 
 def slow_body(edge: LocalEdge, target: str, kept: ExitStack, headers: str = "") -> ssl.SSLSocket:
-    """A request whose body never comes."""
+    """Send a request whose body never arrives."""
     client = kept.enter_context(edge.connect(timeout=TIMEOUT))
     signature = "".join(f"{name}: {value}\r\n" for name, value in SIGNED.items())
     head = f"POST {target} HTTP/1.1\r\nHost: {edge.domain}\r\nContent-Length: 60000\r\n"
@@ -267,7 +267,7 @@ def slow_body(edge: LocalEdge, target: str, kept: ExitStack, headers: str = "") 
 
 
 async def test_a_body_of_a_stranger_has_the_time_that_the_backend_gives_it(beside: Beside, nobody: int) -> None:
-    """A byte now and then, which nginx's own limit between two of them would allow for hours."""
+    """Bytes arrive now and then, which nginx's own limit between two reads would allow for hours."""
 
     async def at_deadline(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -283,7 +283,7 @@ async def test_a_body_of_a_stranger_has_the_time_that_the_backend_gives_it(besid
             for path in (CALLS[0], EVENTS[0], "/calls"):
                 came.clear()
                 client = await asyncio.to_thread(slow_body, edge, path, kept)
-                await asyncio.wait_for(came.wait(), TIMEOUT)  # the backend knows, before the body is there
+                await asyncio.wait_for(came.wait(), TIMEOUT)  # the backend sees the request before its body has arrived
                 for byte in (b"a", b"=", b"1"):
                     await asyncio.to_thread(client.sendall, byte)
                 assert (await asyncio.to_thread(client.recv, 100)).startswith(b"HTTP/1.1 408 ")
@@ -299,11 +299,11 @@ def test_who_shows_no_signature_is_answered_without_its_body_and_let_go(beside: 
     with beside(backend.port) as edge, ExitStack() as kept:
         for path in (*CALLS, *EVENTS):
             client = slow_body(edge, path, kept, "X-Twilio-Signature: none\r\n")
-            text = client.makefile("rb").read()  # to its end
+            text = client.makefile("rb").read()  # until the end
             assert text.startswith(b"HTTP/1.1 403 ")
 
 
-# Who counts as one.
+# What counts as one client.
 
 
 def test_a_network_of_ipv6_is_one_client(beside: Beside, nobody: int) -> None:

@@ -1,4 +1,4 @@
-"""scripts/demo/local_edge.py: what it starts it ends, and what fails it explains."""
+"""scripts/demo/local_edge.py ends what it starts, and explains its failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAM = "demo.edge_alone"
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """A folder that nginx's workers can enter, as pytest's own is not."""
+    """Yield a folder that nginx's workers can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="callgate-state-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -32,7 +32,7 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture
 def command(state: Path) -> Iterator[subprocess.Popen[str]]:
-    """The command line, just started."""
+    """Start the command, and yield it immediately."""
     argv = [sys.executable, "-m", PROGRAM, "--backend-port", str(free_ports(1)[0]), "--state", str(state)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(["scripts", *sys.path])}
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Who is served: our name, over TLS, in a version that is still good. Nobody else, nothing else."""
+"""What is served: only this domain, only over TLS, only in a secure version."""
 
 from __future__ import annotations
 

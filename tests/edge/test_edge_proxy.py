@@ -92,14 +92,14 @@ def test_a_stream_that_is_asked_for_otherwise_is_none(edge: LocalEdge, version: 
 
 @pytest.mark.parametrize("protocol", ["a-protocol", "\xff", "é"])
 def test_no_subprotocol_is_offered_to_the_backend(edge: LocalEdge, protocol: str) -> None:
-    """One that is no ASCII would make a backend fail, and one that fails is asked no more for a while."""
+    """A non-ASCII subprotocol would make a backend fail, and a failed backend gets no requests for a while."""
     fields = {"Host": edge.domain, **SIGNED, "Upgrade": "websocket", "Connection": "Upgrade"}
     fields |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}
     fields["Sec-WebSocket-Protocol"] = protocol
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     with edge.connect(timeout=TIMEOUT) as client:
         client.sendall(f"GET /media-stream/t HTTP/1.1\r\n{head}\r\n".encode("latin-1"))
-        told = b""  # what the backend was, with its answer
+        told = b""  # the backend's answer, and its echo of the request's headers
         while b"Served-By" not in told:
             told += (piece := client.recv(4096))
             assert piece, told
@@ -108,10 +108,10 @@ def test_no_subprotocol_is_offered_to_the_backend(edge: LocalEdge, protocol: str
 
 
 def test_a_refused_upgrade_leaves_no_connection_behind_that_others_are_served_on(beside: Beside) -> None:
-    """The backend closes it; should it not, nothing else is sent there."""
+    """The backend closes the connection; even if it did not, nothing else is sent on it."""
 
     class Refusing(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # it keeps connections
+        protocol_version = "HTTP/1.1"  # so that it keeps connections open
 
         def do_GET(self) -> None:
             (upgraded if "Upgrade" in self.headers else others).add(self.client_address)
@@ -185,7 +185,7 @@ def test_answers_carry_the_security_headers_and_no_version(edge: LocalEdge) -> N
 
 
 def asked_to_wait(answer: Answer) -> str | None:
-    """Where Twilio is to ask again; None where the answer is another than to wait."""
+    """Return where Twilio is to ask again, or None if the answer does not tell it to wait."""
     document = ET.fromstring(answer.body)
     if [verb.tag for verb in document] != ["Say", "Pause", "Redirect"]:
         return None
@@ -204,7 +204,7 @@ def test_caller_is_asked_to_wait_while_the_backend_is_down_and_then_hears_an_apo
             asked, address = asked + 1, again
             resumed = "2" if "resumed" in path else "0"
             assert again == f"{path.partition('?')[0]}?resumed={resumed}&waited={asked}"
-    assert 5 <= asked <= 10  # of some three seconds each
+    assert 5 <= asked <= 10  # of about three seconds each
     assert_is_twiml(answer, twiml.apologise(None))
 
 
@@ -344,5 +344,5 @@ def test_calls_go_to_the_backend_that_has_the_fewest(beside: Beside) -> None:
         assert [len(lines) for lines in served.values()] == [3, 3]
         for line in served[ports[0]]:
             line.close()
-        wait_for(lambda: len(log_lines(edge)) == 3)  # nginx knows that they are over
+        wait_for(lambda: len(log_lines(edge)) == 3)  # nginx has noticed that they are over
         assert [call() for _ in range(3)] == [ports[0]] * 3

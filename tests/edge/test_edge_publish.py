@@ -27,7 +27,7 @@ def authority() -> Authority:
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Publish:
-    """Run the hook as certbot does; what is published is in ``tmp_path / "published"``."""
+    """Run the hook as certbot does. It publishes to ``tmp_path / "published"``."""
 
     def run(lineage: Path, domains: str = DOMAIN) -> subprocess.CompletedProcess[str]:
         environ = {

@@ -1,4 +1,4 @@
-"""A hundred media sockets held open through twenty rotations: none is dropped, no frame is lost."""
+"""A hundred media sockets held open through twenty rotations: none is dropped, and no frame is lost."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Beside = Callable[..., AbstractContextManager[LocalEdge]]
 
 
 def renew(edge: LocalEdge) -> int:
-    """Have certbot get and publish another certificate; return its serial number."""
+    """Let certbot get and publish another certificate, and return its serial number."""
     edge.renew("--force-renewal")
     return int((edge.published / edge.domain / "current").readlink().name, 16)
 
 
 def until_served(edge: LocalEdge, serial: int) -> None:
-    """Shake hands until the certificate is seen."""
+    """Make handshakes until the certificate appears."""
     wait_for(lambda: edge.served_certificate().serial_number == serial)
 
 
@@ -42,7 +42,7 @@ async def test_a_hundred_sockets_notice_nothing_of_twenty_rotations(
     edge: LocalEdge, beside: Beside, backend: Backend
 ) -> None:
     serials = set()
-    # The one renews, the other serves: its workers may change.
+    # One edge renews and the other serves, because the serving one's workers may change.
     with beside(backend.port) as serving:
         address = {"host": LOOPBACK, "port": serving.https_port, "name": serving.domain, "ca_file": serving.ca_file}
         async with HeldSockets(SOCKETS, **address) as sockets:  # type: ignore[arg-type]

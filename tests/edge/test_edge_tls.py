@@ -1,4 +1,4 @@
-"""Mozilla's guideline 6.0, "Intermediate", as clients meet it; and what the edge does not tell of itself.
+"""Mozilla's guideline 6.0, "Intermediate", from a client's view; and what the edge does not reveal about itself.
 
 https://wiki.mozilla.org/Security/Server_Side_TLS
 """
@@ -42,20 +42,20 @@ def openssl(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def client(edge: LocalEdge, *words: str) -> str:
-    """Shake hands as openssl's client; returns what it tells of the session."""
+    """Make a handshake with openssl's client, and return its description of the session."""
     address = f"{LOOPBACK}:{edge.https_port}"
     return openssl("s_client", "-connect", address, "-servername", edge.domain, *words).stdout
 
 
 def suite(edge: LocalEdge, *words: str) -> str | None:
-    """The suite that was agreed on, if any was."""
+    """Return the negotiated suite, if any."""
     found = re.search(r"^New, TLSv1\.[23], Cipher is ([A-Z0-9_-]+)$", client(edge, *words), re.MULTILINE)
     return found[1] if found else None
 
 
 @pytest.fixture(scope="module", params=["ECDSA", "RSA"])
 def served(request: pytest.FixtureRequest, backend: Backend) -> Iterator[tuple[str, LocalEdge]]:
-    """An edge with a certificate for a key of this kind."""
+    """Run an edge with a certificate for this kind of key."""
     kind = request.param
     key = ec.generate_private_key(ec.SECP256R1()) if kind == "ECDSA" else rsa.generate_private_key(65537, 2048)
     with LocalEdge() as edge:
@@ -70,7 +70,7 @@ def test_tls_1_2_knows_the_guidelines_suites_and_no_other(served: tuple[str, Loc
     kind, edge = served
     left = openssl("ciphers", "-tls1_2", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").stdout.strip().split(":")
     agreed = set()
-    # What was agreed on is not offered again.
+    # A suite that was negotiated is not offered again.
     while name := suite(edge, "-tls1_2", "-cipher", ":".join([*left, "@SECLEVEL=0"])):
         agreed.add(name)
         left.remove(name)
@@ -104,7 +104,8 @@ def test_no_session_ticket_is_given_to_a_client_of_tls_1_2(served: tuple[str, Lo
 
 
 def test_http_1_1_is_all_that_is_spoken(edge: LocalEdge) -> None:
-    """Twilio needs no more; of HTTP/2 strangers would have the most: its streams and resets cost us more than them."""
+    """Twilio needs nothing more. HTTP/2 would mostly help strangers, whose streams and resets cost the server more
+    than them."""
     for option, version in (("--http2", "1.1"), ("--http1.1", "1.1")):
         argv = ["curl", "--silent", "--show-error", "--noproxy", "*", option, "--cacert", str(edge.ca_file)]
         argv += ["--connect-to", f"::{LOOPBACK}:{edge.https_port}", "--write-out", "\n%{http_version} %{http_code}"]

@@ -1,7 +1,7 @@
-"""Behind a tunnel: somebody else ends the TLS, on a name of theirs, and hands requests on in the clear.
+"""Behind a tunnel: another party terminates TLS under its own name, and forwards requests as plain HTTP.
 
 The tunnel here does what ngrok's and Cloudflare's agents do: it connects to the backend's own port, with or without the
-public name in Host, and with X-Forwarded headers of its own. Neither nginx nor a certificate of ours has a part in it.
+public name in Host, and adds its own X-Forwarded headers. There is no nginx, and no certificate of this project.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AUTHORITY = Authority()
 
 
 class Tunnel:
-    """Ends TLS for ``NAME``, and hands each connection (one request or one WebSocket) on to ``backend_port``."""
+    """Terminates TLS for ``NAME``, and forwards each connection (one request or one WebSocket) to ``backend_port``."""
 
     def __init__(self, backend_port: int, host: str) -> None:
         self._backend_port, self._host = backend_port, host
@@ -74,7 +74,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.asynccontextmanager
 async def tunnel(folder: Path, backend_port: int, host: str) -> AsyncIterator[int]:
-    """A tunnel to a backend; gives the port at which its public side answers."""
+    """Run a tunnel to a backend, and yield the port of its public side."""
     AUTHORITY.issue(NAME).write(folder / "tunnel")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "tunnel" / "fullchain.pem", folder / "tunnel" / "privkey.pem")
@@ -89,7 +89,7 @@ async def tunnel(folder: Path, backend_port: int, host: str) -> AsyncIterator[in
 
 
 async def phone(folder: Path, port: int, *words: str) -> tuple[int, str]:
-    """Run ``callgate phone``, which calls https://NAME/incoming-call; returns its exit code and what it printed."""
+    """Run ``callgate phone`` with a call to https://NAME/incoming-call, and return its exit code and output."""
     (folder / "ca.pem").write_bytes(AUTHORITY.pem)
     environ = {"BASE_URL": f"https://{NAME}", "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
     process = await asyncio.create_subprocess_exec(
@@ -112,7 +112,7 @@ Serve = Callable[[str], AbstractAsyncContextManager[tuple[Backend, int]]]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
-    """Run ``callgate serve`` with a BASE_URL: gives the process and its port."""
+    """Run ``callgate serve`` with a BASE_URL, and return the process and its port."""
 
     @contextlib.asynccontextmanager
     async def start(base_url: str) -> AsyncIterator[tuple[Backend, int]]:

@@ -1,4 +1,4 @@
-"""Whatever keeps a certificate from being issued: nginx serves what it served, and the message names the cause."""
+"""Failures to issue a certificate: nginx goes on serving what it served, and the message names the cause."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ UNUSABLE = 2
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[LocalEdge]:
-    """An edge of these tests' own, with a certificate that the keeper got."""
-    # Each certificate takes a challenge of its own: Pebble would skip every other one.
+    """Yield an edge for these tests only, with a certificate that the keeper got."""
+    # Every certificate must get a new challenge; by default, Pebble would skip every second one.
     with LocalEdge(acme_environ={"PEBBLE_AUTHZREUSE": "0"}) as edge:
         edge.start_nginx(1)
         edge.start_acme()
@@ -40,7 +40,7 @@ def kept() -> Iterator[LocalEdge]:
 
 @pytest.fixture
 def unchanged(kept: LocalEdge) -> Iterator[LocalEdge]:
-    """Check afterwards that nothing that is served or published has changed."""
+    """Check afterwards that nothing served or published has changed."""
     before, published = kept.served_certificate(), files_below(kept.published)
     yield kept
     assert kept.served_certificate() == before
@@ -48,20 +48,20 @@ def unchanged(kept: LocalEdge) -> Iterator[LocalEdge]:
 
 
 def tell_dns(edge: LocalEdge, call: str, host: str, **values: object) -> None:
-    """Ask pebble-challtestsrv's management API for other answers."""
+    """Make pebble-challtestsrv answer differently, through its management API."""
     body = str({"host": host, **values}).replace("'", '"').encode()
     with urllib.request.urlopen(f"{edge.dns_management}/{call}", data=body, timeout=5.0) as answer:
         answer.read()
 
 
 def refusal(done: subprocess.CompletedProcess[str], status: int) -> str:
-    """Return the one line of a failed run."""
+    """Return the only line of a failed run's output."""
     assert done.returncode == status, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     return line
 
 
-# Found before the authority is asked for anything.
+# Found before anything is requested from the authority.
 
 
 def test_domain_that_does_not_resolve(unchanged: LocalEdge) -> None:
@@ -122,11 +122,11 @@ def test_profile_that_the_authority_does_not_offer(unchanged: LocalEdge) -> None
     assert "no profile 'tlsserver'" in line
 
 
-# Told by the authority.
+# Reported by the authority.
 
 
 def test_port_80_that_is_blocked(unchanged: LocalEdge) -> None:
-    """Another address in DNS, at which nothing listens, is what a closed port 80 looks like to the authority."""
+    """To the authority, a blocked port 80 looks like an address in DNS at which nothing listens."""
     tell_dns(unchanged, "add-a", unchanged.domain, addresses=["127.0.0.99"])
     try:
         done = keeper(unchanged, "issue", "--force")
@@ -140,7 +140,7 @@ def test_port_80_that_is_blocked(unchanged: LocalEdge) -> None:
 
 @contextlib.contextmanager
 def limited_authority(edge: LocalEdge) -> Iterator[str]:
-    """The directory URL of an ACME server that answers 429."""
+    """Yield the directory URL of an ACME server that answers 429."""
     acme = edge.state / "acme"
     server = limited_ca(LOOPBACK, 0, str(acme / "cert.pem"), str(acme / "key.pem"))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -166,11 +166,11 @@ def test_authority_that_answers_429(unchanged: LocalEdge, tmp_path: Path) -> Non
         assert "asked to be left alone until" in line
 
 
-# Things that happen to this machine.
+# Failures of this machine.
 
 
 def test_certbot_killed_in_mid_issue(unchanged: LocalEdge, tmp_path: Path) -> None:
-    """SIGKILL to certbot and all its children, before it asks for the challenge; the next run gets the certificate."""
+    """SIGKILL certbot and all its children before it requests the challenge; the next run gets the certificate."""
     certbot = tmp_path / "certbot-that-waits"
     waits = f"echo $$ >{tmp_path}/pid; exec sleep 60"
     certbot.write_text(f"#!/bin/sh\nexec '{environ(unchanged)['CERTBOT']}' \"$@\" --pre-hook '{waits}'\n")
@@ -206,7 +206,7 @@ def issue_until_killed(edge: LocalEdge, pid_file: Path, **changes: str) -> subpr
 
 
 def leave_half_written(config: Path, name: str) -> None:
-    """Leave what a certbot that is killed leaves: the file that it fills last, empty, and one archived key."""
+    """Leave the files of a killed certbot: an empty file, the one it fills last, and one archived key."""
     (config / "renewal").mkdir(parents=True, exist_ok=True)
     (config / "renewal" / f"{name}.conf").touch()
     (config / "archive" / name).mkdir(parents=True)
@@ -215,7 +215,7 @@ def leave_half_written(config: Path, name: str) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system that has no room."""
+    """Yield a folder on a full file system."""
     with small_disk(tmp_path / "full", "256k") as folder:
         (folder / "ballast").write_bytes(b"\0" * 250_000)
         yield folder
@@ -228,7 +228,7 @@ def test_disk_of_certbot_full(unchanged: LocalEdge, full_disk: Path) -> None:
 
 
 def test_disk_of_the_published_pairs_full(unchanged: LocalEdge, full_disk: Path) -> None:
-    """The keeper looks before it asks; and should it fill afterwards, certbot's hook keeps what is there."""
+    """The keeper checks before it asks; if the disk fills up later, certbot's hook keeps what is there."""
     shutil.copytree(unchanged.published / unchanged.domain, full_disk / unchanged.domain, symlinks=True)
     fill(full_disk / "ballast")
     before = files_below(full_disk / unchanged.domain)
@@ -253,7 +253,7 @@ def test_service_on_a_full_disk_serves_on_and_says_so(unchanged: LocalEdge, full
 
 
 def test_half_of_the_nonces_rejected(kept: LocalEdge) -> None:
-    """Either it gets through or it says why not: never anything between."""
+    """The run either succeeds or says why not; there is no third possibility."""
     with LocalEdge(published=kept.published, acme_environ={"PEBBLE_WFE_NONCEREJECT": "50"}) as edge:
         edge.start_nginx(1)
         edge.start_acme()

@@ -1,4 +1,4 @@
-"""`keeper issue` and `keeper rollback`: what the operator asks for by hand, with the real certbot, Pebble and nginx."""
+"""`keeper issue` and `keeper rollback`, which the operator runs by hand, with the real certbot, Pebble and nginx."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOWHERE = f"https://{LOOPBACK}:1/dir"
 
 @pytest.fixture(scope="module")
 def blank() -> Iterator[LocalEdge]:
-    """An edge with an authority and without a certificate."""
+    """Yield an edge with an authority but no certificate."""
     with LocalEdge() as edge:
         edge.start_nginx(1)
         edge.start_acme()
@@ -126,8 +126,8 @@ def test_certificate_for_an_address() -> None:
     with LocalEdge(LOOPBACK, environ={"EDGE_REQUIRE_SNI": "off"}) as edge:
         edge.start_nginx(1)
         edge.start_acme()
-        # Pebble writes the address into the subject too, which Let's Encrypt does not; certbot 5.8 keeps the
-        # certificate, and takes offence when it is to run its hook. The next run finds it and publishes it.
+        # Pebble also writes the address into the subject, which Let's Encrypt does not. certbot 5.8 keeps the
+        # certificate but fails before it runs its hook. The next run finds the certificate and publishes it.
         assert "is an IP address" in keeper(edge, "issue", "--ip").stderr
         done = keeper(edge, "issue", "--ip")
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""`keeper run`: from nothing to a certificate that is served, renewed and looked after, with nobody's help."""
+"""`keeper run`: a certificate is obtained, served, renewed and maintained without any help."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.edge.probes import wait_for
 
 
 class Clock:
-    """The real time, and how far it was moved on."""
+    """The real time, plus an offset."""
 
     def __init__(self) -> None:
         self.moved = 0.0
@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def kept(edge: LocalEdge, clock: Clock) -> Callable[..., Service]:
-    """Make the service in this process, on an edge, with a clock that can be moved on."""
+    """Return a function that makes the service in this process, on an edge, with a clock that can be moved forward."""
 
     def make(**changes: str) -> Service:
         settings = Settings.parse(environ(edge, **changes))
@@ -85,7 +85,7 @@ async def test_self_signed_certificate_is_renewed_by_its_share_of_life(clock: Cl
         assert serials[1] != serials[2]
 
 
-# With one.
+# With a domain.
 
 
 def test_from_empty_folders_to_a_served_certificate(edge: LocalEdge) -> None:
@@ -119,7 +119,7 @@ async def test_certificate_that_is_due_is_renewed_and_served(
     await service.turn()
     assert edge.served_certificate() == first, "it is looked at twice a day, but renewed when it is due"
 
-    # certbot's own setting, by which any certificate is due now.
+    # certbot's own setting; with this value, any certificate is due now.
     with (edge.state / f"certbot/config/renewal/{edge.domain}.conf").open("r+") as conf:
         text = conf.read()
         conf.seek(0)
@@ -193,7 +193,7 @@ async def test_certificate_that_nginx_does_not_serve_is_an_error_and_unhealthy(
 ) -> None:
     await kept().turn()
     served = edge.served_certificate()
-    # A second keeper, which publishes where this nginx does not look.
+    # A second keeper that publishes where this nginx does not look.
     elsewhere = {"CERT_PUBLISHED": str(tmp_path / "published"), "CERTBOT_STATE": str(tmp_path / "certbot")}
     owner = Keeper(Settings.parse(environ(edge, **elsewhere)), clock=clock, patience=0.1)
     owner.store.beat()
@@ -206,7 +206,7 @@ async def test_certificate_that_nginx_does_not_serve_is_an_error_and_unhealthy(
     assert "is published for" in says
 
 
-# Its end.
+# The service's end.
 
 
 def test_sigterm_ends_it_at_once_with_certbot_at_work(edge: LocalEdge, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_sigterm_ends_it_at_once_with_certbot_at_work(edge: LocalEdge, tmp_path:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, waited for by its parent or not."""
+    """Whether a process has ended, even if its parent has not waited for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The short form of ``bench/siege``: live calls and callers through the real edge, some attacks, each for a moment.
+"""The short form of ``bench/siege``: live calls and callers through the real edge, and some brief attacks.
 
-Counts only: how late anything was depends on the machine, and is for the long form to say.
+Only counts are checked. Delays depend on the machine, and are left to the long form.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from bench.sieges.row import Row
 from bench.sieges.siege import besiege
 
 LIVE = 5
-SOME_TIME = 1.0  # seconds of each
+SOME_TIME = 1.0  # seconds of each attack
 CHOSEN = ("forms-wrongly-signed", "upgrades-kept", "waited-failing", "flood-marks", "replay-dead-call")
 
 __all__ = ["attacks"]
 
 
 async def attacked(here: Place, name: str) -> Row:
-    """The row of an attack; once more where callers were turned away: a process that the machine gives no time takes
-    no further calls."""
+    """Run an attack, and repeat it once if callers were turned away: a process that gets no CPU time refuses further
+    calls."""
     row = await besiege(here, ATTACKS[name], seconds=SOME_TIME, quiet_seconds=0, afterwards=False)
     if row.callers.served < row.callers.placed:
         row = await besiege(here, ATTACKS[name], seconds=SOME_TIME, quiet_seconds=0, afterwards=False)
