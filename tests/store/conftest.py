@@ -17,7 +17,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def server(running_postgres: Postgres) -> Iterator[Postgres]:
-    """A PostgreSQL that a test may kill."""
+    """Return a PostgreSQL that a test may kill."""
     yield running_postgres
     running_postgres.start()
 
@@ -34,13 +34,13 @@ def on_postgres(server: Postgres, tmp_path: Path) -> Config:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def config(request: pytest.FixtureRequest) -> Config:
-    """The settings of a service whose store is empty; each test is run on both databases."""
+    """Return the settings of a service with an empty store. Each test runs on both databases."""
     found: Config = request.getfixturevalue("on_sqlite" if request.param == "sqlite" else "on_postgres")
     return found
 
 
 @pytest.fixture
 def environ(config: Config) -> dict[str, str]:
-    """The same settings, for a process."""
+    """Return the same settings for a process."""
     url = {"DATABASE_URL": config.database_url} if config.database_url else {}
     return {"DATA_DIR": str(config.data_dir), **url}

@@ -1,4 +1,4 @@
-"""What is kept of a call, on both databases alike."""
+"""What is stored of a call, on both databases alike."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ async def test_the_receipts_of_a_calls_streams_are_added_up_whoever_held_it(conf
         await flushed(two)
         one.journal.call_resumed("CA1", at(10))
         await flushed(one)
-        two.journal.call_ended("CA1", at(11), "completed", "as Twilio says")  # the process that had it is gone
+        two.journal.call_ended("CA1", at(11), "completed", "as Twilio says")  # the process that had the call is gone
         await flushed(two)
         found = (await one.call("CA1")).call
     assert found.receipt == waiting
@@ -165,7 +165,7 @@ async def test_a_batch_that_is_written_twice_adds_no_receipt_twice(config):
     ended = [CallEnded("CA1", at(second), "failed", "lost", receipt) for second in (5, 8)]
     events = (CallStarted(record(process="one/1")), ended[0], CallResumed("CA1", at(6), "one/1"), ended[1])
     async with store_of(config) as store, database_of(config) as database:
-        await store.call("CA1")  # which makes it
+        await store.call("CA1")  # which creates the store
         for batch in (Batch(events[:2], ()), Batch(events[:2], ()), Batch(events, ()), Batch(events, ())):
             await database.write(lambda connection, batch=batch: write_batch(connection, batch), TIMEOUT)
         found = (await store.call("CA1")).call
@@ -262,7 +262,7 @@ async def test_a_process_that_is_silent_keeps_its_calls_until_no_call_can_be_lef
 
 
 async def silence(config, process, hours):
-    """Let it look as if the process had not beaten for so long."""
+    """Make it look as if the process had been silent for this many hours."""
     then = f"now() - interval '{hours} hours'" if config.database_url else f"datetime('now', '-{hours} hours')"
     statement = text(f"UPDATE processes SET seen_at = {then} WHERE process = :process")
     async with database_of(config) as database:

@@ -13,7 +13,7 @@ RECEIPT = {"duration_s": 12.5, "tokens": {"audio_in": 310, "audio_out": 420}, "c
 
 @pytest.fixture
 def calls(environ, monkeypatch, capsys):
-    """Run ``callgate calls`` with these words; its exit code, output and error output."""
+    """Return a function that runs ``callgate calls`` and returns its exit code, output and error output."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
@@ -26,7 +26,7 @@ def calls(environ, monkeypatch, capsys):
 
 @pytest.fixture
 async def kept(config):
-    """Two calls; in the second the caller cut in."""
+    """Store two calls; in the second, the caller interrupted."""
     async with store_of(config) as store:
         store.journal.call_started(record("CA1", started_at=at(-3600)))
         store.journal.call_ended("CA1", at(-3500), "caller_hung_up", "the caller hung up")

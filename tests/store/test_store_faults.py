@@ -1,4 +1,4 @@
-"""A store that is slow, full, damaged or gone: the calls go on, what can wait waits, what is lost is counted."""
+"""A store that is slow, full, damaged or gone: calls go on, writes that can wait do, and losses are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.stores import TIMEOUT, at, database_of, flushed, record, store_of, 
 
 
 async def failing(store, said=""):
-    """Return what the journal says when it can't write; wait until it says ``said``."""
+    """Wait until the journal can't write and its reason contains ``said``, and return the reason."""
 
     async def failure():
         found = store.journal.failure
@@ -100,7 +100,7 @@ async def test_a_server_that_hangs_keeps_nobody_waiting_longer_than_the_deadline
             assert not await store.journal.flush(0.05)
             await failing(store, "does not answer in time")
         await flushed(store)
-    async with Archive.of(on_postgres) as archive:  # which is in no such haste
+    async with Archive.of(on_postgres) as archive:  # which is more patient
         assert [turn.text for turn in (await archive.call("CA1")).turns] == ["before", "meanwhile"]
 
 
@@ -210,7 +210,7 @@ async def test_a_data_directory_that_cannot_be_used_is_named(tmp_path, what):
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system with little room."""
+    """Yield a folder on a small file system."""
     with small_disk(tmp_path / "small", "1m") as folder:
         yield folder
 
@@ -250,7 +250,7 @@ async def test_a_file_that_another_program_holds_never_holds_up_the_event_loop(o
         with contextlib.closing(sqlite3.connect(on_sqlite.data_dir / "calls.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             loop.set_debug(True)
-            loop.slow_callback_duration = 1.0  # half of what a write waits for the other program
+            loop.slow_callback_duration = 1.0  # half of the time that a write waits for the other program
             store.journal.turn("CA1", turn(0, "meanwhile"))
             with pytest.raises(StoreError, match="does not answer in time"):
                 await store.claim("CA1", store.process)

@@ -1,4 +1,4 @@
-"""What is logged of a call on either database: no word of it, no whole number, no secret."""
+"""The log of a call on either database: no words, no complete number, no secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_of_a_call_with_all_that_can_happen_in_it_no_word_is_logged(config
 
 
 async def test_of_a_record_that_a_database_refuses_no_value_is_logged(config):
-    """A driver quotes the value that it does not take, and the statement with all of its values."""
+    """A driver's error quotes the value that it rejects, and the statement with all of its values."""
     with logged(replace(config, log_level="DEBUG")) as log:
         async with store_of(config) as store:
             store.journal.call_started(record())

@@ -1,4 +1,4 @@
-"""What callers leave for the owner, and what comes after a stream that the agent has left, on both databases alike."""
+"""What callers leave for the owner, and what follows a stream that the agent has left, on both databases alike."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_what_comes_next_is_known_until_the_agent_is_back_which_is_no_inte
         one.journal.call_started(record())
         one.journal.turn("CA1", turn(1, "Hello."))
         one.journal.call_ended("CA1", at(5), "transferred", "put through", RECEIPT, TRANSFER)
-        assert (await one.memory("CA1")).call.next_step == TRANSFER  # not written yet, maybe
+        assert (await one.memory("CA1")).call.next_step == TRANSFER  # it may not have been written yet
         await flushed(one)
         assert (await two.memory("CA1")).call.next_step == TRANSFER
         two.journal.call_resumed("CA1", at(6), interrupted=False)

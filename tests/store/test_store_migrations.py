@@ -1,4 +1,4 @@
-"""From any earlier state to the newest, with what was kept."""
+"""Migrations from every earlier revision to the newest, with the data kept."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def revisions() -> list[str]:
 
 REVISIONS = revisions()
 
-# One call, as it was written at the first revision. A later revision that changes `calls` adds to it.
+# One call as written at the first revision. A later revision that changes `calls` adds to it.
 OLD_CALL = (
     "INSERT INTO calls (call_sid, account_sid, direction, from_number, to_number, started_at, process, resumes)"
     " VALUES ('CA-old', 'AC1', 'inbound', '', '', '2126-11-23 10:00:00.123456', 'gone/0', 0)"

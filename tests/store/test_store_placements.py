@@ -1,4 +1,4 @@
-"""How many calls were placed is counted across processes and restarts, and a key is used once."""
+"""Placed calls are counted across processes and restarts, and a key is used only once."""
 
 from __future__ import annotations
 
