@@ -1,4 +1,4 @@
-"""A Docker engine, the bundle's images, and bundles made of them, each under a name of its own."""
+"""A Docker engine, the bundle's images, and bundles made from them, each with its own name."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ NewBundle = Callable[..., AbstractContextManager[Bundle]]
 
 ENGINE_TIMEOUT = 1800.0  # a bare machine downloads a Debian or two
 BUILD_TIMEOUT = 900.0
-# The files of tests that take longest, so that they are begun with where several are run at once.
+# The test files that take longest, so that they start first when several run in parallel.
 LONGEST = ("test_fast_suite", "test_rehearsal", "test_setup", "test_certificate", "test_rotation")
 
 
 @pytest.fixture(scope="session")
 def engine() -> Mapping[str, str]:
-    """What a client of the engine has in its environment."""
+    """Return the environment of a client of the engine."""
     done = subprocess.run([HERE / "up.sh"], stdout=subprocess.PIPE, text=True, check=True, timeout=ENGINE_TIMEOUT)
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 @pytest.fixture(scope="session")
 def new_bundle(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> NewBundle:
-    """``new_bundle(domain=…, NAME=…)``: a bundle in a new folder, without a .env, and values for the override file.
+    """Return ``new_bundle(domain=…, NAME=…)``: a bundle in a new folder, without a .env, with values for the override
+    file.
 
-    It and its volumes are removed afterwards.
+    The bundle and its volumes are removed afterwards.
     """
 
     @contextlib.contextmanager
@@ -54,7 +55,7 @@ def new_bundle(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session", autouse=True)
 def images(engine: Mapping[str, str], new_bundle: NewBundle) -> None:
-    """The images of the bundle, and the tests' own. Of several processes one makes them."""
+    """Build the bundle's images and the tests' own, in only one of several processes."""
     with alone(), new_bundle() as bundle, concurrent.futures.ThreadPoolExecutor() as pool:
 
         def build(name: str) -> None:
@@ -68,7 +69,7 @@ def images(engine: Mapping[str, str], new_bundle: NewBundle) -> None:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """While no other process is in here."""
+    """Keep other processes out while the context lasts."""
     folder = os.open(HERE, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -79,7 +80,7 @@ def alone() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def rehearsal(new_bundle: NewBundle, images: None) -> Iterator[Bundle]:
-    """The bundle with no .env at all, up."""
+    """Yield a running bundle without any .env."""
     with new_bundle() as bundle:
         assert not (bundle.folder / ".env").exists()
         bundle.up()
@@ -103,7 +104,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show what was measured. Nothing here is asserted: how long things take is the machine's."""
+    """Show the measurements. Nothing is asserted, because times depend on the machine."""
     if notes:
         terminalreporter.section("measured")
         for what in notes:

@@ -14,7 +14,7 @@ DOMAIN = "voice.callgate.test"
 AUTH_TOKEN = "the-auth-token-of-this-account"
 SETTINGS = f"DOMAIN={DOMAIN}\nACME_EMAIL=operator@{DOMAIN}\nTWILIO_AUTH_TOKEN={AUTH_TOKEN}\n"
 ISSUE = "scripts/issue-cert.sh"
-# All that certbot keeps and publishes, but for what it writes at each run: logs, and the keeper's notes.
+# Everything that certbot keeps and publishes, except what it writes at each run: logs, and the keeper's notes.
 KEPT = "find {0}/published {0}/certbot/config -type f -exec sha256sum {{}} + | sort; readlink {0}/published/*/current"
 
 
@@ -103,7 +103,7 @@ def test_no_secret_is_in_a_log(bundle):
         assert "PRIVATE KEY" not in log
 
 
-# Until nobody can connect any more.
+# Block the port until nobody can connect any more.
 BLOCK_PORT_80 = """
 while socat -u /dev/null TCP:127.0.0.1:80 2>/dev/null; do
   kill $(grep -lz ^TCP-LISTEN:80 /proc/[0-9]*/cmdline | cut -d / -f 3)
@@ -139,7 +139,7 @@ def test_a_certbot_that_is_killed_in_mid_issue_leaves_what_was_served_and_the_ne
 
 
 def kill_when_certbot_runs(bundle: Bundle, issuing: concurrent.futures.Future[Done]) -> bool:
-    """Kill the container that the script started, as soon as certbot runs in it. Says whether that came to be."""
+    """Kill the container that the script started, as soon as certbot runs in it. Return whether that happened."""
     labels = (f"com.docker.compose.project={bundle.name}", "com.docker.compose.oneoff=True")
     one_off = [word for label in labels for word in ("--filter", f"label={label}")]
     while not issuing.done():
@@ -151,7 +151,7 @@ def kill_when_certbot_runs(bundle: Bundle, issuing: concurrent.futures.Future[Do
 
 
 def test_the_certificate_outlives_its_containers(bundle, line):
-    """Whoever starts the bundle again, however often, spends nothing of the authority's weekly limit."""
+    """Restarting the bundle any number of times uses nothing of the authority's weekly limit."""
     before = line.served()
     bundle.compose("rm", "--stop", "--force", "--volumes", "nginx", "certbot", "backend")
     bundle.up("nginx", "certbot", "backend")

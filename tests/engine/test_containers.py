@@ -1,4 +1,4 @@
-"""What the engine says of the containers: who they run as, what they may do, and what they can reach."""
+"""The engine's view of the containers: their users, their privileges, and what they can reach."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDERS = {
     "certbot": {"published": True, "webroot": True, "certbot": True, "rehearsal": True},
     "backend": {"data": True, "rehearsal": False},
 }
-LONGEST_DRAIN = 30 + 60  # seconds; DRAIN_SECONDS as it comes, and a minute
+LONGEST_DRAIN = 30 + 60  # seconds: the default DRAIN_SECONDS, and a minute
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_it_runs_as_its_own_user(container):
 
 
 def test_its_processes_are_not_roots(rehearsal, container):
-    """The kernel's word, not the image's: no user id 0, no capability, no way to get one."""
+    """According to the kernel, not the image: no user ID 0, no capability, no way to get one."""
     status = rehearsal.exec(service_of(container), "cat", "/proc/1/status").stdout
     fields = dict(line.split(":", 1) for line in status.splitlines())
     assert "0" not in fields["Uid"].split()
@@ -84,7 +84,7 @@ def test_its_logs_are_rotated(container):
     log = container["HostConfig"]["LogConfig"]
     assert log["Type"] == "json-file"
     assert log["Config"].keys() == {"max-size", "max-file", "mode", "max-buffer-size"}
-    assert log["Config"]["mode"] == "non-blocking"  # nobody stands still because nobody reads
+    assert log["Config"]["mode"] == "non-blocking"  # nothing blocks if nobody reads the log
 
 
 def test_it_comes_back_after_a_crash_or_a_reboot_but_not_after_a_stop(container):
@@ -111,7 +111,7 @@ def test_it_mounts_what_it_needs_and_writes_only_to_what_is_its_own(rehearsal, c
 
 
 def test_no_folder_of_the_machine_is_mounted_and_above_all_not_the_engines_socket(container):
-    """But for the agents' folder, which is the owner's to write, and what the tests' override file mounts."""
+    """Except for the agents' folder, which is the owner's to write, and what the tests' override file mounts."""
     bound = [
         mount
         for mount in container["Mounts"]
@@ -143,7 +143,8 @@ def test_the_compose_file_by_itself_publishes_ports_80_and_443(rehearsal):
 
 
 def test_nginx_waits_for_nobody(rehearsal):
-    """Issuing needs it before the rest is up; and a backend that does not come up must not keep it down."""
+    """Issuing a certificate needs nginx before the rest is up, and a backend that does not start must not keep it
+    down."""
     config = json.loads(rehearsal.compose("config", "--format", "json").stdout)
     assert "depends_on" not in config["services"]["nginx"]
 

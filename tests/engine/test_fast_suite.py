@@ -1,4 +1,4 @@
-"""The unit and application tests, in the backend's image: its Python, its packages, its user."""
+"""The unit and application tests in the backend's image: its Python, its packages, its user."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from support.engine.bundle import HERE, Bundle, copy_project, note
 
 IMAGE = "callgate-test-fast"
 BUILD_TIMEOUT = 900.0
-RUN_TIMEOUT = 1800.0  # it yields to what else there is to do
+RUN_TIMEOUT = 1800.0  # it yields to other work
 
 
 @pytest.fixture(scope="module")
 def bundle(new_bundle, images):
-    """A bundle of which nothing runs."""
+    """Return a bundle that is not running."""
     with new_bundle() as bundle:
         yield bundle
 
 
 def output(bundle: Bundle, *command: str) -> str:
-    """What a command prints in a container of the backend's."""
+    """Return what a command prints in a container of the backend."""
     return bundle.compose("run", "--rm", "--no-deps", "-T", "backend", *command).stdout
 
 

@@ -1,4 +1,5 @@
-"""What goes wrong between an ACME server, a disk and us: what was served is served, and the message names the cause."""
+"""Failures of the ACME server, the disk or the network: the served certificate stays, and the message names the
+cause."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from support.engine.line import Line
 DOMAIN = "hard.callgate.test"
 ISSUE = "scripts/issue-cert.sh"
 STATE = "/var/lib/callgate/certbot"
-# A small disk of its own for what certbot keeps. It lasts as long as a container holds it: those of certbot here do.
+# A small separate disk for certbot's state. It exists as long as a container uses it, and the certbot containers here
+# do.
 SMALL_DISK = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=16m,uid=10002,gid=101,mode=0700")
 
 

@@ -1,4 +1,4 @@
-"""What others' tools find in the bundle's files."""
+"""Linters run on the bundle's files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_dclint_finds_nothing(engine, images):
 
 
 def test_gixy_finds_nothing_in_what_the_images_nginx_is_given(new_bundle, images, tmp_path):
-    """This nginx is another than the edge tests', so other things are rendered."""
+    """This nginx differs from the edge tests', so it gets a different configuration."""
     show = "/opt/callgate/nginx/entrypoint check && nginx -p /run/edge/ -c /run/edge/etc/nginx.conf -e stderr -T"
     with new_bundle() as bundle:
         words = ("run", "--rm", "--no-deps", "-T", "--env", "DOMAIN=voice.example.com", "--entrypoint", "sh", "nginx")

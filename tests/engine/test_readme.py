@@ -1,4 +1,4 @@
-"""The README's section on the own domain, followed to the letter by somebody who types nothing else."""
+"""The README's section on using your own domain, followed to the letter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.engine.line import WORDS, Line
 
 DOMAIN = "voice.readme.test"
 AUTH_TOKEN = "the-auth-token-of-the-readme"
-# What a reader fills in. There is no account with OpenAI here, so the line check answers.
+# What a reader fills in. There is no OpenAI account here, so the line check answers.
 FILLED_IN = {"DOMAIN": DOMAIN, "TWILIO_AUTH_TOKEN": AUTH_TOKEN}
 SECTION = re.compile(r"<!-- own-domain:begin -->(.*?)<!-- own-domain:end -->", re.DOTALL)
 
@@ -26,7 +26,7 @@ def test_the_section_says_what_is_filled_in_here():
 
 
 def commands() -> list[str]:
-    """The section's commands, in order."""
+    """Return the section's commands, in order."""
     (section,) = SECTION.findall((ROOT / "README.md").read_text())
     blocks = re.findall(r"```(?:sh|bash|console)\n(.*?)```|((?:^ {4,}\S.*\n)+)", section, re.DOTALL | re.MULTILINE)
     lines = [line for pair in blocks for line in textwrap.dedent(pair[0] or pair[1]).splitlines()]
@@ -59,7 +59,7 @@ async def test_a_reader_ends_up_with_a_certificate_and_a_call(bundle):
 
 
 def fill_in(folder: Path) -> None:
-    """Copy .env.example to .env, and fill in, as the section says before its commands."""
+    """Copy .env.example to .env, and fill it in as the section says before its commands."""
     text = (folder / ".env.example").read_text()
     for name, value in FILLED_IN.items():
         text, found = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)

@@ -1,4 +1,5 @@
-"""The bundle with no .env: what a user sees who only starts it, and what a caller notices of its containers' fates."""
+"""The bundle without a .env: what a user sees who only starts it, and what a caller notices when containers are
+stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def line(rehearsal: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Line:
 
 
 def when(kind: str, act: Callable[[], object]) -> tuple[Callable[[Event], None], list[asyncio.Future[object]]]:
-    """Do something, in a thread of its own, when the first event of a kind happens in a call."""
+    """Do something in another thread when the first event of a kind happens in a call."""
     done: list[asyncio.Future[object]] = []
 
     def on_event(event: Event) -> None:
@@ -38,7 +39,7 @@ def when(kind: str, act: Callable[[], object]) -> tuple[Callable[[Event], None],
 
 
 def wait_for(what: Callable[[], bool], seconds: float) -> float:
-    """Wait until something is so, and return how long that took. Fail when it is not in time."""
+    """Wait until a condition holds, and return how long that took. Fail if it does not in time."""
     began = time.monotonic()
     while not what():
         assert time.monotonic() - began < seconds, f"it did not happen within {seconds} s"
@@ -68,7 +69,7 @@ def test_a_call_is_placed_with_the_command_the_readme_names(rehearsal):
 async def test_a_call_from_outside_reaches_the_agent_through_the_published_port(line):
     report = await line.call(Speak(WORDS, "words"), echo=True)
     assert report.kept, report.promises
-    assert "ordinary path" not in line.bundle.logs("backend")  # the fast one fits the image's Hypercorn
+    assert "ordinary path" not in line.bundle.logs("backend")  # the fast path works with the image's Hypercorn
 
 
 def test_the_log_says_what_is_missing_for_production(rehearsal):
@@ -101,7 +102,7 @@ async def test_a_backend_that_is_killed_in_mid_call_and_comes_back_takes_the_cal
     report = await line.call(Wait(12.0), on_event=on_event)
     await asyncio.gather(*killed)
     asked = report.verbs.count("Pause")
-    # The new process knows the call from the record alone, and has Twilio say so once more.
+    # The new process knows the call only from the record, and makes Twilio ask once more.
     expected = ("Connect", "Redirect", *WAIT * asked, "Redirect", "Connect", "Redirect")
     assert report.verbs == expected[: len(report.verbs)]
     assert asked >= 1
@@ -138,7 +139,7 @@ def test_calls_are_spread_over_as_many_backends_as_there_are(line):
     scale = ("up", "--detach", "--wait", "--no-deps", "--no-recreate", "--scale")
 
     def told(word: str) -> list[int]:
-        """How often each backend has written it."""
+        """Return how often each backend has logged it."""
         logs = [bundle.run("docker", "logs", backend) for backend in bundle.containers("backend")]
         return [(log.stdout + log.stderr).count(word) for log in logs]
 
@@ -175,5 +176,5 @@ async def test_a_restart_of_nginx_cuts_a_call_and_the_operator_is_told_so(line):
 
 
 def test_nothing_in_the_folder_was_written(rehearsal):
-    """A .env, a certificate or a log beside the compose file would be a user's to clean up."""
+    """A .env, a certificate or a log next to the compose file would be left for the user to clean up."""
     assert not [path for path in Path(rehearsal.folder).iterdir() if path.name in (".env", "data", "logs", "certbot")]

@@ -16,14 +16,14 @@ SEEN_WITHIN = 10.0  # seconds
 
 
 def start_echo(bundle: Bundle) -> None:
-    """In the backend's place, on its image, under its name."""
+    """Start the echo server in the backend's place, with its image and under its name."""
     echo = ROOT / "tests/support/engine/echo.py"
     bundle.compose("run", "--detach", "--no-deps", "--use-aliases", "--volume", f"{echo}:/echo.py:ro",
                    "backend", "python3", "/echo.py")  # fmt: skip
 
 
 def rotate(line: Line) -> tuple[float, float]:
-    """Get a new certificate. Returns the seconds that took, and those from its publication until it was served."""
+    """Get a new certificate. Return the seconds that took, and those from its publication until it was served."""
     before = line.served().serial_number
     began = time.monotonic()
     line.bundle.exec("certbot", "python3", "-m", "keeper", "issue", "--force")

@@ -31,14 +31,14 @@ BEFORE = Webhooks(voice_url="https://demo.twilio.com/welcome/voice/")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The machine that is set up. ``hosts``: what it knows of the test network's names."""
+    """The machine that is set up. ``hosts`` is a file with the test network's names."""
 
     bundle: Bundle
     hosts: Path
     token_file: Path
 
     def setup(self, *words: str, check: bool = True, timeout: float = SETUP_TIMEOUT) -> Done:
-        """Run the script, with the test network's names and CA, and nothing else that a user has not."""
+        """Run the script with the test network's names and CA, and nothing else that a user does not have."""
         here = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
         script = 'mount --bind "$0" /etc/hosts && exec "$@"'
         trust = self.bundle.acme_folder
@@ -52,24 +52,24 @@ class Host:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What a run that asks nothing is given."""
+        """Return the options of a run that asks nothing."""
         return (
             "--yes", "--domain", DOMAIN, "--twilio-account-sid", ACCOUNT,
             "--twilio-auth-token-file", str(self.token_file), "--test-call-to", MINE,
         )  # fmt: skip
 
     def number(self) -> Webhooks:
-        """Where the number points, as Twilio has it."""
+        """Return where the number points, according to Twilio."""
         client = Client(ACCOUNT, TOKEN, http_client=Redirected(f"https://127.0.0.1:{self.bundle.port('twilio', 443)}"))
         (number,) = client.incoming_phone_numbers.list()
         return Webhooks.of(number)
 
     def calls(self) -> list[dict[str, object]]:
-        """The calls that were placed and are over."""
+        """Return the placed calls that are over."""
         return [json.loads(line) for line in re.findall(r"^CALL (.*)$", self.bundle.logs("twilio"), re.MULTILINE)]
 
     def state(self) -> dict[str, object]:
-        """All that a second run must not change."""
+        """Return everything that a second run must not change."""
         files = [self.bundle.folder / name for name in (".env", ".callgate-number.json")]
         line = Line(self.bundle, DOMAIN, self.bundle.acme_folder / "root.pem", TOKEN)
         return {
@@ -92,7 +92,7 @@ def host(new_bundle, images, tmp_path_factory):
         lines = [f"{address_of(bundle, service)} {name}" for service, name in names.items()]
         (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *lines, ""]))
         (folder / "token").write_text(TOKEN)
-        # Its own authority is all that this machine was told beforehand.
+        # The only setting made beforehand is the ACME server.
         (bundle.folder / ".env").write_text(f"# ours\nACME_SERVER={acme.DIRECTORY}\n")
         yield Host(bundle, folder / "hosts", folder / "token")
 
@@ -104,7 +104,7 @@ def address_of(bundle: Bundle, service: str) -> str:
 
 @pytest.fixture(scope="module")
 def done(host) -> Done:
-    """The first run, which finds nothing but docker."""
+    """Make the first run, which finds nothing but docker."""
     run(["scripts/setup.sh", "--help"], environ=host.bundle.environ, cwd=host.bundle.folder, timeout=PYTHON_TIMEOUT)
     began = time.monotonic()
     done = host.setup(*host.options)
