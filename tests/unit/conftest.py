@@ -9,5 +9,5 @@ def call() -> Call:
 
 @pytest.fixture
 def talking(call: Call) -> Call:
-    """A call whose greeting is over."""
+    """Return a call whose greeting is over."""
     return greeted(call)

@@ -1,4 +1,4 @@
-"""What the image's build compiles asks a little more of the source than Python does."""
+"""Compiled modules restrict the source a little more than Python does."""
 
 import ast
 
@@ -17,7 +17,7 @@ def test_the_patterns_find_the_media_path():
 
 @pytest.mark.parametrize("module", INTERPRETED.values(), ids=INTERPRETED)
 def test_no_class_that_is_interpreted_derives_from_one_that_is_compiled(module):
-    """A compiled caller would not take it for one."""
+    """A compiled caller would not accept an instance of it."""
     tree = ast.parse(module.text)
     imported = {
         alias.asname or alias.name

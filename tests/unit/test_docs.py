@@ -1,4 +1,4 @@
-"""The pages list the settings that there are, and name no file or module that is not there."""
+"""The pages list exactly the existing settings, and name only existing files and modules."""
 
 import pkgutil
 import re
@@ -61,7 +61,7 @@ def test_a_page_names_only_files_tests_and_modules_that_exist(page):
 
 def test_the_log_is_quoted_as_it_is_written():
     source = "".join(path.read_text() for path in (ROOT / "backend/callgate").rglob("*.py"))
-    source = re.sub(r'"\s*f?"', "", source)  # a text that goes on in the next line
+    source = re.sub(r'"\s*f?"', "", source)  # a string that continues on the next line
     table = (ROOT / "docs/operations.md").read_text().partition("| Line |")[2].partition("\n\n")[0]
     quotes = [
         quote for cell in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for quote in re.findall("`(.+?)`", cell)
@@ -76,5 +76,5 @@ def _is_ours(path: str) -> bool:
 
 
 def _exists(path: str) -> bool:
-    """In the project or, as the rooms are named in ARCHITECTURE.md, in its package."""
+    """Whether the path exists in the project or, as rooms are named in ARCHITECTURE.md, in its package."""
     return any((folder / path).exists() for folder in (ROOT, ROOT / "backend/callgate"))

@@ -1,4 +1,4 @@
-"""Errors are named alike, and callgate.errors tells of each."""
+"""Errors have similar names, and callgate.errors lists all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a run of the tests inherits from who started it, the programs that tests start don't."""
+"""Whatever a test run inherits from its parent, the programs that tests start don't."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import pytest
 from support.project import ROOT
 
-# To the program that it starts: the signals which that one ignores, and those it blocks, and its umask.
+# Prints the state of a program that it starts: ignored signals, blocked signals and umask.
 PARENT = """
 import subprocess, sys
 from support.inherited import start_afresh
@@ -48,7 +48,7 @@ def test_no_setting_of_somebodys_service_and_no_proxy_is_inherited() -> None:
         check=True, stdout=subprocess.PIPE, text=True, timeout=20,
     ).stdout  # fmt: skip
     left = dict(ast.literal_eval(told))
-    assert left.keys() & theirs.keys() == {"HTTPS_PROXY"}  # whoever downloads something needs it
+    assert left.keys() & theirs.keys() == {"HTTPS_PROXY"}  # anyone who downloads something needs it
     assert left["no_proxy"] == "intranet,127.0.0.1,localhost"
     assert "127.0.0.1" in left["NO_PROXY"]
 

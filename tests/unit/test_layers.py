@@ -1,4 +1,4 @@
-"""The rooms keep their rules: `core` is pure, imports run one way, and the service knows nothing of what stands beside.
+"""The rooms keep their rules: `core` is pure, imports go one way, and the service knows nothing of its neighbours.
 
 `python tests/support/rooms.py` draws what is checked here.
 """
@@ -17,7 +17,7 @@ PURE = [
 SERVICE = {
     name: each for name, each in ALL.items() if name and name.partition(".")[0] not in ("__main__", "operator", "peers")
 }
-HARMLESS = {  # libraries that neither act nor wait
+HARMLESS = {  # libraries that neither perform I/O nor wait
     "__future__", "base64", "binascii", "collections", "copy", "dataclasses", "decimal", "enum", "hashlib",
     "ipaddress", "itertools", "json", "logging", "math", "re", "secrets", "types", "typing", "urllib.parse",
     "xml.etree", "itsdangerous", "twilio.twiml.voice_response", "twilio.request_validator", "werkzeug.datastructures",
@@ -51,7 +51,7 @@ def test_the_service_knows_neither_what_an_operator_runs_nor_who_stands_in_for_t
 
 
 def test_the_peers_know_nothing_of_the_service():
-    """They speak the protocols, and read the settings."""
+    """They speak the protocols and read the settings."""
     for name, module in within("peers", ALL).items():
         assert {each.partition(".")[0] for each in module.imports} <= {"", "peers", "core", "config", "errors"}, name
 

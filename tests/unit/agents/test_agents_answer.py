@@ -1,4 +1,4 @@
-"""Which agent a call has, and what its texts say of the call."""
+"""Which agent answers a call, and what its texts say about the call."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def greeting(text: str, **options: str) -> str:
     return found.greeting
 
 
-# Whom a call has.
+# Which agent answers a call.
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ turn_detection = { type = "semantic_vad" }
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to be in, and one secret in the environment."""
+    """Return an empty current folder, with one secret in the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOKEN", "s3cret")
     monkeypatch.delenv("AGENTS_FILE", raising=False)

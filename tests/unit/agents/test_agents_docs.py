@@ -1,4 +1,4 @@
-"""What docs/agents.md and agents.example.toml say is what the file may hold."""
+"""docs/agents.md and agents.example.toml list exactly the keys that the file may have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
 def listed() -> set[str]:
-    """The names in the first column of the page's tables."""
+    """Return the names in the first column of the page's tables."""
     rows = re.findall(r"^\| (`[^|]*) \|", PAGE, re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
@@ -27,7 +27,7 @@ def listed() -> set[str]:
 def test_the_page_lists_every_key_every_tool_every_variable_and_no_other():
     weekdays = {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
     variables = {f"{{{name}}}" for name in VARIABLES}
-    tables = {"default"}  # beside number and agent, which are keys of other tables too
+    tables = {"default"}  # in addition to number and agent, which are keys of other tables too
     assert listed() | weekdays | tables == {*ALL_KEYS, *BUILT_IN, *variables} | weekdays
 
 

@@ -14,7 +14,7 @@ def hours(*spans: str, day: int = 0, closed_on: frozenset[date] = frozenset()) -
 
 
 def monday(text: str, day: int = 23) -> datetime:
-    """A local time on Monday, 23 November 2026, or on another day of that month."""
+    """Return a local time on Monday, 23 November 2026, or on another day of that month."""
     return datetime.fromisoformat(f"2026-11-{day} {text}").replace(tzinfo=BERLIN)
 
 

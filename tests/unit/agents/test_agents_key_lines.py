@@ -1,4 +1,4 @@
-"""On which line a key stands, for every document that is TOML."""
+"""The line on which a key stands, for every valid TOML document."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_each_key_table_and_entry_has_its_line():
 
 
 def paths_of(value: object, path: Path = ()) -> set[Path]:
-    """All keys and entries of what was read."""
+    """Return all keys and entries of a parsed document."""
     found = {path} if path else set()
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, child in children:

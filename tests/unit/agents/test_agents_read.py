@@ -1,4 +1,4 @@
-"""``agents.toml``: what it says, and what is said of one that is wrong."""
+"""``agents.toml``: what it means, and what is reported about a faulty one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def problem(document: str, **environ: str) -> str:
     return only
 
 
-# What it says.
+# What it means.
 
 
 def test_an_empty_file_leaves_the_settings_agent():

@@ -1,4 +1,4 @@
-"""What ``bench/siege`` makes of what it saw: which rows fail, what it finds in a log, and what it writes."""
+"""How ``bench/siege`` judges its observations: which rows fail, what it finds in a log, and what it writes."""
 
 from __future__ import annotations
 

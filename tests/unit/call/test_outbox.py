@@ -1,4 +1,4 @@
-"""What waits for a socket that is full, or not there yet."""
+"""Messages that wait for a socket that is full or not open yet."""
 
 import pytest
 from callgate.call.outbox import Outbox

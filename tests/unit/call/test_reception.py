@@ -1,4 +1,4 @@
-"""What may come before ``start``, and what is kept of what comes behind it."""
+"""What may come before ``start``, and what is kept of the messages after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call's session between two sockets that do what a test says: what it does when either can't keep up."""
+"""A call's session between two sockets under the test's control: what it does when either can't keep up."""
 
 import asyncio
 import base64
@@ -28,20 +28,20 @@ AGENT = Agent("Be brief.", "marin", "Hello!")
 
 
 def caller(number: int) -> bytes:
-    """The 20 ms of the caller's with this number."""
+    """Return the caller's 20 ms with this number."""
     payload = base64.b64encode(number.to_bytes(2, "big") * 80).decode()
     return encode_to_app(Media("MZ1", payload, "inbound", number, number * 20, number)).encode()
 
 
 def delta(size: int, item: str = "item_1", response: str = "resp_1") -> bytes:
-    """``size`` bytes of the agent's speech."""
+    """Return ``size`` bytes of the agent's speech."""
     audio = base64.b64encode(b"\x7f" * size).decode()
     head = {"type": "response.output_audio.delta", "event_id": "event_1", "response_id": response, "item_id": item}
     return json.dumps({**head, "output_index": 0, "content_index": 0, "delta": audio}, separators=(",", ":")).encode()
 
 
 class Peer:
-    """Either socket: keeps what it is sent."""
+    """Either socket. It keeps what it is sent."""
 
     lost = None
     receiver = None
@@ -87,7 +87,7 @@ class Model(Peer):
 
 
 class Call:
-    """A session that runs."""
+    """A running session."""
 
     def __init__(self, agent: Agent = AGENT, **told) -> None:
         self.twilio, self.model = Twilio(), Model()
@@ -98,7 +98,7 @@ class Call:
         return self.model
 
     async def talks(self) -> "Call":
-        """Come to where both sides may speak."""
+        """Wait until both sides may speak."""
         async with asyncio.timeout(5):
             while not (self.model.receiver and self.model.of("response.create")):  # noqa: ASYNC110
                 await asyncio.sleep(0)
@@ -211,14 +211,14 @@ async def test_a_model_that_stays_full_is_replaced_and_hears_what_it_should_have
 
 
 async def test_a_frame_that_lay_waiting_while_the_loop_was_busy_still_counts(call):
-    """The deadline for the caller's silence is met late: what came in time has yet to be read."""
+    """When the deadline for the caller's silence is checked late, audio that came in time may still be unread."""
     loop = asyncio.get_running_loop()
     due = loop.time() - CALLER_DEADLINE
     call.session._conversation._last_from_twilio = due - CALLER_DEADLINE
     call.session._deadline.met(due)
     call.caller_says(caller(1))
     call.session._deadline.met(loop.time())
-    assert await call.end() is Outcome.CALLER_HUNG_UP  # and was not missed before
+    assert await call.end() is Outcome.CALLER_HUNG_UP  # and no silence was reported before
 
 
 async def test_a_caller_who_is_silent_is_missed(monkeypatch):
@@ -258,12 +258,12 @@ async def test_a_mark_that_comes_back_is_told_to_the_conversation(call):
     (mark,) = call.twilio.of("mark")
     call.session.receiver.text_received(encode_to_app(Mark("MZ1", mark["mark"]["name"])).encode())
     call.model.receiver.model_sent(b'{"type":"input_audio_buffer.speech_started"}')
-    assert not call.twilio.of("clear")  # it had all been played
+    assert not call.twilio.of("clear")  # all of it had been played
 
 
 class Openings(Call):
-    """Sessions after the first are opened when the test says so. ``late``: what an opening that is cancelled comes to
-    all the same, some steps of the loop later, as it does when that came in the same moment."""
+    """A call whose sessions after the first are opened when the test says so. ``late`` is the result that a
+    cancelled opening still returns some iterations of the loop later, as when both happen at the same moment."""
 
     def __init__(self, late: Model | UpstreamError | None = None, steps: int = 0) -> None:
         self.late, self.steps = late, steps

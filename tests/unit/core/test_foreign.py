@@ -1,4 +1,4 @@
-"""What is left of a text that others wrote."""
+"""What is kept of a text written by others."""
 
 from __future__ import annotations
 

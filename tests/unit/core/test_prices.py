@@ -25,7 +25,7 @@ def usages(draw: st.DrawFn) -> Usage:
 
 
 def written(usage: Usage) -> dict:
-    """As the API writes it, checked by the SDK's own type."""
+    """Return the usage as the API writes it, checked by the SDK's own type."""
     cached = {"text_tokens": usage.cached_text_in, "audio_tokens": usage.cached_audio_in}
     value = {
         "input_tokens": usage.text_in + usage.audio_in,
@@ -40,7 +40,7 @@ def written(usage: Usage) -> dict:
         "output_token_details": {"text_tokens": usage.text_out, "audio_tokens": usage.audio_out},
     }
     read = RealtimeResponseUsage.model_validate(value, strict=True)
-    assert read.model_dump(exclude_none=True) == value  # no key of it is one that the type does not have
+    assert read.model_dump(exclude_none=True) == value  # no key is unknown to the type
     assert read.to_dict() == value
     assert not read.model_extra
     assert not read.input_token_details.model_extra

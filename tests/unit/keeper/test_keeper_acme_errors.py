@@ -1,4 +1,4 @@
-"""What certbot and the authority say becomes one sentence with what to do. Texts as certbot 5.8 prints them."""
+"""Output of certbot and the authority becomes one sentence with advice. The texts are those that certbot 5.8 prints."""
 
 import pytest
 from keeper.acme_errors import diagnose

@@ -1,4 +1,4 @@
-"""The weekly limit of Let's Encrypt is never spent by a loop: certbot is not even started."""
+"""The weekly limit of Let's Encrypt is never used up by a loop: certbot is not even started."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ MakeKeeper = Callable[[int], Keeper]
 
 @pytest.fixture
 def with_issued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeKeeper:
-    """A keeper whose archive holds some certificates of this week, whose certbot tells when it is started."""
+    """Return a keeper whose archive has some certificates from this week, and whose certbot reports when it is
+    started."""
 
     async def good(*args: object, **kwargs: object) -> None:
         pass

@@ -1,4 +1,4 @@
-"""scripts/issue-cert.sh, with a stand-in for docker: what it checks, what it asks for, and what it hands on."""
+"""scripts/issue-cert.sh, with a stand-in for docker: what it checks, what it requests, and what it passes on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEEPER = "run -T --rm --no-deps --entrypoint python3 certbot -m keeper"
 
 
 class Stand:
-    """A folder of programs that is the whole PATH, and what its docker was asked for."""
+    """A folder of programs that is the whole PATH, and the requests that its docker received."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

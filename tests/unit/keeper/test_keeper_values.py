@@ -1,4 +1,4 @@
-"""Settings, requests, certificates, CAA and the keeper's memory: the parts without a network."""
+"""Settings, requests, certificates, CAA and the keeper's saved state: the parts without a network."""
 
 import asyncio
 import dataclasses
@@ -215,7 +215,7 @@ def test_caa_records_permit_or_forbid(records: list[tuple[str, str]], allowed: b
     assert permits([Caa(*record) for record in records], frozenset({"letsencrypt.org"})) == allowed
 
 
-# Memory.
+# Saved state.
 
 
 def store(folder: Path, server: str = "https://ca.example/dir") -> Store:

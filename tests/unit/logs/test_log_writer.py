@@ -1,4 +1,4 @@
-"""A log that nobody reads: no line of it is waited for, none is held for ever, and what is dropped is told."""
+"""A log that nobody reads: no line blocks the service, none is held for ever, and dropped lines are reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reader:
         return self.text
 
     def read_line(self) -> str:
-        """One line, and not a byte of what is behind it."""
+        """Read one line, and not a byte beyond it."""
         line = b""
         while not line.endswith(b"\n"):
             line += os.read(self.fd, 1)
@@ -56,7 +56,7 @@ def handler(reader: Reader) -> Iterator[QueuedLines]:
     handler.addFilter(Masking(["s3cret"]))
     handler.setFormatter(TextFormatter())
     yield handler
-    os.close(reader.fd)  # whoever still writes is told so
+    os.close(reader.fd)  # anyone still writing gets an error
     handler.end()
     handler.close()
 
@@ -67,7 +67,7 @@ def logged(handler: QueuedLines, *messages: str) -> None:
 
 
 def stuck(handler: QueuedLines) -> None:
-    """Log so much that nothing more is taken; the thread waits for whoever reads."""
+    """Log until nothing more is accepted, and the thread waits for a reader."""
     logged(handler, *[f"line {number} {BIG}" for number in range(1000)])
     assert handler.dropped >= 1000 - MOST - 65536 // len(BIG) - 1
 
@@ -94,7 +94,7 @@ def test_whoever_logs_does_not_wait_for_whoever_reads_and_is_told_how_much_was_d
 
 
 def test_a_slow_reader_is_not_told_of_each_line(handler, reader):
-    """Each that it takes makes room for one more, which is no time to write a line about it."""
+    """Each line it reads makes room for one more, which is no reason to report that one."""
     stuck(handler)
     for number in range(50):
         assert f"line {number} x" in reader.read_line()
@@ -108,7 +108,7 @@ def test_the_end_does_not_wait_for_a_reader_for_ever_and_not_twice(handler):
     handler.flush()
     waiter = threading.Thread(target=lambda: [handler.flush() for _ in range(1000)], daemon=True)
     waiter.start()
-    waiter.join(20)  # a second each would be a quarter of an hour
+    waiter.join(20)  # at a second each, this would take a quarter of an hour
     assert not waiter.is_alive()
 
 
@@ -123,7 +123,7 @@ def test_a_reader_that_is_gone_costs_the_lines_and_no_more(handler, reader):
     logged(handler, "one", "two")
     handler.flush()
     assert handler.dropped == 2
-    reader.fd = os.open(os.devnull, os.O_RDONLY)  # for the fixture to close
+    reader.fd = os.open(os.devnull, os.O_RDONLY)  # so that the fixture can close it
 
 
 def test_a_pipe_that_says_not_now_is_asked_again(handler, reader):

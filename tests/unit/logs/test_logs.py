@@ -3,7 +3,7 @@ import json
 import logging
 import re
 
-import aiosqlite  # noqa: F401 (as the store does, later)
+import aiosqlite  # noqa: F401 (the store imports it later)
 import asyncpg  # noqa: F401
 import callgate.web.server  # noqa: F401
 import pytest
@@ -14,7 +14,7 @@ from callgate.logs.setup import call_sid, mask_stream_url, set_up_logging
 
 @pytest.fixture
 def written():
-    """What has been logged by a service whose auth token is ``s3cret``, in the format asked for."""
+    """Yield the log of a service whose auth token is ``s3cret``, in the requested format."""
     root, ours = logging.getLogger(), logging.getLogger("callgate")
     handlers, level, our_level = root.handlers[:], root.level, ours.level
     stream = io.StringIO()
@@ -95,7 +95,7 @@ SAID = "params: ['my foot hurts', '+15551230000'], ring 5551230000\r\nINFO - for
 
 
 def libraries() -> list[str]:
-    """Every logger that there is now and is not ours: the modules above bring those of the service's libraries."""
+    """Return every existing logger outside callgate. The imports above load the service's libraries."""
     known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] != "callgate"]
     return [*known, "hypercorn.error", "one.that.will.be", "callgates", "callgate_x.y", "root"]
 
@@ -107,7 +107,7 @@ def test_every_library_is_silent_below_warning_at_any_level_of_ours_and_cleaned_
     assert {"aiosqlite", "asyncio", "picows.upstream", "websockets.linecheck"} <= set(names)
     for name in names:
         library = logging.getLogger(name)
-        before, library.level = library.level, logging.DEBUG  # as one that was told to speak
+        before, library.level = library.level, logging.DEBUG  # like one that was told to log
         try:
             library.debug(SAID)
             library.info("said: %s", SAID, exc_info=ValueError(SAID))
@@ -209,7 +209,7 @@ def test_a_traceback_has_a_bound_and_an_end(written):
         recurse(500)
     except ExceptionGroup as exc:
         exc.__context__ = ValueError("one")
-        exc.__context__.__context__ = exc  # a ring
+        exc.__context__.__context__ = exc  # a cycle
         logging.getLogger("callgate.x").exception("it broke")
     assert len(stream.getvalue()) < 7_000
     assert "foot" not in stream.getvalue()

@@ -1,4 +1,4 @@
-"""A name that is not answered is felt by nobody who asks for another."""
+"""A look-up that hangs does not affect look-ups of other names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 class Resolver:
-    """The system's, as it is for the names of these tests: each has its addresses, an error, or hangs."""
+    """The system's resolver for these tests: each name has addresses or an error, or hangs."""
 
     def __init__(self) -> None:
         self.answers: dict[str, str | OSError] = {}
@@ -69,10 +69,10 @@ async def address(names: Lookups, host: str) -> str:
 
 
 async def hang(resolver: Resolver, names: Lookups, *hosts: str) -> list[asyncio.Task[Any]]:
-    """Look up names that are never answered."""
+    """Start look-ups that are never answered."""
     resolver.hanging.update(hosts)
     tasks = [asyncio.create_task(names.find(host, 443)) for host in hosts]
-    while not all(resolver.at_once[host] for host in hosts):  # noqa: ASYNC110 (it is threads that are waited for)
+    while not all(resolver.at_once[host] for host in hosts):  # noqa: ASYNC110 (this waits for threads)
         await asyncio.sleep(0)
     return tasks
 
@@ -90,7 +90,7 @@ async def test_however_many_names_hang_others_are_found_and_the_loops_own_thread
     resolver.answers.update({"tool.test": "192.0.2.1", "model.test": "192.0.2.2"})
     assert await address(tools, "tool.test") == "192.0.2.1"
     assert await address(models, "model.test") == "192.0.2.2"
-    async with asyncio.timeout(30):  # a driver of a database looks its server up so
+    async with asyncio.timeout(30):  # a database's driver looks its server up like this
         assert await loop.getaddrinfo("127.0.0.1", 5432)
         assert await asyncio.to_thread(lambda: "free") == "free"
     await end(resolver, tasks)
@@ -136,7 +136,7 @@ async def test_a_name_that_hangs_has_the_addresses_that_it_had_last(resolver, ca
     assert resolver.asked["a.test"] == 2
     resolver.answers["a.test"] = "192.0.2.2"
     resolver.let_go.set()
-    while await address(names, "a.test") != "192.0.2.2":  # noqa: ASYNC110 (it is a thread that is waited for)
+    while await address(names, "a.test") != "192.0.2.2":  # noqa: ASYNC110 (this waits for a thread)
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     failed, again = (record.getMessage() for record in caplog.records)
@@ -186,7 +186,7 @@ async def test_whether_no_such_name_is_an_answer_or_a_failure_is_said_by_who_loo
     with pytest.raises(socket.gaierror):
         await address(tools, "a.test")
     resolver.answers["a.test"] = AGAIN
-    with pytest.raises(socket.gaierror):  # what it was before is forgotten
+    with pytest.raises(socket.gaierror):  # the earlier result has been forgotten
         await address(tools, "a.test")
 
 
@@ -225,7 +225,7 @@ async def test_an_address_is_not_looked_up(monkeypatch, host):
 
 @pytest.mark.parametrize("host", ["a..test", "a" * 64 + ".test", "no-such-name.invalid"])
 async def test_what_can_be_no_name_is_not_found(host):
-    with pytest.raises(OSError):  # noqa: PT011 (which, is the system's to say)
+    with pytest.raises(OSError):  # noqa: PT011 (which one depends on the system)
         await address(make(), host)
 
 
@@ -239,7 +239,7 @@ class TestThreads:
             let_go.wait()
 
         tasks = [asyncio.create_task(work.run(block)) for _ in range(5)]
-        while started["block"] < 2:  # noqa: ASYNC110 (it is threads that are waited for)
+        while started["block"] < 2:  # noqa: ASYNC110 (this waits for threads)
             await asyncio.sleep(0)
         for task in tasks[:2]:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What becomes of all the ways in which Twilio's client says that something was not done."""
+"""How every way in which Twilio's client reports a failure is handled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFUSAL = json.dumps({"code": 20003, "message": "Authenticate", "status": 401})
 
 
 class Answering(HttpClient):
-    """An HTTP client that has one answer to everything."""
+    """An HTTP client that gives the same answer to everything."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(None, False)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How the operator's commands ask over HTTP, on loopback."""
+"""HTTP requests of the operator's commands, on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOBODY = Address("127.0.0.1", 9)
 
 @pytest.fixture
 async def address():
-    """Where somebody answers, but for ``/never`` and ``/cut``."""
+    """Yield the address of a server that answers everything except ``/never`` and ``/cut``."""
 
     async def answer(request: web.Request) -> web.Response:
         if request.path == "/never":

@@ -1,4 +1,4 @@
-"""What the doctor is made of: the order of checks, what they hide, and how it is told."""
+"""The doctor's parts: the order of checks, what they hide, and how the result is shown."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_a_handshake_that_is_none_has_no_certificates(received: bytes) -> None:
     assert certificates_in(received) == ()
 
 
-# What is written about it.
+# The documentation.
 
 
 def test_the_page_lists_every_check_and_no_other() -> None:

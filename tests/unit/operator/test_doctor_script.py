@@ -1,4 +1,4 @@
-"""scripts/doctor.sh, with stand-ins for docker and .venv: where it looks from, and what it hands on."""
+"""scripts/doctor.sh, with stand-ins for docker and .venv: where it runs the checks, and what it passes on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IN_CONTAINER = "docker compose -f docker-compose.prod.yml run -T --rm --no-deps 
 
 
 class Stand:
-    """A copy of the script in a folder of its own, whose programs are the whole PATH."""
+    """A copy of the script in its own folder, whose programs are the whole PATH."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

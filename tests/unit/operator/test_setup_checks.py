@@ -1,4 +1,4 @@
-"""What the set-up finds out about an answer before it takes it."""
+"""What the set-up checks about an answer before it accepts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The .env file that the set-up writes: what it changes, and above all what it does not."""
+"""The .env file that the set-up writes: what it changes, and above all what it leaves alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a number points, before and after, and what is kept of it."""
+"""Where a number leads, before and after, and what is saved of it."""
 
 from __future__ import annotations
 

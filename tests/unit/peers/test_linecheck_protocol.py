@@ -1,4 +1,4 @@
-"""One session of the line check: what it answers to each client event, and when."""
+"""One session of the line check: its answer to each client event, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn detection of the line check: whole words, despite noise, and an end to everything."""
+"""Turn detection of the line check: it keeps words whole despite noise, and always ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from support.linecheck_driver import WORDS, silence
 
 
 def noise(seconds: float, code: int, *, seed: int = 1) -> bytes:
-    """Noise whose magnitude codes lie around ``code``, of either sign."""
+    """Return noise whose magnitude codes lie around ``code``, of either sign."""
     chance = random.Random(seed)
     return bytes(
         (0x7F - max(min(round(chance.gauss(code, 6)), 127), 0)) | chance.choice((0x00, 0x80))
@@ -111,7 +111,7 @@ def test_speech_that_rises_and_falls_is_heard_whole_however_long() -> None:
 
 def test_endless_speech_is_cut_at_the_cap_and_does_not_interrupt_its_own_answer() -> None:
     buffer = InputAudioBuffer(TurnDetection())
-    music = (noise(0.3, 90) + silence(0.2)) * 110  # 55 s, never 500 ms of silence
+    music = (noise(0.3, 90) + silence(0.2)) * 110  # 55 s, never with 500 ms of silence
     started, stopped = feed(buffer, music)
     assert isinstance(started, SpeechBegan)
     assert isinstance(stopped, SpeechEnded)

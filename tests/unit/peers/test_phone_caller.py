@@ -1,4 +1,4 @@
-"""The caller and its line, on a clock of their own: every tick is 20 ms, and nothing waits."""
+"""The caller and its line, on their own clock: every tick is 20 ms, and nothing waits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REPLY_WITHIN = 1.0
 
 
 class Scene:
-    """A caller on a line, and an app that the test plays."""
+    """A caller on a line, and an app that the test acts out."""
 
     def __init__(self, *script: Step, greeted: bool = False) -> None:
         self.timeline = Timeline()
@@ -52,7 +52,7 @@ class Scene:
         self.app(Media(SIDS[0], base64.b64encode(audio).decode()))
 
     def run(self, seconds: float) -> list[FromTwilio]:
-        """Let time pass. Returns what was sent in it."""
+        """Let time pass, and return what was sent."""
         before = len(self.sent)
         for _ in range(round(seconds / FRAME_SECONDS)):
             if self.line.hung_up:
@@ -67,7 +67,7 @@ class Scene:
 
 
 def loud(messages: list[FromTwilio]) -> int:
-    """How many frames of speech there are."""
+    """Return the number of frames with speech."""
     return sum(1 for message in messages if isinstance(message, Media) and message.payload[:4] == "ICAg")
 
 

@@ -1,4 +1,4 @@
-"""Recordings in and out, voices, and the comparison of what was said with what was heard."""
+"""Reading and writing recordings, voices, and comparing what was said with what was heard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tone(rate: int, hertz: float = 440.0, seconds: float = SECONDS) -> np.ndarra
 
 
 def babble(seed: int, seconds: float = 0.5) -> np.ndarray:
-    """Noise with syllables, as unlike any other seed's as speech is unlike other speech."""
+    """Return noise with syllables, as different from any other seed's as speech is from other speech."""
     random = np.random.default_rng(seed)
     count = round(8000 * seconds)
     syllables = 0.5 + 0.5 * np.sin(2 * np.pi * 5 * np.arange(count) / 8000)
@@ -55,7 +55,7 @@ def test_samples_beyond_full_scale_are_clipped_and_do_not_wrap_round() -> None:
 
 def test_silence_is_ff_and_every_ulaw_byte_survives_decoding() -> None:
     assert encode(np.zeros(4, np.float32)) == b"\xff" * 4
-    every = bytes(byte for byte in range(256) if byte != 0x7F)  # 0x7F is zero's other name
+    every = bytes(byte for byte in range(256) if byte != 0x7F)  # 0x7F is another code for zero
     assert encode(decode(every)) == every
 
 
@@ -145,11 +145,11 @@ def test_other_words_silence_and_half_of_the_words_are_not_taken_for_the_words()
     assert correlate.find(np.zeros(80, np.float32), words).correlation == 0.0
 
 
-# Another's words
+# Another caller's words
 
 
 def heard_by(*words: np.ndarray) -> correlate.Voice:
-    """A caller that said the first of ``words`` and heard all of them."""
+    """Return the voice of a caller that said the first of ``words`` and heard all of them."""
     heard = np.concatenate([np.zeros(900, np.float32), *words])
     return correlate.Voice((words[0],), (heard,))
 

@@ -1,4 +1,4 @@
-"""TwiML, as the simulated Twilio reads and refuses it."""
+"""TwiML as the simulated Twilio reads and rejects it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures, the timeline, the codes, and the options of the command line."""
+"""Signatures, the timeline, the codes, and the command line's options."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_options_of_a_call_show_no_secret() -> None:
 
 @pytest.fixture
 def wav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    monkeypatch.chdir(tmp_path)  # without the developer's .env
     path = tmp_path / "hello.wav"
     soundfile.write(path, [0.5, -0.5] * 400, 8000)
     return path

@@ -1,4 +1,5 @@
-"""`need_venv` of scripts/lib.sh, with stand-ins for Python, pip and uv: what installs what, and what is left alone."""
+"""`need_venv` of scripts/lib.sh, with stand-ins for Python, pip and uv: which one installs what, and what is left
+alone."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from support.project import ROOT
 
 FILES = ("scripts/lib.sh", "scripts/pip_settings.py", "requirements-uv.txt", "requirements-dev.txt", "pyproject.toml")
 
-# Python outside of .venv: it makes .venv, of stand-ins.
+# The Python outside .venv: it makes a .venv of stand-ins.
 PYTHON = """#!/bin/sh
 case "$*" in
 --version) echo "Python 3.11.2" ;;
@@ -55,7 +56,7 @@ LOCKED = "--require-hashes -r requirements-dev.txt"
 
 
 class Project:
-    """A folder with what `need_venv` reads, and a script that calls it."""
+    """A folder with the files that `need_venv` reads, and a script that calls it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "project"
@@ -79,7 +80,7 @@ class Project:
 
     @contextlib.contextmanager
     def start(self, **environ: str) -> Iterator[subprocess.Popen[str]]:
-        """Run it meanwhile."""
+        """Run the script while the context lasts."""
         told = {
             "PATH": f"{self.stubs}:{os.defpath}",
             "PYTHON": sys.executable,
@@ -97,7 +98,7 @@ class Project:
                 process.kill()
 
     def set_up(self, **environ: str) -> tuple[int, str]:
-        """Run it to its end: its exit status, and all that it said."""
+        """Run the script to completion, and return its exit status and output."""
         with self.start(**environ) as process:
             output, errors = process.communicate(timeout=20)
         return process.returncode, output + errors

@@ -1,4 +1,4 @@
-"""scripts/pip_settings.py: what `pip config list` prints, as uv is told it."""
+"""scripts/pip_settings.py: the output of `pip config list`, translated for uv."""
 
 from __future__ import annotations
 

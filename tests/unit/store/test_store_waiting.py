@@ -1,4 +1,4 @@
-"""What waits to be written: nothing is written twice, out of order, or without bound."""
+"""Pending writes: nothing is written twice, out of order, or without bound."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_long_words_fill_it_as_many_do():
     )
 )
 def test_whatever_fails_in_between_each_turn_ends_as_it_was_said_last(steps):
-    """A database that fails at any time ends with the same turns as one that never does."""
+    """A database that fails at any time ends up with the same turns as one that never fails."""
     entries = waiting()
     written: dict[str, StoredTurn] = {}
     expected: dict[str, str] = {}

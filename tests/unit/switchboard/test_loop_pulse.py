@@ -1,4 +1,4 @@
-"""How late the loop is, on a clock that the test turns."""
+"""How late the loop is, with a clock that the test controls."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from callgate.switchboard.loop_pulse import BEATS, INTERVAL, LATE, MOST_LATE, Pu
 
 
 class Clock:
-    """A loop of which nothing is but its time and its one timer."""
+    """An event loop that has only its time and one timer."""
 
     def __init__(self) -> None:
         self.now, self.timer = 50.0, lambda: None

@@ -8,7 +8,7 @@ from callgate.switchboard.registry import Registry
 
 
 class Line:
-    """A call that ends when it is told to."""
+    """A call that ends when told to."""
 
     ending: End | None = None
 

@@ -93,8 +93,8 @@ def test_a_rule_for_numbers_is_no_harder_for_large_ones(number):
     assert misfit(schema, {"n": 10**401 + 1}) is not None
 
 
-# Whatever the schema and the arguments, an answer comes soon. What does not end would end no test, so it is another
-# process that is asked.
+# Whatever the schema and the arguments, the answer comes soon. Endless matching would block any test, so it runs in
+# another process.
 
 PROGRAM = """
 import json, sys
@@ -165,7 +165,7 @@ def test_whatever_the_schema_and_the_arguments_an_answer_comes(schema, arguments
 
 
 def test_a_pattern_that_a_backtracking_engine_would_try_for_years_is_matched_in_linear_time():
-    """One of the above that is in the fast part."""
+    """One of the cases above that also runs in the fast suite."""
     schema = obj(a={"pattern": "(a+)+$"})
     assert answer(schema, {"a": A}) == [None, None]
     assert answer(schema, {"a": A + "!"}) == [None, 'a: must fit {"pattern": "(a+)+$"}']

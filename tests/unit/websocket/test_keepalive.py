@@ -1,4 +1,4 @@
-"""When a silent peer is asked for a sign of life, and when it is given up."""
+"""When a silent peer gets a ping, and when it is given up."""
 
 import asyncio
 
@@ -6,7 +6,8 @@ from callgate.websocket.keepalive import Keepalive
 
 
 class Peer:
-    """``answers``: how many pings it answers. ``says``: how often something comes by itself before that."""
+    """A peer. ``answers`` is how many pings it answers. ``says`` is how often it sends something unprompted before
+    that."""
 
     def __init__(self, answers: int, says: int = 0) -> None:
         self.heard, self.pings, self.is_over = False, 0, asyncio.Event()

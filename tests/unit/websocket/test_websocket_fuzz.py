@@ -1,7 +1,7 @@
-"""Broken, cut and random bytes for the server's side of a WebSocket: it makes of them what `wsproto` makes of them.
+"""Broken, truncated and random bytes for the server's side of a WebSocket: it interprets them as `wsproto` does.
 
-``CALLGATE_FUZZ_BYTES`` makes the run longer (10 million bytes by default), ``CALLGATE_FUZZ_SEED`` moves it elsewhere. A
-failure names the seed of its stream; `check` runs that one again.
+``CALLGATE_FUZZ_BYTES`` sets the amount (10 million bytes by default), ``CALLGATE_FUZZ_SEED`` the starting point. A
+failure names its stream's seed; `check` runs that stream again.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 BYTES: Final = int(os.environ.get("CALLGATE_FUZZ_BYTES", 10_000_000))
 SEED: Final = int(os.environ.get("CALLGATE_FUZZ_SEED", 0))
-PARTS: Final = 8  # tests, for as many processes
-MESSAGE_LIMIT: Final = BIG  # bytes; some streams have a message that is longer by one
+PARTS: Final = 8  # tests, so that several processes can share the work
+MESSAGE_LIMIT: Final = BIG  # bytes; some streams have a message that is one byte longer
 HANG: Final = 300  # seconds; far more than a part takes
 NEVER: Final = 3600.0  # seconds
 
 
 @dataclass
 class Told:
-    """What became of a stream of bytes."""
+    """The outcome of a stream of bytes."""
 
     messages: list[tuple[int, bytes]] = field(default_factory=list)  # opcode, payload
     pongs: list[bytes] = field(default_factory=list)
-    close: int | None = None  # the code it was answered with: the peer's own, 1005 for none; `None` while it is open
+    close: int | None = None  # the code in the answer: the peer's own, or 1005 for none; `None` while it is open
 
 
 async def serve(chunks: Iterator[bytes], *, ends_at_once: bool = False) -> Told:
-    """What Callgate's server makes of a stream that comes in these chunks. ``ends_at_once``: and is lost before any of
-    them but for its first slice was taken."""
+    """Feed these chunks to Callgate's server, and return the outcome. With ``ends_at_once``, the connection is lost
+    before more than the first slice was processed."""
     recorder, transport = Recorder(), RecordingTransport()
     server = WebSocketServer(
         recorder,
@@ -60,7 +60,7 @@ async def serve(chunks: Iterator[bytes], *, ends_at_once: bool = False) -> Told:
         if not ends_at_once:
             await transport.until_read()
     server.connection_lost(None)
-    await server.wait_closed()  # after the connection's end it takes what came before
+    await server.wait_closed()  # after the connection's end, it processes what came before
     told = Told(recorder.messages)
     for opcode, payload in frames_of(bytes(transport.written)):
         assert told.close is None, "something was sent behind the close frame"
@@ -75,7 +75,7 @@ async def serve(chunks: Iterator[bytes], *, ends_at_once: bool = False) -> Told:
 
 
 def refer(stream: bytes) -> Told:
-    """What `wsproto` makes of a stream."""
+    """Return `wsproto`'s outcome for a stream."""
     told, parts = Told(), b""
     connection = Connection(ConnectionType.SERVER)
     connection.receive_data(stream)
@@ -98,12 +98,12 @@ def refer(stream: bytes) -> Told:
 
 
 async def check(seed: int) -> int:
-    """Compare both on the stream of this seed. Returns its length in bytes."""
+    """Compare both on the stream of this seed. Return its length in bytes."""
     rng = random.Random(seed)
     stream = rng.choice(KINDS)(rng) + frame(TEXT, b"more")
     wanted = refer(stream)
     told = await serve(chunked(rng, stream), ends_at_once=rng.random() < 0.3)
-    if told.close == 1009:  # wsproto has no limit: what it says until then is the same
+    if told.close == 1009:  # wsproto has no limit, but up to there its outcome is the same
         wanted = Told(wanted.messages[: len(told.messages)], wanted.pongs[: len(told.pongs)], 1009)
     assert told == wanted
     return len(stream)
@@ -119,7 +119,7 @@ async def test_a_stream_may_be_cut_anywhere():
             frame(CLOSE, close_payload(1000)),
         ]
     )
-    edges = [*range(300), *range(len(stream) - 300, len(stream))]  # between them is only payload
+    edges = [*range(300), *range(len(stream) - 300, len(stream))]  # there is only payload between them
     wanted = Told([(TEXT, "grüße".encode()), (BINARY, b"x" * 126 + b"y" * 70_000)], [b"p"], 1000)
     for cut in edges:
         assert await serve(iter([stream[:cut], stream[cut:]])) == wanted
@@ -142,7 +142,7 @@ async def test_a_message_of_endless_empty_fragments_takes_no_memory():
 
 @pytest.fixture
 def deadline() -> Iterator[None]:
-    """A parser that hangs fails the test."""
+    """Fail the test if a parser hangs."""
 
     def hangs(*_: object) -> None:
         raise AssertionError(f"it hangs: {HANG} s are over")

@@ -1,4 +1,4 @@
-"""What one turn of the event loop does for one stream, and how much a stream may bring at all."""
+"""How much one iteration of the event loop processes for one stream, and how much a stream may send in total."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from callgate.websocket.sockets import MESSAGE_LIMIT
 from support.recording_transport import Recorder, RecordingTransport, frames_of
 from support.websocket_probe import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, frame
 
-CHUNK = 256 * 1024  # bytes; the most that uvloop gives at once
+CHUNK = 256 * 1024  # bytes; the most that uvloop delivers at once
 
 
 class Batches(Recorder):
-    """It counts how many messages came in each turn of the loop."""
+    """A receiver that counts the messages in each iteration of the loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def opened(pace: Pace = UNLIMITED) -> tuple[WebSocketServer, RecordingTransport,
 
 @pytest.fixture
 async def calls():
-    """Two streams: one that sends too much at once, and another."""
+    """Yield two streams: one that sends too much at once, and another."""
     made = [opened(), opened()]
     yield made
     for server, _, _ in made:
@@ -69,7 +69,7 @@ async def test_a_slice_is_bounded_in_fragments(calls):
     (server, transport, receiver), _ = calls
     server.data_received(frame(TEXT, fin=False) + frame(CONTINUATION, b"x", fin=False) * 100)
     assert transport.paused
-    server.data_received(frame(CONTINUATION, b"!"))  # which was read before it was told to pause
+    server.data_received(frame(CONTINUATION, b"!"))  # read before reading was paused
     await transport.until_read()
     assert receiver.messages == [(TEXT, b"x" * 100 + b"!")]
 
@@ -88,7 +88,7 @@ async def test_what_came_before_the_connections_end_is_received_before_it(end):
     server, transport, receiver = opened()
     server.data_received(frame(TEXT, b"x") * 100)
     if "eof" in end:
-        assert server.eof_received()  # keep it open as yet
+        assert server.eof_received()  # keep it open for now
     if "lost" in end:
         server.connection_lost(None)
     assert receiver.closings == []
@@ -125,7 +125,7 @@ async def test_whoever_sends_more_than_twilio_ever_does_is_told_1008_and_heard_n
     server, transport, receiver = opened(TWILIOS)
     for _ in range(2 * TWILIOS.burst_frames // 100):
         server.data_received(frame(opcode, b"x") * 100)
-        while transport.paused and not receiver.closings:  # noqa: ASYNC110 (each turn takes a slice)
+        while transport.paused and not receiver.closings:  # noqa: ASYNC110 (each iteration takes a slice)
             await asyncio.sleep(0)
     assert transport.paused
     ((code, why),) = receiver.closings
@@ -169,7 +169,7 @@ async def test_a_message_may_be_as_big_as_twilios_biggest_and_not_many_times_tha
     server.connection_lost(None)
 
 
-# RFC 6455 §8.1: text that is not UTF-8 fails when that is known, be its frame whole or not.
+# RFC 6455 §8.1: text that is not UTF-8 fails as soon as that is known, even if the frame is not complete.
 
 BEGUN = "κόσμε".encode()
 

@@ -1,4 +1,4 @@
-"""Telephone numbers: how they are read, which may be rung, and that the page for people lists the same."""
+"""Telephone numbers: how they are read, which may be called, and that the documentation lists the same."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_a_changed_token_is_refused(data):
         token = StreamTokens(["key"]).read(changed, NOW)
     except RequestRefused:
         return
-    assert token == StreamTokens(["key"]).read(text, NOW)  # base64 has spare bits at its end
+    assert token == StreamTokens(["key"]).read(text, NOW)  # base64 has unused bits at its end
 
 
 def test_a_token_stands_in_a_url_path():
@@ -85,7 +85,7 @@ def test_a_repeat_token_tells_its_call_and_is_good_for_a_minute():
 
 
 def test_neither_token_serves_as_the_other():
-    """A repeat token is told to whoever sends a captured webhook again."""
+    """A repeat token is given to anyone who replays a captured webhook."""
     with pytest.raises(RequestRefused):
         StreamTokens(["key"]).read(RepeatTokens(["key"]).issue(CALL, NOW), NOW)
     with pytest.raises(RequestRefused):

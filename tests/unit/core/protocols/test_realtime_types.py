@@ -1,4 +1,4 @@
-"""What the embedded realtime server sends is what the SDK's types allow, and the check that says so is strict."""
+"""The embedded realtime server sends only what the SDK's types allow, and the check for that is strict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from callgate.peers.linecheck.realtime.response import ScriptedResponse, Scripte
 from support.linecheck_driver import WORDS, Driver, silence, user_text
 from support.realtime_types import EventInvalid, validate_client_event, validate_server_event
 
-# What a server may send over a WebSocket to a client that uses audio, tools and transcription, and no MCP server.
+# What a server may send over a WebSocket to a client that uses audio, tools and transcription, but no MCP server.
 SERVER_EVENTS = {
     "conversation.item.added",
     "conversation.item.deleted",
@@ -41,7 +41,7 @@ SERVER_EVENTS = {
 
 
 def test_every_event_the_server_sends_is_one_of_the_sdk() -> None:
-    """A session that makes the server send each type of event; `Driver` checks each event it takes."""
+    """In this session, the server sends each type of event; `Driver` checks every event it receives."""
     failed = ScriptedResponse(
         status="failed", error={"type": "server_error", "code": "overloaded", "message": "Try again."}
     )

@@ -1,4 +1,4 @@
-"""What the model is told of an agent's tools."""
+"""What the model is told about an agent's tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: what the caller and the model do, and what is sent to either because of it."""
+"""Turn-taking: what the caller and the model do, and what is sent to either as a result."""
 
 import logging
 from dataclasses import replace
@@ -163,7 +163,7 @@ class TestInterruption:
         talking.says(0.2)
         talking.model(AudioDelta("resp_1", "item_1", audio(5.0)))
         first = next(c for c in talking.commands if isinstance(c, Mark))
-        talking.now += 1.0  # the line was slow: only now the first 200 ms have played
+        talking.now += 1.0  # the line was slow: only the first 200 ms have been played
         talking.twilio(first)
         talking.now += 0.1
         (truncate,) = [c for c in talking.model(SpeechStarted()) if isinstance(c, TruncateItem)]

@@ -1,4 +1,4 @@
-"""Limits for people, the memory of a call that was cut off, and what goes on record."""
+"""Limits on people, the memory of a call that was cut off, and what goes on record."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A model that is lost, hangs, or grows old: what the caller meets, and what the next one is told."""
+"""A model that is lost, hangs or grows old: what the caller hears, and what the next one is told."""
 
 import base64
 
@@ -94,7 +94,7 @@ class TestLostModel:
         talking.hears(QUIET, 0.2)
         commands = talking.ready()
         assert AppendAudio(LOUD) in commands
-        assert not of(CreateResponse, commands)  # it answers by itself what it hears
+        assert not of(CreateResponse, commands)  # it answers on its own what it hears
 
     def test_words_that_the_lost_one_heard_and_did_not_answer_are_said_again_to_the_new_one(self, talking):
         talking.hears(LOUD, 0.3)
@@ -104,7 +104,7 @@ class TestLostModel:
         talking.model(SpeechStopped())
         talking.loses_model()
         assert len([c for c in talking.ready() if c == AppendAudio(LOUD)]) == 30
-        assert talking.model(SpeechStarted()) == []  # nobody spoke over anything now
+        assert talking.model(SpeechStarted()) == []  # nobody interrupted anything this time
         assert talking.hears(QUIET, 0.02) == [AppendAudio(QUIET)]
 
     def test_words_that_were_answered_are_not_said_again(self, talking):
@@ -139,7 +139,7 @@ class TestLostModel:
     def test_a_new_one_that_finds_no_words_in_what_it_was_handed_is_asked_to_go_on(self, talking):
         talking.hears(LOUD, 0.4)
         talking.loses_model()
-        talking.hears(QUIET, 6.0)  # by now the words are no longer among what was kept
+        talking.hears(QUIET, 6.0)  # by now the words are no longer kept
         talking.ready()
         assert of(CreateResponse, talking.lives(3.0)) == [CreateResponse(GO_ON)]
         assert (talking.conversation.reconnects, talking.ended) == (1, None)
@@ -280,7 +280,7 @@ class TestPatience:
             audio = LOUD if speaks <= talking.now <= last_loud else QUIET
             conversation.twilio_sent(Media("MZ1", audio), talking.now)
             talking.now += frame
-            if talking.now >= due:  # as a session asks for it: when something was done, not with each frame
+            if talking.now >= due:  # as a session calls it: once it is due, not with each frame
                 asked, due = of(AskAlive, talking.does(conversation.tick(talking.now))), conversation.deadline()
         assert last_loud + ASK_AFTER - 2 * frame <= talking.now <= last_loud + ASK_AFTER + 2 * frame
 
@@ -306,7 +306,7 @@ class TestPatience:
 class TestRollover:
     @pytest.fixture
     def old(self, monkeypatch):
-        """A call whose model's hour is coming to its end. Its successor's lasts as long as ever."""
+        """Return a call whose model's hour is about to end. Its successor's has its full length."""
         with monkeypatch.context() as begun_long_ago:
             begun_long_ago.setattr("callgate.core.turns.session_life.ROLLOVER_AFTER", 0.0)
             return greeted(Call())

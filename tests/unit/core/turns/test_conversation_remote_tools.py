@@ -1,4 +1,5 @@
-"""Tools of remote MCP servers, which the API calls by itself: it tells when, and is asked to answer what they gave."""
+"""Tools of remote MCP servers, which the API calls by itself: it reports the calls, and is asked to answer their
+results."""
 
 import json
 import logging
@@ -45,7 +46,7 @@ def warnings(commands: list) -> list[Note]:
 
 
 def asks(call: Call) -> None:
-    """The model asks for a remote tool, and its response ends."""
+    """Let the model call a remote tool, and end its response."""
     call.model(ResponseCreated("resp_1"), BEGAN, ResponseDone("resp_1", "completed"))
 
 

@@ -1,4 +1,4 @@
-"""The model, or a key of the caller's telephone, asks for a tool in a call."""
+"""Tools that are called by the model, or by a key on the caller's telephone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def talking() -> Call:
 
 
 def asks(call: Call, name: str, /, call_id: str = "call_1", response: str = "resp_1", **arguments: Any) -> list[Any]:
-    """In a response of its own, in which nothing is said, the model asks for a tool."""
+    """Let the model call a tool in a response of its own that says nothing."""
     call.model(ResponseCreated(response))
     return call.model(FunctionCall(call_id, name, json.dumps(arguments)), ResponseDone(response, "completed"))
 
@@ -59,7 +59,7 @@ def gives(call: Call, output: str = '{"sunny":true}', call_id: str = "call_1") -
 
 
 def told(commands: list[Any]) -> Any:
-    """What the model is told that its tool gave."""
+    """Return the tool result that the model is told."""
     (output,) = of(AddFunctionOutput, commands)
     return json.loads(output.output)
 
@@ -185,7 +185,7 @@ class TestOwnServer:
 
 class TestAnotherSession:
     def lost(self, call: Call) -> None:
-        """The model is lost while a tool is open."""
+        """Lose the model while a tool is running."""
         asks(call, "get_weather")
         call.loses_model()
 
@@ -219,7 +219,7 @@ class TestAnotherSession:
 
 
 class TestOneResponseAtATime:
-    """What is asked for is waited for, from the moment that it is asked for."""
+    """A requested response is waited for from the moment of the request."""
 
     def presses(self, call: Call) -> list[Any]:
         return call.twilio(Dtmf("MZ1", "#"))
@@ -277,7 +277,7 @@ class TestOneResponseAtATime:
         talking.says(1.0)
         talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
         assert talking.model(ResponseDone("resp_1", "cancelled")) == []
-        assert of(Media, talking.lives(COMFORT_AFTER + 0.5))  # who waits for it is told so
+        assert of(Media, talking.lives(COMFORT_AFTER + 0.5))  # a caller who waits for it hears a notice
 
     def test_keys_that_are_pressed_while_the_caller_speaks_are_answered_with_what_they_say(self, talking):
         talking.model(SpeechStarted())

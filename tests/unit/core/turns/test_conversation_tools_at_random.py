@@ -1,6 +1,6 @@
-"""Whatever the order of things: the model is never asked for two responses at once, never over the caller's words, not
-before all is there that it asked for, and leaves nothing unanswered that a tool gave or the caller said. What it says
-is heard, unless it was asked to before the caller began to speak, and began after."""
+"""In any order of events, the model is never asked for two responses at once, nor during the caller's words, nor
+before all tool results are there. No tool result and no words of the caller stay unanswered. What the model says is
+heard, unless it was asked to before the caller began to speak, and began after."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from support.conversation_driver import ALIVE, EQUIPPED, Call, audio, greeted, o
 
 
 class ToolsInACall(RuleBasedStateMachine):
-    """A call, and a server of the model's that behaves as OpenAI's does with ``create_response``."""
+    """A call, with a model's server that behaves as OpenAI's does with ``create_response``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.call = greeted(Call(EQUIPPED))
-        self.lost = False  # there is no model
-        self.response: str | None = None  # under way
+        self.lost = False  # whether there is no model
+        self.response: str | None = None  # in progress
         self.is_heard = True
         self.asked = False  # for a response that has not begun
-        self.due = False  # a response begins by itself, as the caller has spoken
+        self.due = False  # a response will begin by itself, because the caller has spoken
         self.speaks = False
-        self.words = False  # of the caller's, that no response has answered
-        self.open: list[str] = []  # tools
-        self.known: set[str] = set()  # those of them that this session has asked for
+        self.words = False  # the caller's, not yet answered by a response
+        self.open: list[str] = []  # running tools
+        self.known: set[str] = set()  # those of them that this session has called
         self.remote: list[str] = []  # calls that the API itself makes
         self.failed = False  # the last response
         self.count = self.keys = 0
-        self.unanswered = False  # what the model was told since its last response began
+        self.unanswered = False  # the model was told something since its last response began
 
     def see(self, commands: list[Any]) -> None:
         for command in commands:
@@ -83,7 +83,7 @@ class ToolsInACall(RuleBasedStateMachine):
         if self.is_heard:
             self.unanswered = self.words = False
         self.see(self.call.model(ResponseCreated(self.response)))
-        if is_late:  # what it was asked for comes while it answers the caller
+        if is_late:  # the requested response arrives while the model answers the caller
             self.see(self.call.model(ErrorEvent(ALREADY_RESPONDING, "")))
 
     @precondition(lambda self: self.responds)
@@ -141,7 +141,7 @@ class ToolsInACall(RuleBasedStateMachine):
         if self.remote:
             self.remote, self.unanswered = [], True
         self.see(self.call.ready())
-        if self.words:  # it hears them, as audio, and answers by itself
+        if self.words:  # it hears them as audio, and answers on its own
             self.see(self.call.model(SpeechStarted(), SpeechStopped(), SpeechCommitted(self.new("item"))))
             self.due = True
 
@@ -197,7 +197,7 @@ class ToolsInACall(RuleBasedStateMachine):
         assert self.call.ended is None or "lost within a minute" in self.call.ended.reason
 
     def teardown(self) -> None:
-        """When all is over that was begun, the model has nothing left to answer."""
+        """When everything started is over, the model has nothing left to answer."""
         if self.call.ended is not None:
             return
         if self.lost:

@@ -1,4 +1,4 @@
-"""What the clock believes was heard, against what a telephone really played, whatever comes in whatever order."""
+"""What the clock believes was heard, compared with what a telephone really played, for events in any order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ONE_WAY_MS = st.integers(0, 3).map(lambda steps: steps * STEP_MS)
 
 DELTA = st.tuples(
     st.just("delta"), st.booleans(), st.integers(1, 400).map(lambda units: units * 40)
-)  # new item?, bytes
+)  # whether the item is new, and bytes
 WAIT = st.tuples(st.just("wait"), st.just(False), st.integers(1, 300).map(lambda steps: steps * STEP_MS))
 INTERRUPT = st.tuples(st.just("interrupt"), st.just(False), st.just(0))
 DONE = st.tuples(st.just("done"), st.just(False), st.just(0))
@@ -34,9 +34,9 @@ class Line:
     playback: Playback = field(default_factory=Playback)
     to_phone: deque = field(default_factory=deque)
     to_relay: deque = field(default_factory=deque)
-    spans: list[tuple[str, int, int]] = field(default_factory=list)  # of the phone's queue: item, first byte, last byte
+    spans: list[tuple[str, int, int]] = field(default_factory=list)  # in the phone's queue: item, first byte, last byte
     items: int = 0
-    is_done: bool = True  # the last item is complete: what comes next is of another
+    is_done: bool = True  # the last item is complete, so the next delta starts another
 
     def send(self, *message: object) -> None:
         self.to_phone.append((self.now + self.one_way, message))
@@ -80,7 +80,7 @@ class Line:
         self.to_relay.extend((self.now + self.one_way, mark) for mark in marks)
 
     def interrupt(self) -> None:
-        """The caller speaks up: what is believed of every item that was cut must be what was played of it."""
+        """Interrupt: what the clock believes of every cut item must be what was played of it."""
         sent = {}
         for _, (kind, *what) in self.to_phone:
             if kind == "media":
@@ -94,7 +94,7 @@ class Line:
             assert abs(cut.heard_ms - played.get(cut.item_id, 0) / BYTES_PER_MS) <= MOST_ERROR_MS
         self.send("clear")
         self.spans.clear()
-        self.wait(2 * self.one_way + 2 * FRAME_MS)  # the next response is some time away
+        self.wait(2 * self.one_way + 2 * FRAME_MS)  # the next response comes later
         self.spans.clear()
 
 

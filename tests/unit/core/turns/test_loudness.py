@@ -6,7 +6,7 @@ from support.fake_openai import tone
 
 
 def quieter(audio: bytes, by: int) -> bytes:
-    """µ-law audio some six-decibel steps quieter: each is one segment."""
+    """Return µ-law audio made quieter in steps of six decibels, each of which is one segment."""
     return bytes(0x80 & byte | (0x7F - max(0, (0x7F & ~byte) - 16 * by)) for byte in audio)
 
 

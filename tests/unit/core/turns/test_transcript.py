@@ -1,4 +1,4 @@
-"""What was said, what of it was heard, and what another model is told of it."""
+"""What was said, how much of it was heard, and what another model is told of it."""
 
 import pytest
 from callgate.core.turns.transcript import MOST_TEXT, MOST_TURNS, Role, Transcript, Turn

@@ -1,4 +1,4 @@
-"""What is cut out of a frame is what the full parser finds in it; what can't be cut is left to the parser."""
+"""What is cut out of a frame equals what the full parser finds in it; what can't be cut is left to the parser."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def mark() -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn, *frames: bytes) -> bytes:
-    """One of these frames with bytes changed, taken out, put in, or doubled; or none of them."""
+    """Draw one of these frames, perhaps with bytes changed, removed, inserted or doubled."""
     frame = bytearray(draw(st.sampled_from(frames)))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(frame)))
@@ -53,7 +53,8 @@ def mutated(draw: st.DrawFn, *frames: bytes) -> bytes:
 
 
 def agrees_on_media(frame: bytes) -> bool:
-    """Whether the frame was cut, by itself or after another; where it was, the parser must say the same."""
+    """Check that the frame, if it was cut, on its own or after another, has the same meaning to the parser. Return
+    whether it was cut."""
     used = MediaCutter(SID)
     assert used.cut(media()) == AUDIO
     audio = used.cut(frame)
@@ -76,7 +77,7 @@ def agrees_on_mark(frame: bytes) -> bool:
 
 
 def agrees_on_delta(frame: bytes) -> bool:
-    """As `agrees_on_media`."""
+    """Like `agrees_on_media`."""
     fresh, used = DeltaCutter(), DeltaCutter()
     assert used.cut(compact(DELTA)) == AUDIO
     audio = used.cut(frame)

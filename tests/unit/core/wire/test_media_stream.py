@@ -20,7 +20,7 @@ from callgate.errors import MediaStreamError
 from hypothesis import given
 from hypothesis import strategies as st
 
-# As in https://www.twilio.com/docs/voice/media-streams/websocket-messages: numbers that count are strings.
+# As in https://www.twilio.com/docs/voice/media-streams/websocket-messages, where counters are strings.
 START = {
     "event": "start",
     "sequenceNumber": "1",

@@ -75,7 +75,7 @@ def test_what_came_of_a_transfer_is_not_lost_while_the_caller_waits():
 
 
 def test_each_address_shows_the_edge_its_proof():
-    """A stream's stands in its path, as Twilio drops a stream's query."""
+    """A stream's proof is part of its path, because Twilio drops a stream's query."""
     base = "https://voice.example.com"
     connect, redirect = verbs(twiml.connect_stream(base, "t0ken", proof="pr00f"))
     assert connect[0].attrib["url"] == "wss://voice.example.com/media-stream/pr00f/t0ken"

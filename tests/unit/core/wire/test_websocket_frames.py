@@ -1,4 +1,4 @@
-"""The reader of a client's frames by itself; `tests/unit/websocket` holds it against another library's."""
+"""The reader of a client's frames on its own; `tests/unit/websocket` compares it with another library's."""
 
 import itertools
 
