@@ -72,7 +72,7 @@ class Caller(WSListener):
         self._spoke_at: float | None = None  # when the model reported speech, until clear arrives
         self._transport: WSTransport | None = None  # while the stream is open
 
-    # The stream's life.
+    # Opening and closing the stream.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -95,7 +95,7 @@ class Caller(WSListener):
         if not self.closed.done():
             self.closed.set_result(None)
 
-    # What is sent.
+    # Sending.
 
     def speak(self, now: float) -> None:
         """Send the caller's next 20 ms of audio, and the marks that playback has reached."""
@@ -113,7 +113,7 @@ class Caller(WSListener):
         self._sent += 1
         transport.send(TEXT, wire.mark(self.stream_sid, self._marks.popleft()[1], self._sent))
 
-    # What arrives.
+    # Receiving.
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now = perf_counter()
@@ -160,7 +160,7 @@ class Caller(WSListener):
         while self._marks:
             self._return_mark(transport)
 
-    # What the model knows of the caller.
+    # Called by the model.
 
     def speaks_over(self, now: float) -> None:
         """Record that the caller starts talking over the answer, just before the model reports it."""

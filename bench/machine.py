@@ -37,9 +37,9 @@ def describe() -> list[str]:
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, revision {_revision()}",
         f"{_cpu()}, {len(CORES)} cores; Linux {platform.release()}, connections {_tracked()}",
         f"cores {_awake()}",
-        f"Python {platform.python_version()}, {versions}; the usual sample's own: {_sample_versions()}",
+        f"Python {platform.python_version()}, {versions}; in the usual sample's environment: {_sample_versions()}",
         f"relay on core {RELAY_CORE}, generator, model and nginx on core {GENERATOR_CORE}"
-        + (" (the same: the figures below are not comparable)" if RELAY_CORE == GENERATOR_CORE else ""),
+        + (" (the same core: the figures below are not comparable)" if RELAY_CORE == GENERATOR_CORE else ""),
     ]
 
 
@@ -72,8 +72,8 @@ def _tracked() -> str:
 
 def _awake() -> str:
     if os.access(CPU_LATENCY, os.W_OK):
-        return "kept awake where the figures say so"
-    return f"not kept awake, whatever the figures say: {CPU_LATENCY} can't be written"
+        return "kept awake where the tables say so"
+    return f"not kept awake, whatever the tables say: {CPU_LATENCY} can't be written"
 
 
 def _revision() -> str:

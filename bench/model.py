@@ -62,7 +62,7 @@ class Model:
 
     async def start(self) -> None:
         """Listen on a free port."""
-        # Not aiofastnet: on uvloop it misses a reset behind unread data (aiofastnet 1.2, uvloop 0.23).
+        # Without aiofastnet, which on uvloop misses a reset behind unread data (aiofastnet 1.2, uvloop 0.23).
         self._server = await ws_create_server(
             self._accept, LOOPBACK, 0, ssl=self._tls, backlog=BACKLOG, use_aiofastnet=False
         )
@@ -172,7 +172,7 @@ class Session(WSListener):
             self._talk = asyncio.get_running_loop().create_task(self._converse(self._caller))
         return self._caller
 
-    # What the model says.
+    # Sending events.
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._events += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .bench import Row
 
-EACH_ROUND = "Each figure is the median of the rounds' looks, then the least and the most of them."
+EACH_ROUND = "Each figure is the median over the rounds, followed by the minimum and the maximum."
 
 # One column of a part's table: title, key in the rows, digits.
 Column = tuple[str, str, int]
@@ -37,17 +37,17 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
     (
         "asleep echo",
-        "The same, echo load, with cores that sleep between two messages",
+        "The same, echo load, on cores that sleep between messages",
         (CALLS, CPU, *LATENCY, *FAULTS),
     ),
     (
         "asleep talk",
-        "The same, talk load, with cores that sleep between two messages",
+        "The same, talk load, on cores that sleep between messages",
         (CALLS, CPU, *LATENCY, *CLEAR, *FAULTS),
     ),
     (
         "limit echo",
-        "Most calls on one core with p99 < 20 ms, nothing lost, nothing mixed up; echo load",
+        "Most calls on one core with p99 < 20 ms and nothing lost or mixed up, echo load",
         (("most", "most", 0),),
     ),
     ("limit talk", "The same, talk load", (("most", "most", 0),)),
@@ -71,27 +71,27 @@ TABLES: tuple[tuple[str, str, tuple[Column, ...]], ...] = (
     ),
     (
         "tls",
-        "With nginx's TLS in front and TLS to the model, a few calls, echo load",
+        "With TLS at nginx in front and TLS to the model, a few calls, echo load",
         (CALLS, CPU, ("nginx's CPU, ms/call-s", "nginx", 2), *LATENCY, *FAULTS),
     ),
-    ("memory", "Memory of a live call (USS)", (("kB an idle call", "idle", 0), ("kB a busy one", "busy", 0))),
+    ("memory", "Memory of a live call (USS)", (("kB per idle call", "idle", 0), ("kB per busy call", "busy", 0))),
     (
         "churn",
-        "Memory behind calls that came and went (USS)",
+        "Memory that remains after calls have ended (USS)",
         (("thousands of calls", "thousand", 0), ("memory, MB", "size", 1)),
     ),
     (
         "growth",
-        "Cost of a call among more and more of them, echo load, cores kept awake",
+        "Cost of a call as calls are added, echo load, cores kept awake",
         (CALLS, CPU, ("p99, ms", "p99", 2)),
     ),
     (
         "hour",
-        "One call of an hour, as fast as the relay takes it, by sixths",
+        "One call an hour long, as fast as the relay takes it, in sixths",
         (("CPU, ms per 1,000 frames", "spent", 1), ("memory, MB", "size", 1)),
     ),
     ("scale 1", "Most calls of one backend behind nginx, with a quarter of a core", (("most", "most", 0),)),
-    ("scale 2", "Most calls of two, each with a quarter of that core", (("most", "most", 0),)),
+    ("scale 2", "Most calls of two backends, each with a quarter of that core", (("most", "most", 0),)),
 )
 ROW_BY_ROW = ("churn", "growth", "hour")  # curves, which have no median
 
@@ -119,7 +119,7 @@ class Figures:
 def render(rows: Sequence[Row], machine: Iterable[str]) -> str:
     """Return the whole text of RESULTS.md."""
     figures = Figures(rows)
-    parts = ["# What a call costs", "", "Written by `bench/run`; [README.md](README.md) says how it is measured.", ""]
+    parts = ["# What a call costs", "", "Written by `bench/run`; [README.md](README.md) explains the measurements.", ""]
     parts += [f"- {line}" for line in machine]
     parts += ["", "## Targets", "", *targets(figures), "", "## Figures", "", EACH_ROUND, ""]
     for part, title, columns in TABLES:
@@ -177,14 +177,18 @@ def targets(figures: Figures) -> Iterable[str]:
     )
     yield from _met("Memory of an idle live call: at most 150 kB", figures.of("memory", "callgate", "idle"), 150)
     yield from _met(
-        "Memory after the last 1,000 calls: at most 1.02 × that before them", _last_step(figures, "churn", "size"), 1.02
+        "Memory after the last 1,000 calls: at most 1.02 × the memory before them",
+        _last_step(figures, "churn", "size"),
+        1.02,
     )
     yield from _met(
-        "Cost of a call at the most calls of the curve: at most that at the fewest", _ends(figures, "growth", "cpu"), 1
+        "Cost of a call at the curve's most calls: at most the cost at its fewest", _ends(figures, "growth", "cpu"), 1
     )
-    yield from _met("CPU of the last sixth of an hour: at most 1.1 × the first's", _ends(figures, "hour", "spent"), 1.1)
     yield from _met(
-        "Memory after the last sixth: at most 1.02 × that after the first", _ends(figures, "hour", "size"), 1.02
+        "CPU of the hour's last sixth: at most 1.1 × the first sixth's", _ends(figures, "hour", "spent"), 1.1
+    )
+    yield from _met(
+        "Memory after the last sixth: at most 1.02 × the memory after the first", _ends(figures, "hour", "size"), 1.02
     )
     faults = [
         row.values["lost"] + row.values["mixed"] + row.values["problems"]
@@ -192,7 +196,7 @@ def targets(figures: Figures) -> Iterable[str]:
         if row.contender == "callgate" and "lost" in row.values
     ]
     yield from _met(
-        "Nothing lost, nothing mixed up, no call broken, in all of the above", [sum(faults)] if faults else [], 0
+        "Nothing lost, nothing mixed up and no call broken in any of the above", [sum(faults)] if faults else [], 0
     )
     yield from _beside_the_lean(figures)
     yield from _scaling(figures)
@@ -210,14 +214,14 @@ def _beside_the_lean(figures: Figures) -> Iterable[str]:
         spent = figures.ratio(f"cpu {load}", "cpu", "fastapi-lean")
         most = figures.ratio(f"limit {load}", "most", "fastapi-lean")
         if spent and most:
-            yield f"- Of fastapi-lean's, {load}: {spread(spent, 2)} × the CPU, {spread(most, 2)} × the most calls."
+            yield f"- Relative to fastapi-lean, {load}: {spread(spent, 2)} × the CPU, {spread(most, 2)} × the calls."
 
 
 def _scaling(figures: Figures) -> Iterable[str]:
     one, two = (figures.of(f"scale {backends}", "callgate", "most") for backends in (1, 2))
     if one and two and one[0]:
         times = two[0] / one[0]
-        yield f"- Two backends behind nginx, each with the same share of a core, bear {times:.2f} × the calls of one."
+        yield f"- Two backends behind nginx, each with the same share of a core, carry {times:.2f} × the calls of one."
 
 
 def _last_step(figures: Figures, part: str, key: str) -> list[float]:

@@ -52,7 +52,7 @@ class Window:
     corrupt: int  # pieces that did not arrive as they were sent
     stale: int  # pieces that arrived after the clear that dropped them
     joined: int  # pieces that arrived merged with others, which is fine
-    problems: tuple[str, ...]  # calls that ended, and the like
+    problems: tuple[str, ...]  # ended calls and similar problems
     generator_busy: float  # used share of the generator's core
     generator_late: float  # ms, p99
 

@@ -223,7 +223,7 @@ async def lateness() -> AsyncIterator[Callable[[], float]]:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What a process has open."""
+    """The numbers of things that a process has open."""
 
     files: int
     tasks: int

@@ -24,14 +24,14 @@ HEAD = """\
 Printed by `bench/faults --write` (`--all`, `--interruptions`, `--rollover`): simulated calls through the whole service,
 between the phone and a fake OpenAI, in real time, in one process. The phone's recording says what the caller heard.
 
-- *Silence* is any stretch without audible sound (digital silence is not) that was not the caller's to break: after the
-  call was answered, after the caller's words, in the midst of a sentence of the agent's, after its goodbye. The model
-  takes 0.5 s to be sure that the caller has finished, as OpenAI's default has it; that is counted.
-- *unharmed*: the model's session outlived the fault. *went on*: another session took over and was told what had been
-  said; the call ended with the agent's goodbye, heard to its end. *safety net*: apology, and `FALLBACK_DIAL`. *FORGOT*,
-  *LOST*: neither, which no caller may meet.
-- *Left behind*: of live calls, parked sessions, sockets to the model and tasks after each call, before the service is
-  stopped; of tasks and file descriptors after the run.
+- *Silence* is any stretch without audible sound (digital silence is inaudible) that the caller was not expected to
+  break: after the call was answered, after the caller's words, in the middle of the agent's sentence, after its
+  goodbye. It includes the 0.5 s that the model takes to be sure that the caller has finished, OpenAI's default.
+- *unharmed*: the model's session survived the fault. *went on*: another session took over and was told what had been
+  said; the call ended with the agent's goodbye, heard to its end. *safety net*: an apology, then `FALLBACK_DIAL`.
+  *FORGOT*, *LOST*: none of these, which no caller may experience.
+- *Left behind*: live calls, parked sessions, sockets to the model and tasks after each call, before the service is
+  stopped; tasks and file descriptors after the run.
 """
 SECTIONS = ("At each event", "Interruptions", "The end of a session's hour")
 ERROR_BOUND = 40.0  # ms
@@ -83,9 +83,9 @@ def of_interruptions(outcome: interruptions.Outcome, seed: int) -> Report:
     lines = [
         f"{outcome.asked} interruptions (seed {seed}), {len(outcome.cuts)} truncations, {len(clears)} clears.",
         f"`speech_started` sent by the model → `clear` received by the phone: {_spread(clears)}.",
-        f"Heard error, |`audio_end_ms` − what was played of the item|: {_spread(errors)} (bound {ERROR_BOUND:g} ms).",
-        f"Bytes of a cut item that were played after the clear: {after}.",
-        f"All of it runs in one process, which was late by {outcome.late_ms:.0f} ms at worst.",
+        f"Heard error, |`audio_end_ms` − part of the item played|: {_spread(errors)} (bound {ERROR_BOUND:g} ms).",
+        f"Bytes of a cut item played after the clear: {after}.",
+        f"Everything runs in one process, which was late by at most {outcome.late_ms:.0f} ms.",
         f"Left behind: {', '.join(outcome.left) or 'nothing'}.",
         *(f"- {violation}" for violation in outcome.violations),
     ]
@@ -112,12 +112,12 @@ def of_rollovers(outcome: rollover.Outcome) -> Report:
     problems = [f"- {problem}" for problem in dict.fromkeys(problem for call in calls for problem in call.problems)]
     expired = sum(call.expired for call in calls)
     lines = [
-        f"{len(calls)} calls, {sum(call.sessions for call in calls)} sessions of {rollover.SESSION:g} s at the most: "
-        f"{expired} came to their end unplanned. {', '.join(outcome.scaled) or 'This relay plans no rollover'}.",
+        f"{len(calls)} calls, {sum(call.sessions for call in calls)} sessions of at most {rollover.SESSION:g} s: "
+        f"{expired} ended without a planned rollover. {', '.join(outcome.scaled) or 'This relay plans no rollover'}.",
         f"Caller → model: longest gap {to_model:.0f} ms, longest stretch of words that no session got {lost:.0f} ms.",
         f"Agent → caller: longest gap inside an answer {agent:.0f} ms (bound for all three {GAP_BOUND:g} ms).",
         f"End of the caller's words → answer: {_spread([reply for call in calls for reply in call.replies])}.",
-        f"All of it runs in one process, which was late by {outcome.late_ms:.0f} ms at worst.",
+        f"Everything runs in one process, which was late by at most {outcome.late_ms:.0f} ms.",
         f"Left behind: {', '.join(outcome.left) or 'nothing'}.",
         *problems,
     ]
@@ -152,8 +152,8 @@ def _summary(cells: Sequence[Cell], kinds: Sequence[str], left: Sequence[str]) -
         + ", ".join(f"{kind} {max((c.silence for c in cells if c.kind == kind), default=0.0):.2f}" for kind in kinds)
         + ".",
         "Endings: " + ", ".join(f"{count} {ending}" for ending, count in endings.most_common()) + ".",
-        f"{sum(cell.tries > 1 for cell in cells)} calls were made again: they had gone badly while this process, "
-        f"which is the caller, the service and the model, was late by more than {LATE * 1000:.0f} ms.",
+        f"{sum(cell.tries > 1 for cell in cells)} calls were repeated, because they went badly while this process, "
+        f"which runs the caller, the service and the model, was late by more than {LATE * 1000:.0f} ms.",
         f"Left behind: by {leaks} calls{'' if leaks else ' anything'}; by the run {', '.join(left) or 'nothing'}.",
     ]
 

@@ -15,17 +15,17 @@ from .row import ADDED_MS, ADDED_TIMES, BACKEND_KEEPS, NGINX_KEEPS, Row
 HEAD = f"""\
 # What strangers do to live calls
 
-Printed by `bench/siege --write`; [README.md](README.md) says how it is measured. Promised in each row:
+Printed by `bench/siege --write`; [README.md](README.md) explains the measurements. Each row promises:
 
 - no frame of a live call lost, and no call ended;
 - no real caller turned away;
 - at most {ADDED_TIMES:g} × the quiet p99, or {ADDED_MS:g} ms, added to the delay of live calls (p99);
-- memory back, but for {BACKEND_KEEPS:g} MB of the backend's and {NGINX_KEEPS:g} MB of nginx's;
-- no traceback, no session of the model's and no request to Twilio that is not the attack's own, and nothing told that a
-  stranger must not know.
+- all memory freed again, except {BACKEND_KEEPS:g} MB of the backend's and {NGINX_KEEPS:g} MB of nginx's;
+- no traceback, no model session and no request to Twilio except the attack's own, and nothing revealed that a stranger
+  must not know.
 
-From the callers' own address: the same, but that callers may be told to ask again while it lasts. Three seconds after
-it, they are served.
+From the callers' own address: the same, except that callers may be told to ask again during the attack. Three seconds
+after it, they are served.
 """
 HEADING = (
     "attack", "tried", "got", "frames lost", "p99 quiet, ms", "during", "longest", "callers served", "afterwards",

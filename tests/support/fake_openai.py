@@ -112,7 +112,7 @@ class Script:
         return self.transcript if isinstance(self.transcript, str) else self.transcript(audio)
 
 
-# What goes wrong.
+# Faults.
 
 
 @dataclass(frozen=True, slots=True)
@@ -504,7 +504,7 @@ class _Session:
         self._fake.events_received.append(Received(now, self._connection.number, event))
         await self._fake.notify()
 
-    # The way out.
+    # Sending events.
 
     async def _send_all(self, events: list[Event]) -> None:
         for event in events:
