@@ -15,7 +15,7 @@ from .rig import Rig
 from .window import Window
 
 FIRST_GUESS = 100  # calls
-# factors from one try to the next while no limit is bracketed: without a guess, and from one
+# Factors between tries while no limit is bracketed: without a guess, and starting from one.
 FAR_STEP, CLOSE_STEP = 1.6, 1.1
 ALMOST_BUSY = 0.95  # of the relay's core: no step goes beyond the calls that this would allow
 NEAR = 1.05  # a bracket this narrow ends the search

@@ -15,8 +15,7 @@ from .contenders import CORES, GENERATOR_CORE, RELAY_CORE, RELAYS
 
 PACKAGES = ("quart", "hypercorn", "uvloop", "picows", "websockets", "fastapi", "uvicorn")
 GIT_TIMEOUT = 10.0
-# The kernel's PM QoS interface: while it is open, no core sleeps so deeply that waking takes longer than the value
-# written.
+# The kernel's PM QoS: while it is open, no core sleeps so deeply that waking takes longer than the value written.
 CPU_LATENCY = Path("/dev/cpu_dma_latency")
 NO_LATENCY = bytes(4)  # microseconds, 32 bits
 

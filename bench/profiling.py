@@ -1,5 +1,4 @@
-"""The command line of ``bench/profile``, which shows where a relay's CPU time goes under one of the loads. See
-README.md."""
+"""The command line of ``bench/profile``: where a relay's CPU time goes under one of the loads. See README.md."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ class Rig:
         """Wait until no audio is overdue. Return False if that takes too long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALM_TIMEOUT):
-                while self._overdue(time.perf_counter()):  # noqa: ASYNC110 (it depends on time alone, so there is no event to wait for)
+                while self._overdue(time.perf_counter()):  # noqa: ASYNC110 (time alone makes it overdue, so no event tells)
                     await asyncio.sleep(OVERDUE)
                 return True
         return False

@@ -1,5 +1,4 @@
-"""A control group that gives a process a share of a core, so that two backends can be compared with one on the same
-core."""
+"""A control group that limits a process to a share of a core, to compare two backends with one on the same core."""
 
 from __future__ import annotations
 

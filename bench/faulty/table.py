@@ -213,7 +213,7 @@ def forgotten(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> S
 
 
 def _heard_by(call: Call, before: float, scene: Scene) -> list[Sentence]:
-    """Return the agent's sentences that were heard to the end before this time, which is the loop's."""
+    """Return the agent's sentences that had been heard to the end at ``before``, in the loop's time."""
     report = call.report
     return [
         sentence
@@ -223,7 +223,7 @@ def _heard_by(call: Call, before: float, scene: Scene) -> list[Sentence]:
 
 
 def _written_by(before: float, struck_at: float, sessions: Iterable[Connection]) -> Iterator[str]:
-    """Yield the transcripts of both sides that these sessions sent before this time, which is the loop's."""
+    """Yield the transcripts of both sides that these sessions had sent at ``before``, in the loop's time."""
     for session in sessions:
         until = min(before, struck_at) if session.number == 0 else before
         for event, at in zip(session.sent, session.sent_at, strict=True):

@@ -228,7 +228,7 @@ def wrong_format() -> At:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A client event, with its time (the loop's) and connection (counted from 0)."""
+    """A client event, with its time (of the event loop) and connection (counted from 0)."""
 
     at: float
     connection: int
@@ -246,7 +246,7 @@ class Connection:
     close_code: int | None = None  # the client's close code
     received: list[Event] = field(default_factory=list)
     sent: list[Event] = field(default_factory=list)
-    sent_at: list[float] = field(default_factory=list)  # the time of each, which is the loop's
+    sent_at: list[float] = field(default_factory=list)  # when each was sent, in the loop's time
 
     @property
     def audio(self) -> bytes:
