@@ -1,1 +1,1 @@
-"""Which calls there are, and what Twilio is answered about each."""
+"""The calls of this process, and the answers to Twilio's webhooks about them."""

@@ -1,4 +1,4 @@
-"""What is answered when a call's stream has ended and its caller is still on the line."""
+"""The answers to Twilio when a call's stream has ended and its caller is still on the line."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .streams import Streams
 
 log = logging.getLogger(__name__)
 
-MOST_RESUMES = 3  # of one call, before its caller is told that we have difficulties
+MOST_RESUMES = 3  # per call; after that, the caller hears the apology
 FINAL = (Outcome.GOODBYE, Outcome.CALLER_HUNG_UP, Outcome.FAILED)
-UNANSWERED = {  # a DialCallStatus, as the agent is told of it
+UNANSWERED = {  # DialCallStatus -> how it is put to the agent
     "busy": "the line was busy",
     "no-answer": "nobody answered",
     "failed": "no connection could be made",
@@ -36,22 +36,25 @@ UNANSWERED = {  # a DialCallStatus, as the agent is told of it
 
 @dataclass(frozen=True, slots=True)
 class _LastStream:
-    """How a call's last stream ended, and what Twilio was to do then, as far as that is known here or on record."""
+    """How a call's last stream ended, and what Twilio was to do next, as far as this process or the store knows."""
 
     outcome: Outcome | None
     then: NextStep | None
-    memory: Memory = field(default_factory=Memory)  # of the call
-    here: bool = False  # this process saw it end, and no other has had the call since
+    memory: Memory = field(default_factory=Memory)  # what is on record of the call
+    here: bool = False  # this process saw it end, and no other process has had the call since
 
     @property
     def was(self) -> bool:
-        """Whether there was one, as far as is known."""
+        """Whether the call is known to have had a stream."""
         return self.outcome is not None or bool(self.memory.turns)
 
 
 class AfterStream:
-    """Takes calls up again, puts callers through, or says goodbye. Its methods get the parameters of a request that is
-    known to be Twilio's, and return TwiML. ``repeat``: the token in the address, if Twilio was asked to repeat it."""
+    """Resumes calls, puts callers through, or hangs up.
+
+    The methods take the parameters of a verified Twilio request and return TwiML. ``repeat`` is the token in the URL if
+    Twilio was asked to repeat the request.
+    """
 
     def __init__(self, calls: Calls, repeats: Repeats, streams: Streams, first: FirstWebhook) -> None:
         self._calls, self._repeats, self._streams, self._first = calls, repeats, streams, first
@@ -59,11 +62,13 @@ class AfterStream:
     async def call_interrupted(
         self, params: Mapping[str, str], resumed: int, absences: Absences = NEVER_AWAY, repeat: str = ""
     ) -> str:
-        """The stream of a call ended and the caller is still on the line. ``resumed``: how often that has led back to
-        the agent before; ``absences``: how often the agent had left by intent.
+        """Answer when a call's stream has ended and the caller is still on the line.
 
-        It is the number's fallback URL too, which Twilio asks when it could not have or carry out another's answer. It
-        says in ``ErrorUrl`` which that was; see https://www.twilio.com/docs/usage/security/availability-reliability.
+        ``resumed``: how often the call has been resumed before; ``absences``: how often the agent has left on purpose.
+
+        This is also the number's fallback URL, which Twilio requests when another URL did not answer, or answered with
+        something it could not carry out. ``ErrorUrl`` says which URL that was; see
+        https://www.twilio.com/docs/usage/security/availability-reliability.
         """
         call_sid, failed = params["CallSid"], urlsplit(params.get("ErrorUrl", "")).path
         if failed == twiml.TRANSFERRED or "DialCallStatus" in params:
@@ -111,7 +116,7 @@ class AfterStream:
     async def call_transferred(
         self, params: Mapping[str, str], resumed: int, absences: Absences, repeat: str = ""
     ) -> str:
-        """Whoever a call was put through to has hung up, or never answered."""
+        """Answer when the person the caller was put through to has hung up, or has not answered."""
         call_sid, status = params["CallSid"], params.get("DialCallStatus", "")
         if status in ("completed", "answered"):
             log.info("The call was put through, and is over")
@@ -144,15 +149,15 @@ class AfterStream:
 
     async def _last_stream(self, call_sid: str) -> _LastStream:
         ending = self._calls.registry.ending(call_sid)
-        if ending is not None and ending.outcome in FINAL:  # whatever another process may know
+        if ending is not None and ending.outcome in FINAL:  # no other process can know better
             return _LastStream(ending.outcome, ending.then, here=True)
         memory = await self._calls.ledger.memory(call_sid)
-        if ending is None or memory.elsewhere:  # another process has served it since
+        if ending is None or memory.elsewhere:  # another process has served the call since
             return _LastStream(memory.outcome, memory.then, memory)
         return _LastStream(ending.outcome, ending.then, memory, here=True)
 
     def _is_last(self, call_sid: str, number: int) -> bool:
-        """Whether the call's last stream that began here had so many before it."""
+        """Whether the last stream of the call that began here is generation ``number``."""
         return self._calls.registry.generation(call_sid) == number
 
     def _put_through(self, then: PutThrough, resumed: int, absences: Absences, language: str | None) -> str:
@@ -179,7 +184,7 @@ class AfterStream:
     def _return(
         self, call_sid: str, turns: tuple[Turn, ...], text: str, resumed: int, absences: Absences, digits: str = ""
     ) -> str:
-        """The agent is back in a call that it had left, and is told ``text``."""
+        """Bring the agent back into a call that it had left, with ``text`` as a note."""
         note = Turn(f"{call_sid}_back_{absences.transfers}_{absences.sendings}", Role.NOTE, text)
         self._calls.ledger.agent_returned(call_sid, turns, note)
         return self._streams.go_on(call_sid, (*turns, note), resumed, absences, digits)
@@ -196,7 +201,7 @@ class AfterStream:
 
 
 def _is_over_its_limit(then: NextStep | None, absences: Absences) -> bool:
-    """Whether this was done so often in a call that the agent does it no more: it is an old one's, met again."""
+    """Whether the call has used up its transfers or sendings: then this step is left over from an earlier stream."""
     match then:
         case PutThrough():
             return absences.transfers >= MOST_TRANSFERS

@@ -1,4 +1,4 @@
-"""What is known of the calls of this process, for whoever answers a webhook of theirs or serves a stream."""
+"""What this process knows of its calls, for the code that answers their webhooks and serves their streams."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ENDED_STATUSES: Final = frozenset({"completed", "busy", "failed", "no-answer", "
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """``registry``: which there are; ``ledger``: what is on record; ``assigned``: which agent each has; ``parking``:
-    the model sessions that wait for them."""
+    """The calls of this process. ``registry``: which calls there are; ``ledger``: what is on record; ``assigned``: the
+    agent of each call; ``parking``: the model sessions that wait for them."""
 
     config: Config
     registry: Registry
@@ -32,11 +32,11 @@ class Calls:
     parking: Parking
 
     def admit(self, call_sid: str) -> bool:
-        """Keep a place for a call from now on, if there is one."""
+        """Reserve a line for a call. Return whether one was free."""
         return self.registry.admit(call_sid, time.time())
 
     def is_over(self, params: Mapping[str, str]) -> bool:
-        """Whether Twilio has said, here or now, that the call is over."""
+        """Whether Twilio has said, in this request or earlier to this process, that the call is over."""
         is_over = params.get("CallStatus") in ENDED_STATUSES or self.registry.is_over(params["CallSid"])
         if is_over:
             log.info("The call is over: a webhook of it changes nothing")

@@ -1,4 +1,4 @@
-"""What is answered when a call comes in, or when one that we placed is answered."""
+"""The answer to Twilio when a call comes in, or when a call that we placed is picked up."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class FirstWebhook:
-    """Admits calls. Its methods get the parameters of a request that is known to be Twilio's."""
+    """Admits calls. The methods take the parameters of a verified Twilio request."""
 
     def __init__(self, calls: Calls, repeats: Repeats, streams: Streams, pulse: Pulse) -> None:
         self._calls, self._repeats, self._streams, self._pulse = calls, repeats, streams, pulse
 
     async def answer(self, params: Mapping[str, str], repeat: str = "") -> str:
-        """A call comes in, or one that we placed was answered. Returns TwiML. ``repeat``: the token in the address, if
-        Twilio was asked to repeat it."""
+        """Return the TwiML for a call that comes in, or for one that we placed and that was picked up. ``repeat``: the
+        token in the URL if Twilio was asked to repeat the request."""
         call_sid = params["CallSid"]
         if self._calls.is_over(params):
             return twiml.hang_up()
@@ -48,8 +48,10 @@ class FirstWebhook:
         return document
 
     def expect(self, params: Mapping[str, str], ended: str | None = None) -> None:
-        """We placed a call: keep its place, and have the model's session ready when it is answered. ``ended``: the
-        status that it has ended with by now, if it has: then it is only recorded."""
+        """Reserve a line for a call that we placed, and open the model's session before it is picked up.
+
+        ``ended``: the call's final status if it has ended already; then it is only recorded.
+        """
         self._calls.ledger.call_came(params)
         if ended is not None:
             self._calls.ledger.call_over(params["CallSid"], ended)
@@ -61,9 +63,11 @@ class FirstWebhook:
             self._calls.parking.open(params["CallSid"], assigned.agent)
 
     async def _came_before(self, call_sid: str) -> bool:
-        """Whether the first webhook of the call was answered before. Not where that answer may have got lost: its
-        stream is still awaited. Where there is no record to look at, every call may have been, once half of the places
-        are taken."""
+        """Whether the call's first webhook was answered before.
+
+        The answer is no while the call's stream is still awaited, because the first answer may have been lost. If the
+        store can't be asked, every call counts as a repeated one once half of the lines are taken.
+        """
         if self._calls.registry.generation(call_sid) is not None:
             return True
         if self._calls.registry.holds(call_sid):

@@ -1,5 +1,6 @@
-"""Between the calls and the store: what a call leaves there as it goes on, and what is found of it when it is taken up
-again. A store that is slow or broken costs the record, never the call.
+"""Between the calls and the store: records a call as it goes on, and reads the record when the call is resumed.
+
+A store that is slow or broken costs the record, never the call.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is known of a call. ``turns``: what was said, each as it was heard. ``outcome``: how its last stream
-    ended, and ``then`` what Twilio is to do next. ``elsewhere``: another process than this one took it last. ``call``:
-    when it came, and between whom; None where that is not known."""
+    """What is on record of a call.
+
+    ``turns``: what was said, cut at what was heard. ``outcome``: how the last stream ended; ``then``: what Twilio is to
+    do next. ``elsewhere``: another process had the call last. ``call``: when the call came and between whom; None if
+    that is not known.
+    """
 
     turns: tuple[Turn, ...] = ()
     outcome: Outcome | None = None
@@ -35,18 +39,18 @@ class Memory:
 
     @property
     def came_at(self) -> datetime | None:
-        """When the call came, where that is known."""
+        """When the call came, if that is known."""
         return self.call.started_at if self.call else None
 
 
 class Ledger:
-    """The calls of one service in its store."""
+    """The record of calls in the store."""
 
     def __init__(self, kept: Store) -> None:
         self._store = kept
 
     def call_came(self, params: Mapping[str, str]) -> None:
-        """A call came in, with the parameters of its webhook."""
+        """Record that a call came in, with the parameters of its webhook."""
         self._store.journal.call_started(
             CallRecord(
                 call_sid=params["CallSid"],
@@ -59,26 +63,27 @@ class Ledger:
         )
 
     def call_resumed(self, call_sid: str) -> None:
-        """A call that was cut off is taken up again, here."""
+        """Record that this process resumes a call that was cut off."""
         self._store.journal.call_resumed(call_sid, _now())
 
     def agent_returned(self, call_sid: str, turns: tuple[Turn, ...], note: Turn) -> None:
-        """The agent had left a call, and is back, here, with what ``note`` says; ``turns``: what was said before."""
+        """Record that the agent is back in a call that it had left, in this process. ``turns``: what was said before;
+        ``note``: what the agent is told."""
         self._store.journal.call_resumed(call_sid, _now(), interrupted=False)
         self.recorder(call_sid, turns)(note)
 
     def call_ended(self, call_sid: str, receipt: Receipt, then: NextStep | None = None) -> None:
-        """A call's stream ended. ``then``: what Twilio is to do next."""
+        """Record that a call's stream has ended. ``then``: what Twilio is to do next."""
         next_step = None if then is None else _as_json(then)
         outcome, summary = receipt.ended.name.lower(), receipt.as_dict()
         self._store.journal.call_ended(call_sid, _now(), outcome, receipt.reason, summary, next_step)
 
     def call_over(self, call_sid: str, status: str) -> None:
-        """Twilio says that a call is over which never had a stream, or whose process is gone."""
+        """Record that Twilio reports the end of a call that never had a stream, or whose process is gone."""
         self._store.journal.call_ended(call_sid, _now(), status, "as Twilio says")
 
     def recorder(self, call_sid: str, memory: tuple[Turn, ...] | None) -> Callable[[Turn], None]:
-        """Who is to be told of the turns of one call, which has had those of ``memory``."""
+        """Return the function that records the turns of a call. ``memory``: the turns that the call has had so far."""
         numbers = {turn.item_id: number for number, turn in enumerate(memory or (), 1)}
 
         def record(turn: Turn) -> None:
@@ -99,7 +104,7 @@ class Ledger:
         return record
 
     def keeper(self, call_sid: str) -> Callable[[str, Message], Awaitable[None]]:
-        """What keeps the messages that are left in one call, each known by a key. It raises `StoreError`."""
+        """Return the function that stores a message left in a call, under a key. It raises `StoreError`."""
 
         async def keep(key: str, message: Message) -> None:
             kept = store.StoredMessage(
@@ -110,7 +115,7 @@ class Ledger:
         return keep
 
     async def knows(self, call_sid: str) -> bool | None:
-        """Whether the call is on record; None where that can't be found out at once."""
+        """Whether the call is on record; None if the store can't answer at once."""
         try:
             return await self._store.knows(call_sid)
         except StoreError as exc:
@@ -118,7 +123,7 @@ class Ledger:
             return None
 
     async def memory(self, call_sid: str) -> Memory:
-        """What is known of a call; nothing where that can't be found out."""
+        """Return what is on record of a call; an empty memory if the store can't answer."""
         try:
             found = await self._store.memory(call_sid)
         except StoreError as exc:

@@ -1,8 +1,8 @@
-"""How late the event loop is: what callers would soon hear, seen before they do.
+"""Measures how late the event loop is, to notice overload before callers hear it.
 
-A beat is due every `INTERVAL`. How late it comes is how long everything else waited too, audio included. One late beat
-is a hiccup; several within a second mean that the process has more calls than it can carry, so no further one is
-admitted until it has caught up.
+A timer is due every `INTERVAL`. Its delay is how long everything else waited too, audio included. One late beat is a
+hiccup; several within a second mean that the process has more calls than it can carry, so it admits no further call
+until it has caught up.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 0.1 * SECONDS
 LATE = 0.04 * SECONDS  # two frames of the caller's audio
-BEATS = 10  # that are looked back on: about a second
-MOST_LATE = 3  # of them
+BEATS = 10  # the beats that are judged: about one second
+MOST_LATE = 3  # late beats among them that mean overload
 
 
 class Pulse:
-    """The beats of the running loop."""
+    """Measures the lateness of the running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -32,18 +32,18 @@ class Pulse:
         self._was_late = False
 
     def start(self) -> None:
-        """Begin to beat, until `stop`."""
+        """Schedule the next beat, and so on until `stop`."""
         self._due = self._loop.time() + INTERVAL
         self._timer = self._loop.call_at(self._due, self._beat)
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop beating."""
         if self._timer is not None:
             self._timer.cancel()
 
     @property
     def lateness(self) -> float:
-        """How late the loop was at worst within the last second, in seconds."""
+        """The loop's greatest lateness within the last second, in seconds."""
         return max(self._lateness, default=0.0)
 
     @property

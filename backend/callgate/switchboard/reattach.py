@@ -1,7 +1,7 @@
-"""Calls whose process died, and which Twilio still has on the line: they are fetched back.
+"""Fetches back calls whose process died while Twilio still has the caller on the line.
 
-Such a call comes back by itself when its TwiML goes on to ``/call-interrupted``; this is the second way, for those that
-did not. Twilio is asked over its REST API, and told to connect the call anew.
+Such a call usually comes back by itself when its TwiML goes on to ``/call-interrupted``. For a call that does not, this
+module asks Twilio's REST API for its status and has Twilio connect it to a new stream.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 COME_BACK_BY_THEMSELVES = 12 * SECONDS  # after the start of this process
 LOOK_EVERY = 60 * SECONDS
 
-NOT_ANSWERED = ("queued", "initiated", "ringing")  # a call of our own, which may be answered yet
-UNKNOWN = "unknown"  # the status of a call that Twilio has nothing of
+NOT_ANSWERED = ("queued", "initiated", "ringing")  # an outbound call that may still be picked up
+UNKNOWN = "unknown"  # the status of a call that Twilio does not know
 
 
 class Reattach:
-    """Looks for abandoned calls while the service runs. ``client``: None where the settings allow no REST request.
+    """Looks for abandoned calls while the service runs. ``client``: None if the settings allow no REST requests.
 
-    ``registry``: the calls that are here. ``twiml``: what connects a call that is taken up again.
+    ``registry``: the calls of this process. ``twiml``: returns the TwiML that reconnects a call.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Reattach:
     ) -> None:
         self._store, self._ledger, self._registry, self._twiml = store, ledger, registry, twiml
         self._rest = None if client is None else TwilioRest(client, 1)
-        self._claimed: set[str] = set()  # abandoned calls that are ours now, and not yet fetched back
+        self._claimed: set[str] = set()  # abandoned calls that this process has claimed and not yet fetched back
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Reattach:
@@ -68,15 +68,16 @@ class Reattach:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _fetch_back(self, rest: TwilioRest, call_sid: str) -> None:
-        """Have Twilio connect a claimed call anew, if it is on the line and nobody serves it. Raises `StoreError`."""
+        """Have Twilio reconnect a claimed call if it is still on the line and no process serves it. Raises
+        `StoreError`."""
         if not await self._is_still_ours(call_sid):
             return
         try:
             status = str((await rest.ask(lambda client: client.calls(call_sid).fetch())).status)
             if status == "in-progress":
-                if not await self._is_still_ours(call_sid):  # the answer may have taken its time
+                if not await self._is_still_ours(call_sid):  # Twilio's answer may have taken a while
                     return
-                # The TwiML is made here, not in the thread: making it writes to the journal, which is the loop's.
+                # Made here, not in the thread: making the TwiML writes to the journal, which belongs to the event loop.
                 twiml = self._twiml(call_sid)
                 await rest.ask(lambda client: client.calls(call_sid).update(twiml=twiml))
         except TwilioError as exc:
@@ -94,7 +95,7 @@ class Reattach:
             self._ledger.call_over(call_sid, status)
 
     async def _is_still_ours(self, call_sid: str) -> bool:
-        """Whether a claimed call is still to be fetched back. One that came back by itself is left where it is."""
+        """Whether a claimed call still has to be fetched back; it may have come back by itself."""
         if await self._store.claim(call_sid, self._store.process) and not self._registry.holds(call_sid):
             return True
         log.info("%s was abandoned, and came back by itself or is over", call_sid)

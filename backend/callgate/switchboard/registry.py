@@ -1,7 +1,7 @@
-"""The calls of this process: who may come in, who is on the line, how each ended, and who is waited for at a stop.
+"""The calls of this process: which are admitted, which are on the line, how each ended, and which a shutdown awaits.
 
-A call is admitted by the webhook and begins with its stream, usually within a second; the place it was admitted to is
-kept for it until then, but no longer than its stream token is good. Times are UNIX seconds, passed in.
+A call is admitted by its webhook and begins with its stream, usually within a second. Its line is reserved until then,
+but no longer than its stream token is valid. Times are UNIX seconds, passed in.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from callgate.errors import RequestRefused
 
 log = logging.getLogger(__name__)
 
-ENDINGS_KEPT = 2_000  # how many ended calls are remembered for /call-interrupted, which comes within seconds
+ENDINGS_KEPT = 2_000  # ended calls that are remembered for /call-interrupted, which comes within seconds
 LET_GO_DEADLINE = 0.5  # seconds for a stream that Twilio has left to end
-OVER_KEPT = 20_000  # how many calls of which Twilio said that they are over, and will never be again
+OVER_KEPT = 20_000  # calls that are remembered as over, and never admitted again
 
 
 class LiveCall(Protocol):
@@ -29,10 +29,10 @@ class LiveCall(Protocol):
 
     @property
     def ending(self) -> End | None:
-        """How it ended, as soon as that is decided: before its sockets are closed."""
+        """How the call ended, set as soon as it is decided: before its sockets are closed."""
 
     def shut_down(self) -> None:
-        """End it now; it ends as `Outcome.SHUT_DOWN`."""
+        """End the call now, as `Outcome.SHUT_DOWN`."""
 
 
 class Registry:
@@ -40,47 +40,49 @@ class Registry:
 
     def __init__(self, max_calls: int) -> None:
         self._max_calls = max_calls
-        self._admitted: dict[str, float] = {}  # CallSid -> when its place is given up
+        self._admitted: dict[str, float] = {}  # CallSid -> when its reservation expires
         self._live: dict[str, LiveCall] = {}  # CallSid -> the session
         self._used: dict[str, float] = {}  # nonce of a redeemed token -> when it would have expired
         self._endings: OrderedDict[str, End] = OrderedDict()
-        self._generations: OrderedDict[str, int] = OrderedDict()  # CallSid -> that of the last stream that began
-        self._taken_up: OrderedDict[str, str] = OrderedDict()  # CallSid -> the webhook with which it went on last
+        self._generations: OrderedDict[str, int] = OrderedDict()  # CallSid -> generation of the last stream that began
+        self._taken_up: OrderedDict[str, str] = OrderedDict()  # CallSid -> the webhook that last resumed it
         self._came = Once(OVER_KEPT)  # calls that were admitted
         self._over = Once(OVER_KEPT)
-        self._ended = asyncio.Event()  # a stream ended; replaced by each
+        self._ended = asyncio.Event()  # set when a stream ends, and then replaced
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
 
     @property
     def live(self) -> int:
-        """How many calls are on the line."""
+        """The number of calls on the line."""
         return len(self._live)
 
     def admit(self, call_sid: str, now: float) -> bool:
-        """Keep a place for a call, if there is one. Asking again for the same call (Twilio retries) is no second, and
-        keeps it no longer."""
+        """Reserve a line for a call. Return whether one was free.
+
+        Asking again for the same call (Twilio retries) takes no second line, and does not extend the reservation.
+        """
         self._admitted = {sid: until for sid, until in self._admitted.items() if until > now}
         is_new = call_sid not in self._admitted and call_sid not in self._live
         if is_new and (self.draining or len(self._admitted) + len(self._live) >= self._max_calls):
             return False
         self._admitted.setdefault(call_sid, now + LIFETIME)
         self._came.is_new(call_sid)
-        self._endings.pop(call_sid, None)  # it goes on
+        self._endings.pop(call_sid, None)  # the call goes on
         return True
 
     @property
     def is_half_full(self) -> bool:
-        """Whether half of the places are taken."""
+        """Whether at least half of the lines are taken."""
         return 2 * (len(self._admitted) + len(self._live)) >= self._max_calls
 
     def came(self, call_sid: str) -> bool:
-        """Whether the call was admitted before, as far as is known."""
+        """Whether the call is known to have been admitted before."""
         return call_sid in self._came
 
     def take_up(self, call_sid: str, webhook: str) -> bool:
-        """The call goes on with this webhook; False where it did so before, as far as is known."""
+        """Note that this webhook resumes the call. Return False if it was the last one to do so already."""
         if self._taken_up.get(call_sid) == webhook:
             return False
         self._taken_up[call_sid] = webhook
@@ -90,8 +92,8 @@ class Registry:
         return True
 
     async def let_go(self, call_sid: str) -> None:
-        """End the call's stream, if it has one: Twilio has left it, and we had not noticed. What it leaves on record is
-        there when this returns."""
+        """End the call's stream, if it has one, because Twilio has left it unnoticed. Return when it has ended and its
+        record is complete, or at the deadline."""
         call = self._live.get(call_sid)
         if call is None or call.ending is not None:
             return
@@ -102,28 +104,28 @@ class Registry:
                     await self._ended.wait()
 
     def give_up(self, call_sid: str) -> None:
-        """The call does not come: its place is free."""
+        """Free the line of a call that does not come."""
         self._admitted.pop(call_sid, None)
 
     def over(self, call_sid: str) -> None:
-        """Twilio says that the call is over: it is never admitted again."""
+        """Note that Twilio says the call is over. It is never admitted again."""
         self.give_up(call_sid)
         self._over.is_new(call_sid)
 
     def is_over(self, call_sid: str) -> bool:
-        """Whether Twilio has said so."""
+        """Whether Twilio has said that the call is over."""
         return call_sid in self._over
 
     def redeem(self, token: StreamToken | RepeatToken, now: float) -> None:
-        """Take a token, which is good for once. Raises `RequestRefused` when it was taken before."""
+        """Use up a token, which is valid once. Raises `RequestRefused` if it was used before."""
         self._used = {nonce: expires for nonce, expires in self._used.items() if expires >= now}
         if token.nonce in self._used:
             raise RequestRefused("the token was used before")
         self._used[token.nonce] = token.expires
 
     def begin(self, call_sid: str, call: LiveCall, generation: int = 0) -> None:
-        """The call's stream began; ``generation``: how many it had before. Raises `RequestRefused` when the call
-        already has one that has not ended."""
+        """Note that the call's stream has begun. ``generation``: how many streams the call had before. Raises
+        `RequestRefused` if the call already has a stream that has not ended."""
         before = self._live.get(call_sid)
         if before is not None and before.ending is None:
             raise RequestRefused("the call already has a stream")
@@ -136,7 +138,8 @@ class Registry:
         self._empty.clear()
 
     def end(self, call_sid: str, call: LiveCall, ending: End) -> None:
-        """The call's stream ended, and is all closed; where another has begun since, that one counts."""
+        """Note that the call's stream has ended and both sockets are closed. Ignored if another stream has begun
+        since."""
         if self._live.get(call_sid) is not call:
             return
         del self._live[call_sid]
@@ -150,17 +153,17 @@ class Registry:
             self._empty.set()
 
     def ending(self, call_sid: str) -> End | None:
-        """How the call's last stream ended; None where it has not, or this process did not see it."""
+        """How the call's last stream ended; None if it has not ended, or this process did not see it end."""
         if (call := self._live.get(call_sid)) is not None:
             return call.ending
         return self._endings.get(call_sid)
 
     def outcome(self, call_sid: str) -> Outcome | None:
-        """The same, in short."""
+        """The outcome of the call's last stream; None if `ending` knows none."""
         return ending.outcome if (ending := self.ending(call_sid)) is not None else None
 
     def generation(self, call_sid: str) -> int | None:
-        """That of the last stream of the call that began here; None where none did, as far as is known."""
+        """The generation of the call's last stream that began here; None if none is known."""
         return self._generations.get(call_sid)
 
     def is_talking(self, call_sid: str) -> bool:
@@ -169,7 +172,8 @@ class Registry:
         return call is not None and call.ending is None
 
     async def drain(self, seconds: float) -> None:
-        """Admit nobody more, and return when the last call has ended: by itself, or, after ``seconds``, by us."""
+        """Admit no more calls, and return when the last one has ended. Calls that last longer than ``seconds`` are
+        shut down."""
         self.draining = True
         try:
             async with asyncio.timeout(seconds):
@@ -181,5 +185,5 @@ class Registry:
             await self._empty.wait()
 
     def holds(self, call_sid: str) -> bool:
-        """Whether the call is here: on the line, or admitted and awaited."""
+        """Whether this process has the call: on the line, or admitted and awaited."""
         return call_sid in self._live or call_sid in self._admitted

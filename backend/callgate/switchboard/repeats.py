@@ -1,9 +1,9 @@
-"""Asking Twilio to repeat a webhook, so that it is known to be one of now.
+"""Asks Twilio to repeat a webhook, to be sure that it is fresh.
 
-Twilio has signed a webhook, which does not say when: whoever captured a request can send it again. So what was said of
-a call that is over changes nothing, and where a webhook does not fit what is known of its call, Twilio is asked to
-repeat it, at an address that nobody else can sign (``repeat``: the token in it). That costs a caller of whom we know
-too little one round trip, unheard, and whoever captured a request gets nothing for it.
+Twilio's signature on a webhook carries no time, so anyone who captured a request can replay it. Therefore a webhook of
+a call that is over changes nothing, and a webhook that does not fit what is known of its call is answered with a
+redirect to a URL with a new token (``repeat``), which only Twilio can sign. A caller of whom this process knows too
+little waits one round trip, which is not heard, and a replayed request achieves nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Repeats:
-    """The webhooks that are repeated. ``config`` has at least one auth token."""
+    """Issues and checks repeat tokens. ``config`` has at least one auth token."""
 
     def __init__(self, config: Config, registry: Registry) -> None:
         self._base_url, self._proof = config.base_url, config.edge_proof
@@ -38,13 +38,13 @@ class Repeats:
         absences: Absences = NEVER_AWAY,
         dialed: str = "",
     ) -> str:
-        """What asks Twilio for a webhook once more: the one of ``path``, with the same counts."""
+        """Return TwiML that has Twilio send the webhook for ``path`` again, with the same counts."""
         log.info("The webhook does not fit what is known of the call: Twilio is asked to repeat it")
         token = self._tokens.issue(call_sid, time.time())
         return twiml.repeat(self._base_url, token, path, resumed, absences, dialed, self._proof)
 
     def is_one(self, call_sid: str, repeat: str) -> bool:
-        """Whether Twilio comes from where `ask_for` sent it, just now and for the first time."""
+        """Whether this request answers a recent `ask_for` of this call, for the first time."""
         if not repeat:
             return False
         try:

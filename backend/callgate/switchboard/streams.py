@@ -1,4 +1,4 @@
-"""The streams: how Twilio is told to connect one, who may have one, and serving it to its end."""
+"""The Media Streams: the TwiML that connects one, the check of who may have one, and serving it to its end."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 
 REFUSED = 1008  # RFC 6455 §7.4.1: policy violation
 BAD_MESSAGE = 1002  # protocol error
-MEMORIES = 1000  # of calls whose streams are awaited
+MEMORIES = 1000  # resumed calls whose turns are kept until their streams begin
 
 
 class Streams:
-    """The streams of the calls of this process, from the TwiML that has Twilio connect one to its end."""
+    """The streams of this process's calls, each from the TwiML that has Twilio connect it to its end."""
 
     def __init__(self, calls: Calls, signature: SignatureCheck, upstream: Upstream, run_tool: RunTool) -> None:
         self._calls, self._signature, self._upstream, self._run_tool = calls, signature, upstream, run_tool
         self._tokens = StreamTokens(calls.config.twilio_auth_tokens)
-        self._memories: dict[str, tuple[Turn, ...]] = {}  # by CallSid: of calls that are about to be taken up again
+        self._memories: dict[str, tuple[Turn, ...]] = {}  # CallSid -> the turns of a call that is about to be resumed
 
     def connect(
         self,
@@ -50,8 +50,8 @@ class Streams:
         digits: str = "",
         consent: str = "",
     ) -> str:
-        """TwiML that connects the call to a new stream. ``digits``: sent into the line before; ``consent``: said
-        before."""
+        """Return TwiML that connects the call to a new stream. ``digits``: keys to send into the line first;
+        ``consent``: the sentence to say first."""
         assigned = self._calls.assigned.known(call_sid)
         parameters = assigned.parameters if assigned else {}
         language = assigned.agent.language if assigned else None
@@ -70,7 +70,7 @@ class Streams:
         )
 
     def go_on(self, call_sid: str, memory: tuple[Turn, ...], resumed: int, absences: Absences, digits: str = "") -> str:
-        """The same for a call that goes on, whose agent is to know what was said: ``memory``."""
+        """Return the TwiML for a call that is resumed. ``memory``: the turns so far, which the agent is told."""
         self._memories[call_sid] = memory
         while len(self._memories) > MEMORIES:
             del self._memories[next(iter(self._memories))]
@@ -79,14 +79,14 @@ class Streams:
         return self.connect(call_sid, resumed, absences, digits)
 
     def reconnect(self, call_sid: str) -> str:
-        """What connects a call anew whose process is gone."""
+        """Return TwiML that reconnects a call whose process is gone."""
         self._calls.ledger.call_resumed(call_sid)
         return self.connect(call_sid, 1)
 
     def check_upgrade(self, target: str, headers: Headers, token: str | None) -> StreamToken | None:
-        """Decide about an upgrade to WebSocket, before it is accepted. Returns what its path's token says, if any.
+        """Check a WebSocket upgrade before it is accepted. Return the token in its path, if any, once verified.
 
-        ``target``: path and raw query, as they were requested. Raises `RequestRefused`.
+        ``target``: path and raw query as they were requested. Raises `RequestRefused`.
         """
         self._signature.check_upgrade(target, headers)
         if token is None:
@@ -96,8 +96,8 @@ class Streams:
         return claim
 
     async def serve(self, socket: Socket, reception: Reception, claim: StreamToken | None) -> None:
-        """Serve an accepted stream to its end. ``reception``: who receives it as yet. ``claim``: its path's token;
-        without one, ``start`` must bring it."""
+        """Serve an accepted stream to its end. ``reception``: what receives its messages until ``start``. ``claim``:
+        the token of its path; if there is none, ``start`` must bring it."""
         if claim is not None:
             call_in_log.set(claim.call_sid)
         try:
@@ -138,15 +138,14 @@ class Streams:
         await socket.wait_closed()
 
     async def _memory(self, call_sid: str) -> tuple[Turn, ...]:
-        """What was said before the call was cut off: as it was found at the webhook, where this process answered
-        that."""
+        """Return the turns before the call was cut off, as the webhook found them if this process answered it."""
         if (memory := self._memories.pop(call_sid, None)) is not None:
             return memory
         return (await self._calls.ledger.memory(call_sid)).turns
 
     async def _assignment(self, start: Start, claim: StreamToken) -> Assignment:
-        """The agent of a stream's call. Where another process answered its webhook, it is chosen again: by what the
-        stream's parameters say, or the record."""
+        """Return the agent assigned to a stream's call. If another process answered its webhook, choose it again, from
+        the stream's parameters or the record."""
         if (known := self._calls.assigned.known(start.call_sid)) is not None:
             return known
         parties = Parties.of_parameters(start.custom_parameters)

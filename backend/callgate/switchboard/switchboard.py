@@ -1,5 +1,4 @@
-"""Who answers each of Twilio's requests, put together. No web framework here: `callgate.web.routes` brings requests to
-it."""
+"""Puts together what answers Twilio's requests. It knows no web framework: `callgate.web.routes` calls it."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 class Switchboard:
     """Decides about calls. ``config`` has at least one auth token (`Config.with_rehearsal_token`).
 
-    ``first_webhook``, ``after_stream`` and ``streams`` answer; status callbacks it takes itself.
+    ``first_webhook``, ``after_stream`` and ``streams`` answer webhooks; it handles status callbacks itself.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Switchboard:
         await self.parking.close()
 
     def call_status(self, params: Mapping[str, str]) -> None:
-        """Twilio tells how a call stands."""
+        """Handle a call's status callback."""
         status = params.get("CallStatus", "")
         log.info("Call status: %s, after %s s", foreign(status), foreign(params.get("CallDuration", "0")))
         if status in ENDED_STATUSES:
@@ -71,7 +70,7 @@ class Switchboard:
                 self.ledger.call_over(params["CallSid"], status)
 
     def stream_status(self, params: Mapping[str, str]) -> None:
-        """Twilio tells how a stream stands, and what it did not like about it."""
+        """Handle a stream's status callback, which also reports its errors."""
         event = params.get("StreamEvent", "")
         if event == "stream-error":
             which = foreign(params.get("StreamError", "(it does not say which)"))
