@@ -108,7 +108,7 @@ async def test_a_process_that_is_late_takes_no_further_call_and_says_so(fake, tm
         assert (status, "busy" in document, "Stream" in document) == (200, True, False)
         status, state = await service.ask("GET", "/readyz")
         assert (status, "late by up to" in state) == (503, True)
-    assert "carries no further call" in log.getvalue()
+    assert "this process is overloaded" in log.getvalue()
 
 
 async def test_one_call_more_than_there_are_lines_is_told_so(fake, tmp_path, log):

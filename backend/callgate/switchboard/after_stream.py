@@ -100,7 +100,7 @@ class AfterStream:
         if not had_stream and not resumed and absences == NEVER_AWAY:
             is_known = stream.memory.call is not None or self._calls.assigned.known(call_sid) is not None
             if failed == twiml.INCOMING or not is_known:
-                log.warning("The call is answered here: Twilio got no answer to its first request")
+                log.warning("Twilio got no answer to the call's first webhook: the call is answered now")
                 return await self._first.answer(params, repeat)
         if not self._calls.registry.take_up(call_sid, f"{twiml.INTERRUPTED} {number}") and not is_repeated:
             return self._repeats.ask_for(call_sid, twiml.INTERRUPTED, resumed, absences)
@@ -176,7 +176,7 @@ class AfterStream:
     def _send_digits(
         self, call_sid: str, then: SendDigits, resumed: int, absences: Absences, turns: tuple[Turn, ...]
     ) -> str:
-        log.info("%d keys are sent into the line", len(then.digits))
+        log.info("Sending %d keys into the line", len(then.digits))
         absences = replace(absences, sendings=absences.sendings + 1, back=True)
         note = f"[These keys were sent into the line: {then.digits}]"
         return self._return(call_sid, turns, note, resumed, absences, then.digits)

@@ -39,5 +39,5 @@ class Calls:
         """Whether Twilio has said, in this request or earlier to this process, that the call is over."""
         is_over = params.get("CallStatus") in ENDED_STATUSES or self.registry.is_over(params["CallSid"])
         if is_over:
-            log.info("The call is over: a webhook of it changes nothing")
+            log.info("The call is over: this webhook changes nothing")
         return is_over

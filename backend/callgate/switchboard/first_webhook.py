@@ -33,11 +33,11 @@ class FirstWebhook:
             return self._repeats.ask_for(call_sid, twiml.INCOMING)
         log.info("Call from %s to %s", mask_number(params.get("From", "")), mask_number(params.get("To", "")))
         if self._pulse.is_late:
-            log.warning("The caller is told that all lines are busy: this process carries no further call")
+            log.warning("The caller is told that all lines are busy: this process is overloaded")
             return twiml.busy()
         assigned = self._calls.assigned.call_comes(params)
         if isinstance(assigned, Closed):
-            log.info("It is out of hours: the caller is told so")
+            log.info("The call came outside the opening hours: the caller is told so")
             return twiml.closed(assigned.sentence, assigned.language)
         if not self._calls.admit(call_sid):
             log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self._calls.config.max_calls)

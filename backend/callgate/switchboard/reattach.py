@@ -64,7 +64,7 @@ class Reattach:
                 for call_sid in list(self._claimed):
                     await self._fetch_back(rest, call_sid)
             except StoreError as exc:
-                log.debug("Abandoned calls can't be looked for: %s", exc)
+                log.debug("Can't look for abandoned calls: %s", exc)
             await asyncio.sleep(LOOK_EVERY)
 
     async def _fetch_back(self, rest: TwilioRest, call_sid: str) -> None:

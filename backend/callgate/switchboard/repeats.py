@@ -52,6 +52,6 @@ class Repeats:
             if token.call_sid == call_sid:
                 self._registry.redeem(token, time.time())
         except RequestRefused as exc:
-            log.info("A webhook was repeated that can't be: %s", exc)
+            log.info("A repeated webhook is not accepted: %s", exc)
             return False
         return token.call_sid == call_sid

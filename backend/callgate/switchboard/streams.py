@@ -162,7 +162,7 @@ class Streams:
             claim = self._tokens.read(start.custom_parameters.get("token", ""), time.time())
             self._calls.registry.redeem(claim, time.time())
         if claim.call_sid != start.call_sid:
-            raise RequestRefused(f"the stream token is another call's than {name_or_length(start.call_sid)}")
+            raise RequestRefused(f"the stream token does not belong to call {name_or_length(start.call_sid)}")
         return claim
 
     async def _run(self, start: Start, session: Session) -> None:
@@ -173,5 +173,5 @@ class Streams:
             log.log(level, "Stream ended: %s: %s", receipt.ended.value, receipt.reason)
             log.info("%s", receipt.line())
         finally:
-            ending = session.ending or End(Outcome.FAILED, "the call was served no further")
+            ending = session.ending or End(Outcome.FAILED, "the session stopped before the call had ended")
             self._calls.registry.end(start.call_sid, session, ending)
