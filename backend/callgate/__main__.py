@@ -14,7 +14,7 @@ from callgate.peers.phone import cli as phone
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns its exit code: 0 done, 1 not done, 2 it can't be done like this."""
+    """Run the command. Return its exit code: 0 done, 1 failed, 2 wrong arguments or settings."""
     parser = argparse.ArgumentParser(prog="callgate", description="Your own domain between Twilio and a voice model.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -1,27 +1,27 @@
-"""Every error Callgate raises on purpose.
+"""Every error that Callgate raises on purpose.
 
-A name ends in ``Error``, or in ``Refused`` where somebody who was asked says no.
+A name ends in ``Error``, or in ``Refused`` if a request was turned down.
 
 CallgateError                   str() is one line an operator can act on
 ├── ConfigError                 settings that can't work; lists all of them
 │   └── AgentsError             an agents' file that can't work (agents.problems)
-├── RequestRefused              who asks is not who may ask
+├── RequestRefused              a request that is not allowed
 ├── ProtocolError               a peer broke its protocol
 │   ├── MediaStreamError        Twilio's side of a Media Stream (or ours, as the phone sees it)
 │   └── RealtimeError           the model's side of a Realtime session
-├── UpstreamError               no model session to be had, or it is lost
-│   └── UpstreamRefused         the model's server answered no; trying again changes nothing
+├── UpstreamError               a model session can't be opened, or is lost
+│   └── UpstreamRefused         the model's server refused; trying again changes nothing
 ├── ToolError                   a tool can't do what the model asked for; the model is told so
 ├── OutboundRefused             a call is not placed
-│   └── CallInDoubtError        it may have been (outbound.rest)
+│   └── CallInDoubtError        a call may or may not have been placed (outbound.rest)
 ├── TwilioError                 Twilio's REST API did not do what it was asked (network.twilio_rest)
-│   ├── TwilioRefused           it says no
-│   └── TwilioUnreachableError  it can't be reached, or does not answer
+│   ├── TwilioRefused           the API refused
+│   └── TwilioUnreachableError  the API can't be reached, or does not answer
 ├── StoreError                  the store of calls can't be read or written, or not in time
-│   └── StoreRefused            it works, and takes no such record
-├── EventRefused                the line check does not take an event (peers.linecheck)
+│   └── StoreRefused            the database works, but does not accept the record
+├── EventRefused                the line check does not accept an event (peers.linecheck)
 ├── PhoneError                  the simulated Twilio can't go on; carries Twilio's own error code
-└── What only a command raises, in callgate.peers.phone: RecordingError, PictureError, NotSimulatedError; in
+└── Raised by commands only, in callgate.peers.phone: RecordingError, PictureError, NotSimulatedError; in
     callgate.operator: UnreachableError (ask), ServiceError and ServiceUnheardError (service), DnsError
     (doctor.domain), SetupRefused (setup.refusal)
 """
@@ -44,7 +44,7 @@ class ConfigError(CallgateError):
 
 
 class RequestRefused(CallgateError):
-    """A request that is not Twilio's, not for this account, or not for this call: answered 403."""
+    """A request that is not Twilio's, not for this account, or not for this call; it is answered with 403."""
 
 
 class ProtocolError(CallgateError):
@@ -52,7 +52,7 @@ class ProtocolError(CallgateError):
 
 
 class MediaStreamError(ProtocolError):
-    """A Media Streams message that can't be taken. ``code`` is Twilio's own error code for it."""
+    """A Media Streams message that is not accepted. ``code`` is Twilio's own error code for it."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code = code
@@ -60,7 +60,7 @@ class MediaStreamError(ProtocolError):
 
 
 class RealtimeError(ProtocolError):
-    """A Realtime event that can't be taken."""
+    """A Realtime event that is not accepted."""
 
 
 class UpstreamError(CallgateError):
@@ -68,16 +68,16 @@ class UpstreamError(CallgateError):
 
 
 class UpstreamRefused(UpstreamError):
-    """The model's server refused for a reason that another try does not change (key, quota, account)."""
+    """The model's server refused for a reason that a retry does not change (key, quota, account)."""
 
 
 class ToolError(CallgateError):
-    """A tool can't do what it was asked for. The model reads the text."""
+    """A tool can't do what it was asked for. The model is told the text."""
 
 
 class OutboundRefused(CallgateError):
-    """A call is not placed, or not touched. ``status``: the HTTP status to answer with; ``fix``: what to do about it;
-    ``retry_after``: in seconds, where waiting helps."""
+    """A request about an outbound call is refused. ``status``: the HTTP status to answer with; ``fix``: what to do
+    about it; ``retry_after``: in seconds, if waiting helps."""
 
     def __init__(self, status: int, error: str, fix: str, retry_after: int | None = None) -> None:
         self.status, self.error, self.fix, self.retry_after = status, error, fix, retry_after
@@ -89,11 +89,12 @@ class StoreError(CallgateError):
 
 
 class StoreRefused(StoreError):
-    """The database works, but refuses a record for what is in it; trying again changes nothing."""
+    """The database works, but refuses a record because of its content; trying again changes nothing."""
 
 
 class PhoneError(CallgateError):
-    """What stops the simulated Twilio. ``code`` is Twilio's error code (https://www.twilio.com/docs/api/errors)."""
+    """An error that stops the simulated Twilio. ``code``: Twilio's error code
+    (https://www.twilio.com/docs/api/errors)."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code = code

@@ -1,4 +1,4 @@
-"""The application: the settings and the services that the routes use, put together."""
+"""Creates the application: puts together the settings, the services and the routes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
-FORM_LIMIT = 64 * 1024  # bytes; Twilio's webhooks are some two kB
-FORM_DEADLINE = 5  # seconds for a request's body to come
+FORM_LIMIT = 64 * 1024  # bytes; Twilio's webhooks are about 2 kB
+FORM_DEADLINE = 5  # seconds for a request's body to arrive
 
 
 class ModelServer(Protocol):
-    """A server of model sessions that runs here."""
+    """A server of model sessions that runs in this process."""
 
     @property
     def url(self) -> str: ...
@@ -49,14 +49,16 @@ def create_app(
     agents: AgentBook | None = None,
     http_client: HttpClient | None = None,
 ) -> Quart:
-    """The application for these settings. ``line_check``: starts what answers calls where the settings name no model's
-    server. ``agents``: as ``AGENTS_FILE`` has them, by default. ``http_client``: how Twilio's REST API is reached, its
-    own by default. Raises `ConfigError`."""
+    """Return the application for these settings. Raises `ConfigError`.
+
+    ``line_check``: starts the server that answers calls if the settings name no model server. ``agents``: those of
+    ``AGENTS_FILE`` by default. ``http_client``: for Twilio's REST API; the Twilio library's own by default.
+    """
     config = config.with_rehearsal_token()
     book = agents or AgentBook(config)
     (takeover.install if config.fast_lane else takeover.uninstall)()
     app = Quart(__name__, static_folder=None)
-    app.url_map.merge_slashes = False  # what Twilio asks for is never redirected
+    app.url_map.merge_slashes = False  # Twilio's requests must not be redirected
     app.config.update(MAX_CONTENT_LENGTH=FORM_LIMIT, BODY_TIMEOUT=FORM_DEADLINE)
     app.asgi_app = EndsInTime(app.asgi_app)  # type: ignore[method-assign, assignment]
     app.before_websocket(refuse_bad_key)
@@ -96,8 +98,8 @@ async def _http_error(exc: HTTPException) -> Response:
 
 
 async def _unexpected(exc: Exception) -> Response:
-    """A fault of ours. A caller must not hear Twilio's "application error": they are told, and put through."""
-    if not has_request_context():  # in a stream, which is closed for it; then TwiML goes on
+    """Handle a bug of this service. The caller must not hear Twilio's "application error", but hears an apology."""
+    if not has_request_context():  # in a stream: it is closed, and the call's TwiML goes on
         log.error("Unexpected error in a media stream", exc_info=exc)
         return Response(status=500)
     log.error("Unexpected error at %s %s", foreign(request.method), foreign(request.path), exc_info=exc)

@@ -1,4 +1,4 @@
-"""The one page for people. It tells a stranger no more than that a telephone is answered here."""
+"""The one page for people. It tells a stranger only that telephone calls are answered here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ There is nothing to see here; call its number.</p>
 
 
 def status_page(*, ready: bool) -> str:
-    """The page, as HTML."""
+    """Return the page as HTML."""
     if ready:
         return _PAGE.format(color="#2a7", state="Ready to take calls.")
     return _PAGE.format(color="#c33", state="Not ready to take calls. Its operator finds the reason at /readyz.")

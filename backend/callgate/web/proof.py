@@ -1,9 +1,10 @@
-"""What a request has to show before anything of it is read.
+"""What a request has to prove before its content is read.
 
-Each route says who may ask: Twilio (`from_twilio`, `event_of_twilio`), the operator (`from_operator`), or anybody
-(`from_anybody`). The cheapest proof comes first, and each step is bounded: a header that can be a signature, then the
-body, then the number of its fields, and only then are they parsed, sorted and compared with the signature. So a request
-of a stranger's costs what it takes to read its headers, and one with a made-up signature little more.
+Each route declares who may send requests: Twilio (`from_twilio`, `event_of_twilio`), the operator (`from_operator`), or
+anybody (`from_anybody`). The cheapest checks come first, and each step is bounded: first a header that has the form of
+a signature, then the body, then the number of its fields; only then are the fields parsed, sorted and checked against
+the signature. So a stranger's request costs no more than reading its headers, and one with a forged signature little
+more.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 View = Callable[P, Awaitable[T]]
 
-MOST_FIELDS: Final = 200  # of a form, or of a query; Twilio sends some forty
+MOST_FIELDS: Final = 200  # per form or query; Twilio sends about 40
 LONGEST_TARGET: Final = 8 * 1024  # bytes of path and query
 FORM: Final = "application/x-www-form-urlencoded"
-# base64 of what HMAC-SHA1 gives, or HMAC-SHA256.
+# The base64 of an HMAC-SHA1 or HMAC-SHA256 digest.
 _SIGNATURE: Final = re.compile(r"[A-Za-z0-9+/]{27}=|[A-Za-z0-9+/]{43}=")
 
 
 class Proof(Enum):
-    """Who may ask."""
+    """What a route demands of a request."""
 
     TWILIO = "a signature of Twilio's"
     OPERATOR = "the admin token"
@@ -48,8 +49,8 @@ class Proof(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A request that is known to be Twilio's, for this account. ``params``: what it says; ``query``: what of it stands
-    in its URL. ``is_new``: it was not sent before, as far as is known."""
+    """A verified request from Twilio for this account. ``params``: its parameters; ``query``: those in its URL;
+    ``is_new``: whether the same request is not known to have come before."""
 
     params: Mapping[str, str]
     query: Mapping[str, str]
@@ -57,26 +58,26 @@ class Webhook:
 
     @property
     def call_sid(self) -> str:
-        """Whose it is."""
+        """The CallSid of the call that the webhook is about."""
         return self.params["CallSid"]
 
 
 def can_be_signature(text: str | None) -> bool:
-    """Whether this may be the signature of anything."""
+    """Whether the text has the form of a signature."""
     return text is not None and _SIGNATURE.fullmatch(text) is not None
 
 
 def target_of(scope: Mapping[str, Any]) -> str:
-    """Path and query exactly as they were requested, as Twilio signed them."""
+    """Return path and query exactly as requested, which is what Twilio signed."""
     raw_path, query = scope["raw_path"].decode("latin1"), scope["query_string"].decode("latin1")
     return f"{raw_path}?{query}" if query else raw_path
 
 
-# What stands before a route.
+# Decorators for routes.
 
 
 def from_twilio(view: Callable[Concatenate[Webhook, P], Awaitable[T]]) -> View[P, T]:
-    """Only Twilio may ask; the view is given the `Webhook`."""
+    """Admit only Twilio; the view is passed the `Webhook`."""
 
     @functools.wraps(view)
     async def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -86,7 +87,7 @@ def from_twilio(view: Callable[Concatenate[Webhook, P], Awaitable[T]]) -> View[P
 
 
 def event_of_twilio(view: Callable[Concatenate[Webhook, P], Awaitable[None]]) -> View[P, Response]:
-    """Twilio tells of something that happened. It counts once, however often the same request comes."""
+    """Admit only Twilio's status callbacks. Each counts once, however often the same request comes."""
 
     @functools.wraps(view)
     async def checked(*args: P.args, **kwargs: P.kwargs) -> Response:
@@ -99,7 +100,7 @@ def event_of_twilio(view: Callable[Concatenate[Webhook, P], Awaitable[None]]) ->
 
 
 def from_operator(view: Callable[P, Awaitable[T]]) -> View[P, T]:
-    """Only who has the admin token may ask. It raises `OutboundRefused` (401, 403)."""
+    """Admit only requests with the admin token. The view raises `OutboundRefused` (401, 403) for others."""
 
     @functools.wraps(view)
     async def checked(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -111,7 +112,7 @@ def from_operator(view: Callable[P, Awaitable[T]]) -> View[P, T]:
 
 
 def from_anybody(view: Callable[P, Awaitable[T]]) -> View[P, T]:
-    """Whoever asks may have it."""
+    """Admit everybody."""
     return _known(view, Proof.NONE)
 
 
@@ -120,11 +121,11 @@ def _known(view: View[P, T], proof: Proof) -> View[P, T]:
     return view
 
 
-# What is read once it is known who asks.
+# Reading a request.
 
 
 async def _read_webhook() -> Webhook:
-    """Raises `RequestRefused`, `BadRequest`, `RequestEntityTooLarge`."""
+    """Verify and read the current request. Raises `RequestRefused`, `BadRequest`, `RequestEntityTooLarge`."""
     check = _services().switchboard.signature
     signature = request.headers.get(SIGNATURE_HEADER)
     if not can_be_signature(signature):
@@ -144,7 +145,7 @@ async def _read_webhook() -> Webhook:
 
 
 async def fields_of_operator() -> Mapping[str, Any]:
-    """What a request of the operator's says, as JSON or as a form. Raises `OutboundRefused` (400)."""
+    """Return the fields of the operator's request, sent as JSON or as a form. Raises `OutboundRefused` (400)."""
     if not request.is_json:
         return await _form()
     try:
@@ -161,7 +162,7 @@ async def fields_of_operator() -> Mapping[str, Any]:
 
 
 async def _form() -> MultiDict[str, str]:
-    """The fields of a form; none where the body is something else."""
+    """Return the fields of the form in the body; none if the body is not a form."""
     if request.mimetype != FORM:
         return MultiDict()
     body = await _body()
@@ -176,7 +177,7 @@ async def _body() -> bytes:
 
 
 def _check_target() -> None:
-    """Bound what is made of the query. Raises `RequestURITooLarge`."""
+    """Refuse a URL that is too long or has too many fields. Raises `RequestURITooLarge`."""
     query: bytes = request.scope["query_string"]
     if len(request.scope["raw_path"]) + len(query) > LONGEST_TARGET or query.count(b"&") >= MOST_FIELDS:
         raise RequestURITooLarge("The address is longer than any that this service has.")

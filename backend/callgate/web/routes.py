@@ -1,4 +1,4 @@
-"""The addresses. Each route checks who asks, hands over to the switchboard, and returns what it says."""
+"""The HTTP routes. Each checks who sent the request, passes it to a service, and returns the answer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ routes = Blueprint("callgate", __name__)
 @routes.before_app_request
 @routes.before_app_websocket
 async def _note_request_id() -> None:
-    """Have the edge's id of the request in the log; a text that can't be one is not taken."""
+    """Put the request id that the edge assigned into the log, unless it is malformed."""
     headers = request.headers if has_request_context() else websocket.headers
     given = headers.get("X-Request-ID", "")
     request_in_log.set(given if re.fullmatch("[0-9A-Za-z-]{1,64}", given) else "")
@@ -50,14 +50,14 @@ def _twiml(document: str) -> Response:
 @routes.route("/incoming-call", methods=["GET", "POST"])
 @from_twilio
 async def incoming_call(webhook: Webhook) -> Response:
-    """The number's voice webhook."""
+    """Answer the number's voice webhook."""
     return _twiml(await _services().switchboard.first_webhook.answer(webhook.params, _repeat(webhook)))
 
 
 @routes.post("/call-interrupted")
 @from_twilio
 async def call_interrupted(webhook: Webhook) -> Response:
-    """Where TwiML goes on when a stream has ended and the caller is still there."""
+    """Answer where the TwiML goes on when a stream has ended and the caller is still on the line."""
     params = _after_dialling(webhook)
     return _twiml(
         await _services().switchboard.after_stream.call_interrupted(params, *_counts(webhook), _repeat(webhook))
@@ -67,7 +67,7 @@ async def call_interrupted(webhook: Webhook) -> Response:
 @routes.post("/call-transferred")
 @from_twilio
 async def call_transferred(webhook: Webhook) -> Response:
-    """Where TwiML goes on when somebody was rung for the caller."""
+    """Answer where the TwiML goes on after the ``<Dial>`` of a transfer."""
     params = _after_dialling(webhook)
     return _twiml(
         await _services().switchboard.after_stream.call_transferred(params, *_counts(webhook), _repeat(webhook))
@@ -75,8 +75,8 @@ async def call_transferred(webhook: Webhook) -> Response:
 
 
 def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
-    """The parameters, with what Twilio said of a ``<Dial>`` before the caller was asked to wait: in the URL since,
-    which it signs."""
+    """Return the parameters, with the status of a ``<Dial>`` from before the caller was asked to wait. Since then it
+    is in the URL, which Twilio signs."""
     params, dialed = webhook.params, webhook.query.get(twiml.DIALED, "")
     if "DialCallStatus" in params or dialed not in twiml.DIAL_STATUSES:
         return params
@@ -84,8 +84,8 @@ def _after_dialling(webhook: Webhook) -> Mapping[str, str]:
 
 
 def _counts(webhook: Webhook) -> tuple[int, Absences]:
-    """How often a call was cut off, and how often the agent left it: in the URL, which Twilio signs; or, where this is
-    the number's fallback URL, in the one that failed."""
+    """Return how often the call was cut off and how often the agent left it. The counts are in the URL, which Twilio
+    signs, or, if this is the number's fallback URL, in the URL that failed."""
     query = webhook.query
     if "resumed" not in query:
         query = dict(parse_qsl(urlsplit(webhook.params.get("ErrorUrl", "")).query))
@@ -104,7 +104,7 @@ def _count(text: str) -> int:
 @routes.post("/call-status")
 @event_of_twilio
 async def call_status(webhook: Webhook) -> None:
-    """The number's status callback."""
+    """Handle a call's status callback."""
     _services().switchboard.call_status(webhook.params)
     _services().outbound.status(webhook.params)
 
@@ -112,7 +112,7 @@ async def call_status(webhook: Webhook) -> None:
 @routes.post("/stream-status")
 @event_of_twilio
 async def stream_status(webhook: Webhook) -> None:
-    """The stream's status callback."""
+    """Handle a stream's status callback."""
     _services().switchboard.stream_status(webhook.params)
     _services().outbound.stream(webhook.params)
 
@@ -120,7 +120,7 @@ async def stream_status(webhook: Webhook) -> None:
 @routes.post(AMD_STATUS)
 @event_of_twilio
 async def amd_status(webhook: Webhook) -> None:
-    """Whether a human or a machine has answered a call of our own."""
+    """Handle the answering machine detection's callback for an outbound call."""
     query = webhook.query
     await _services().outbound.answered_by(webhook.params, query.get("message"), query.get("language"))
 
@@ -129,7 +129,7 @@ async def amd_status(webhook: Webhook) -> None:
 @routes.websocket("/media-stream/<token>")
 @routes.websocket("/media-stream/<proof>/<token>")
 async def media_stream(token: str | None = None, proof: str = "") -> Response | None:
-    """The Media Stream. Who may not have one is answered 403, and not upgraded. ``proof``: for the edge alone."""
+    """Serve a Media Stream. A request that is not allowed gets 403 and no upgrade. ``proof`` is only for the edge."""
     log.info("MEDIA STREAM WEBSOCKET ENDPOINT HIT!")
     services = _services()
     try:
@@ -154,7 +154,7 @@ async def media_stream(token: str | None = None, proof: str = "") -> Response | 
 
 
 async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[], None] = lambda: None) -> None:
-    """Serve a stream to its end, even where Quart cancels this task because the peer is gone."""
+    """Serve a stream to its end, even if Quart cancels this task because the peer is gone."""
     served = asyncio.ensure_future(serving)
     try:
         await asyncio.shield(served)
@@ -165,7 +165,7 @@ async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[
 
 
 def _idempotency_key() -> str | None:
-    """What makes a request that is sent twice one call (draft-ietf-httpapi-idempotency-key-header)."""
+    """Return the key under which a repeated request places only one call (draft-ietf-httpapi-idempotency-key-header)."""
     return request.headers.get("Idempotency-Key")
 
 
@@ -188,7 +188,7 @@ async def place_call() -> tuple[Answer, int]:
 @routes.get("/calls/<call_sid>")
 @from_operator
 async def call_news(call_sid: str) -> Answer:
-    """How a call that was placed goes."""
+    """Return how an outbound call is going."""
     after, wait = request.args.get("after", 0, type=int), request.args.get("wait", 0.0, type=float)
     return await _services().outbound.news(call_sid, after, wait)
 
@@ -196,21 +196,21 @@ async def call_news(call_sid: str) -> Answer:
 @routes.delete("/calls/<call_sid>")
 @from_operator
 async def end_call(call_sid: str) -> Answer:
-    """End a call that was placed."""
+    """End an outbound call."""
     return await _services().outbound.hang_up(call_sid)
 
 
 @routes.get("/healthz")
 @from_anybody
 async def healthz() -> Response:
-    """The process lives."""
+    """Report that the process is alive."""
     return Response("ok\n", content_type="text/plain")
 
 
 @routes.get("/readyz")
 @from_anybody
 async def readyz() -> tuple[dict[str, Any], int]:
-    """Whether a call would be answered now, and if not, why not."""
+    """Report whether a call would be answered now, and if not, why not."""
     state = _services().readiness()
     return state, 200 if state["ready"] else 503
 
@@ -218,5 +218,5 @@ async def readyz() -> tuple[dict[str, Any], int]:
 @routes.get("/")
 @from_anybody
 async def index() -> Response:
-    """One page for a person: what this is, and whether it is ready."""
+    """Show people one page: what this is, and whether it is ready."""
     return Response(status_page(ready=_services().readiness()["ready"]), content_type="text/html; charset=utf-8")

@@ -26,17 +26,19 @@ from .services import Services
 
 log = logging.getLogger(__name__)
 
-HEADER_LIMIT = 32 * 1024  # bytes of a request's head
-HEAD_DEADLINE = 5 * SECONDS  # for a request's head to come, from the connection's begin or the last answer
+HEADER_LIMIT = 32 * 1024  # bytes of request line and headers
+HEAD_DEADLINE = 5 * SECONDS  # for a request's headers to arrive, from the connection's start or the last response
 BACKLOG = 1024  # connections that may wait to be accepted: nginx gives up on one within half a second
-SWITCH_INTERVAL = 0.0005 * SECONDS  # after which the store's thread gives way to the calls; Python's own: 5 ms
+SWITCH_INTERVAL = 0.0005 * SECONDS  # after which the store's thread yields to the calls; Python's default is 5 ms
 GRACE = 3 * SECONDS  # for connections that are left when all calls have ended
 
 
 async def serve(config: Config, line_check: StartModelServer) -> None:
-    """Serve until SIGTERM or SIGINT; then let live calls end, for ``DRAIN_SECONDS`` at the most. A second signal ends
-    them at once. SIGHUP has the agents' file read again. Raises `ConfigError` where that file can't be used at the
-    start, or the address can't be listened on. ``line_check``: see `create_app`."""
+    """Serve until SIGTERM or SIGINT, then wait up to ``DRAIN_SECONDS`` for live calls to end.
+
+    A second signal ends them at once. SIGHUP reloads the agents' file. Raises `ConfigError` if that file can't be used
+    at the start, or the address can't be listened on. ``line_check``: see `create_app`.
+    """
     config = config.with_rehearsal_token()
     hypercorn_port.raise_file_limit()
     for warning in config.warnings():
@@ -67,7 +69,7 @@ async def _reload_whenever(changed: asyncio.Event, agents: AgentBook) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigError`."""
+    """Return a listening socket. Raises `ConfigError`."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -76,7 +78,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def hypercorn_config(listener: socket.socket) -> PortConfig:
-    """Hypercorn's settings, every limit among them, for a listening socket, which is Hypercorn's from now on."""
+    """Return Hypercorn's settings, with all limits. Hypercorn takes over the listening socket."""
     hypercorn_port.install()
     config = PortConfig()
     config.bind = [f"fd://{listener.detach()}"]
@@ -85,19 +87,20 @@ def hypercorn_config(listener: socket.socket) -> PortConfig:
     config.accesslog = None
     config.include_server_header = False
     config.websocket_max_message_size = MESSAGE_LIMIT
-    # No pings: Twilio sends fifty messages a second and is missed within seconds, while Hypercorn's ping task would
-    # hold each finished connection for the rest of its interval.
+    # No pings: Twilio sends 50 messages a second, so its silence is noticed within seconds, while Hypercorn's ping task
+    # would keep each finished connection alive for the rest of its interval.
     config.websocket_ping_interval = None
     config.h11_max_incomplete_size = HEADER_LIMIT
-    # Counted from the connection's begin and from each answer to the next whole head: what trickles in does not put it
-    # off. A body has a deadline of its own (`app`). No ``read_timeout``: it would end silent WebSockets too.
+    # Counted from the connection's start, and from each response, until the next request's headers are complete: a
+    # trickle of bytes does not extend it. A body has its own deadline (`app`). No ``read_timeout``: it would end silent
+    # WebSockets too.
     config.keep_alive_timeout = HEAD_DEADLINE
     config.graceful_timeout = GRACE
     return config
 
 
 async def _stopped(app: Quart, drain_seconds: float) -> None:
-    # What is there by now stays: looking through all of it again and again would hold every call up.
+    # The objects that exist by now are permanent: scanning them in every collection would delay all calls.
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL)

@@ -1,4 +1,4 @@
-"""What the routes use: one of each, for the life of the application."""
+"""The services that the routes use, each created once for the life of the application."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from callgate.switchboard.reattach import Reattach
 from callgate.switchboard.switchboard import Switchboard
 from callgate.tools.http_tools import HttpTools
 
-SIGNATURES_KEPT = 20_000  # of Twilio's, so that each request counts once
+SIGNATURES_KEPT = 20_000  # Twilio's latest signatures, remembered so that each callback counts once
 
 
 class Services:
-    """The switchboard, the calls of our own, and whether all is well."""
+    """The switchboard, the outbound calls, and the service's readiness."""
 
     def __init__(
         self, config: Config, agents: AgentBook, upstream: Upstream, store: Store, http_client: HttpClient | None
@@ -38,8 +38,8 @@ class Services:
         self.reattach = Reattach(store, ledger, self.switchboard.registry, client, self.switchboard.streams.reconnect)
 
     def readiness(self) -> dict[str, Any]:
-        """Whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one sentence
-        each."""
+        """Return whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one
+        sentence each."""
         registry = self.switchboard.registry
         problems = []
         if registry.draining:
@@ -62,8 +62,8 @@ class Services:
 
 
 def _rest_client(config: Config, http_client: HttpClient | None) -> Client | None:
-    """Twilio's REST API, where the settings allow it."""
+    """Return a client of Twilio's REST API; None if the settings allow no requests."""
     if config.twilio_account_sid is None or config.rehearsal:
         return None
-    http_client = http_client or TwilioHttpClient(timeout=REST_DEADLINE)  # its own client would wait for ever
+    http_client = http_client or TwilioHttpClient(timeout=REST_DEADLINE)  # the default client has no timeout
     return Client(config.twilio_account_sid, config.twilio_auth_tokens[0], http_client=http_client)
