@@ -1,1 +1,1 @@
-"""Calls that we place."""
+"""Outbound calls."""

@@ -1,8 +1,8 @@
-"""Outbound calls: rung through Twilio's REST API, for who may ask, to numbers that may be rung, and not too often.
+"""Places outbound calls through Twilio's REST API: for authorised requests, to allowed numbers, at a limited rate.
 
-Calls cost money, and a token that was stolen is used at night. So a call passes, in this order: the admin token, the
-number, room for one more, the counts of the minute and of the day, and its idempotency key; and each that does not pass
-is a line in the log. The agent's model session is opened while the call rings.
+Calls cost money, and a stolen token is used at night. So a request is checked, in this order, for the admin token, the
+number, a free line, the limits per minute and per day, and its idempotency key; every refusal is logged. The agent's
+model session is opened while the call rings.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from .rest import TwilioCalls
 log = logging.getLogger(__name__)
 
 REST_DEADLINE: Final = 10 * SECONDS
-# Each answer is there before nginx, or another proxy or tunnel, gives up on it (proxy_read_timeout, 10 s).
-ANSWER_DEADLINE: Final = 8 * SECONDS  # of a request for which Twilio is asked
-LONGEST_WAIT: Final = 6 * SECONDS  # of one request for news of a call
-ASK_TWILIO_AFTER: Final = 3 * SECONDS  # without news; they may have gone to another process, or to nobody
-RECEIPT_DEADLINE: Final = 3 * SECONDS  # after the end; the stream's own may come a moment later
+# Every response is sent before nginx, or another proxy or tunnel, gives up on it (proxy_read_timeout, 10 s).
+ANSWER_DEADLINE: Final = 8 * SECONDS  # for a request that needs Twilio's answer
+LONGEST_WAIT: Final = 6 * SECONDS  # for news of a call, per request
+ASK_TWILIO_AFTER: Final = 3 * SECONDS  # without news, which may have gone to another process or got lost
+RECEIPT_DEADLINE: Final = 3 * SECONDS  # after the call's end; its stream may end a moment later
 
 Answer = dict[str, Any]
 
 
 class Outbound:
-    """Places calls, tells how they go, ends them. ``client``: None where the settings allow no REST request.
+    """Places calls, reports how they are going, and ends them. ``client``: None if the settings allow no REST requests.
 
-    As a context manager it waits, on leaving, for what Twilio was asked and has not answered.
+    As a context manager, it waits on exit for requests that Twilio has not answered yet.
     """
 
     def __init__(self, config: Config, store: Store, switchboard: Switchboard, client: Client | None) -> None:
@@ -65,17 +65,17 @@ class Outbound:
     async def __aexit__(self, *exc: object) -> None:
         await self._placing.close(REST_DEADLINE)
 
-    # What people and programs ask for. Each raises `OutboundRefused`, and the log has why. Who asks has shown the admin
-    # token by then, but for the first.
+    # Requests of the operator. Each method raises `OutboundRefused` and logs why. All but the first are called only
+    # after the admin token was checked.
 
     def check_who_asks(self, authorization: str | None) -> None:
-        """Let pass who has the admin token, and nobody else: before anything else of a request is read."""
+        """Check the admin token, before anything else of a request is read."""
         with _logged(None):
             self._check_token(authorization)
 
     async def test_call(self, to: object, key: str | None = None) -> Answer:
-        """Ring ``to``, or the first number of ``TEST_CALL_TO``. Who answers talks to the agent: nobody looks for a
-        machine."""
+        """Call ``to``, or the first number of ``TEST_CALL_TO``. Whoever answers talks to the agent: there is no
+        answering machine detection."""
         allowed = self._config.test_call_to
         with _logged(to):
             if not allowed:
@@ -88,16 +88,16 @@ class Outbound:
             )
 
     async def call(self, request: Mapping[str, Any], key: str | None = None) -> Answer:
-        """Place a call, with the fields that `read_request` takes. ``key``: asked again under the same, it is the same
-        call."""
+        """Place a call, with the fields that `read_request` takes. ``key``: the idempotency key; a request with the
+        same key is about the same call."""
         with _logged(request.get("to")):
             wanted = read_request(request, self._config.voicemail, self._config.outbound_seconds)
             self._check_number(wanted.to, {*self._config.outbound_allow, *self._config.test_call_to})
             return await self._place(wanted, key)
 
     async def news(self, call_sid: str, after: int, wait: float) -> Answer:
-        """How a call stands, and its events later than number ``after``: as soon as there are any, or ``wait`` seconds
-        later. With its receipt, when it is over."""
+        """Return a call's status and its events later than number ``after``, as soon as there are any or after ``wait``
+        seconds. If the call is over, its receipt is included."""
         with _logged(None):
             progress = await self._known(call_sid)
         until = time.monotonic() + min(max(0.0, wait), LONGEST_WAIT)
@@ -111,36 +111,36 @@ class Outbound:
         return {"ok": True, **progress.as_dict(after), "receipt": receipt}
 
     async def hang_up(self, call_sid: str) -> Answer:
-        """End a call that was placed here."""
+        """End an outbound call."""
         with _logged(None):
             await self._known(call_sid)
             async with _in_time("It is not known yet whether the call is ended.", "Ask again."):
                 await self._rest().hang_up(call_sid)
-        log.info("Outbound call %s is ended, as was asked", call_sid)
+        log.info("Outbound call %s is ended on request", call_sid)
         return {"ok": True, "call_sid": call_sid}
 
-    # What Twilio tells. Parameters of a request that is known to be its own.
+    # Twilio's callbacks. ``params`` are those of a verified request.
 
     def status(self, params: Mapping[str, str]) -> None:
-        """How a call stands: of any call, also of those that came in."""
+        """Take note of a call's status. Inbound calls are passed too."""
         outbound = params.get("Direction", "").startswith("outbound")
         progress = self._calls.follow(params["CallSid"]) if outbound else self._calls.get(params["CallSid"])
         if progress is not None:
             progress.stands(params.get("CallStatus", ""), params.get("CallDuration", "0"))
 
     def stream(self, params: Mapping[str, str]) -> None:
-        """How a stream stands."""
+        """Take note of a stream's status."""
         progress = self._calls.get(params["CallSid"])
         if progress is not None and params.get("StreamEvent") == "stream-started":
             progress.talks()
 
     async def answered_by(self, params: Mapping[str, str], message: str | None, language: str | None = None) -> None:
-        """Who has answered. A machine is left the ``message``, in ``language``, or hung up on; so is a fax."""
+        """Act on who has answered: leave a machine the ``message``, in ``language``, or hang up; hang up on a fax."""
         call_sid, who = params["CallSid"], params.get("AnsweredBy", "unknown")
         progress = self._calls.get(call_sid)
         if progress is not None:
             if progress.answered_by is not None or progress.over:
-                log.info("Who answered the call is known, or it is over: nothing is done")
+                log.info("It is known who answered the call, or the call is over: nothing is done")
                 return
             progress.answered(who)
         kind, shown = who.partition("_")[0], foreign(who)
@@ -149,7 +149,7 @@ class Outbound:
             return
         leaves_message = message is not None and who.startswith("machine_end")
         log.info("The call was answered by: %s: %s", shown, "a message is left" if leaves_message else "it is ended")
-        if progress is not None:  # before Twilio is asked: its news of the end may come before its answer
+        if progress is not None:  # before the request: Twilio's callback for the end may come before its response
             progress.happened("message" if leaves_message else "hung up")
         try:
             if message is not None and leaves_message:
@@ -169,7 +169,7 @@ class Outbound:
         self._calls.follow(placed.call_sid)
         return {"ok": True, "call_sid": placed.call_sid, "to": mask_number(request.to), "again": placed.again}
 
-    # Who, and where.
+    # Checks and look-ups.
 
     def _check_token(self, authorization: str | None) -> None:
         token = self._config.admin_token
@@ -205,18 +205,18 @@ class Outbound:
         return self._twilio
 
     async def _known(self, call_sid: str) -> Progress:
-        """A call that was placed here, or by another process of this service."""
+        """Return the progress of a call that was placed by this or another process of the service."""
         if (progress := self._calls.get(call_sid)) is not None:
             return progress
         try:
             if await self._store.placements.has(call_sid):
                 return self._calls.follow(call_sid)
         except StoreError as exc:
-            raise OutboundRefused(503, f"The store can't be asked: {exc}", "See to the store.", retry_after=30) from exc
+            raise OutboundRefused(503, f"The store can't be read: {exc}", "Repair the store.", retry_after=30) from exc
         raise OutboundRefused(404, "No such call was placed here in the last day.", "Check the CallSid.")
 
     async def _receipt(self, progress: Progress) -> Mapping[str, Any] | None:
-        """What the call was, once it is over, where it is kept."""
+        """Return the receipt of a call that is over, if the store has it."""
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(RECEIPT_DEADLINE):
                 while found := await self._store.memory(progress.call_sid):
@@ -228,7 +228,7 @@ class Outbound:
 
 @contextlib.asynccontextmanager
 async def _in_time(error: str, fix: str) -> AsyncIterator[None]:
-    """What takes longer than who asks can wait is refused for now (504); it goes on."""
+    """Refuse a request with 504 if the block exceeds the deadline. A call that is being placed goes on."""
     try:
         async with asyncio.timeout(ANSWER_DEADLINE):
             yield
@@ -238,7 +238,7 @@ async def _in_time(error: str, fix: str) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def _logged(to: object) -> Iterator[None]:
-    """Each refusal is one line, with the number that was to be called, if it was one."""
+    """Log each refusal as one line, with the number that was to be called, if it is valid."""
     try:
         yield
     except OutboundRefused as exc:

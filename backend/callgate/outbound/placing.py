@@ -1,4 +1,4 @@
-"""Placing a call once: under its idempotency key, within the counts of the minute and the day, and on a free line."""
+"""Places a call exactly once per idempotency key, within the limits per minute and per day, and on a free line."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ KEY: Final = re.compile(r"[!-~]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A call that is placed. ``again``: it had been before."""
+    """A call that was placed. ``again``: it had been placed by an earlier request."""
 
     call_sid: str
     again: bool = False
 
 
 class Placing:
-    """The calls that are being placed. ``account_sid``: whose they are. ``ended``: tells the status that a call has
-    ended with, if it has."""
+    """The calls that are being placed. ``account_sid``: the account that places them. ``ended``: returns the final
+    status of a call, or None if it has not ended."""
 
     def __init__(
         self,
@@ -47,21 +47,22 @@ class Placing:
     ) -> None:
         self._placements, self._caps, self._switchboard = placements, caps, switchboard
         self._account_sid, self._ended = account_sid, ended
-        self._under_way: dict[str, tuple[str, asyncio.Task[Placed]]] = {}  # by key: what for, and how it goes
+        self._under_way: dict[str, tuple[str, asyncio.Task[Placed]]] = {}  # key -> the request's fingerprint, its task
 
     async def close(self, seconds: float) -> None:
-        """Wait for what Twilio was asked and has not answered, so long."""
+        """Wait up to ``seconds`` for requests that Twilio has not answered yet."""
         if self._under_way:
             await asyncio.wait([task for _, task in self._under_way.values()], timeout=seconds)
 
     async def once(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str | None) -> Placed:
-        """The call that is placed under this key: by now, already, or now. Raises `OutboundRefused`."""
+        """Place the call, unless one was placed or is being placed under this key: then return that one. Raises
+        `OutboundRefused`."""
         if key is not None and not KEY.fullmatch(key):
             raise OutboundRefused(400, "The Idempotency-Key is not usable.", "Send 1 to 200 visible ASCII characters.")
         key = key or secrets.token_hex(16)
         fingerprint = request.fingerprint(key)
         if key not in self._under_way:
-            # A task of its own: a call that was begun is accounted for, whether or not who asked still listens.
+            # A task of its own: a call that was started is recorded even if the client has disconnected.
             task = asyncio.create_task(self._reserve_and_place(twilio, request, from_number, key))
             self._under_way[key] = fingerprint, task
             task.add_done_callback(lambda _: self._done(key))
@@ -72,7 +73,7 @@ class Placing:
     def _done(self, key: str) -> None:
         _, task = self._under_way.pop(key)
         if not task.cancelled():
-            task.exception()  # it was told to who asked, and may have been to nobody
+            task.exception()  # mark it as retrieved: the client was told, or has disconnected
 
     async def _reserve_and_place(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> Placed:
         found = await self._reserve(key, request.fingerprint(key))
@@ -83,12 +84,12 @@ class Placing:
         return Placed(call_sid)
 
     async def _reserve(self, key: str, fingerprint: str) -> Placement | None:
-        """What was placed under the key before, if anything was."""
+        """Return the call that was placed under the key before, or None after counting a new one."""
         try:
             found = await self._placements.reserve(key, fingerprint, self._caps)
         except StoreError as exc:
             raise OutboundRefused(
-                503, f"Calls can't be counted, so none is placed: {exc}", "See to the store.", retry_after=30
+                503, f"Calls can't be counted, so none is placed: {exc}", "Repair the store.", retry_after=30
             ) from exc
         match found:
             case Exhausted(per=per, retry_after=seconds):
@@ -111,15 +112,15 @@ class Placing:
         try:
             call_sid = await self._place_on_a_line(twilio, request, from_number, key)
         except CallInDoubtError:
-            raise  # it counts as placed
+            raise  # the call counts as placed
         except OutboundRefused:
-            with contextlib.suppress(StoreError):  # then it counts as placed
+            with contextlib.suppress(StoreError):  # if this fails, the call counts as placed
                 await self._placements.settle(key, "refused")
             raise
         try:
             await self._placements.settle(key, "placed", call_sid)
         except StoreError as exc:
-            log.warning("It is not kept that %s was placed under its Idempotency-Key: %s", call_sid, exc)
+            log.warning("Could not record that %s was placed under its Idempotency-Key: %s", call_sid, exc)
         return call_sid
 
     async def _place_on_a_line(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> str:
@@ -131,7 +132,7 @@ class Placing:
             call_sid = await twilio.create(request, from_number, self._switchboard.assigned.language(call))
         finally:
             registry.give_up(line)
-        # Nothing is awaited since: nobody else is given the line.
+        # No await since the line was freed, so no other call can take it.
         self._switchboard.first_webhook.expect({**call, "CallSid": call_sid}, self._ended(call_sid))
         return call_sid
 

@@ -1,4 +1,4 @@
-"""How the calls that were placed stand: what Twilio has told of each, for whoever waits to hear it."""
+"""The progress of outbound calls, as Twilio's callbacks report it, for the requests that wait for news."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 KEPT: Final = 1000  # calls; the oldest are forgotten
-MOST_EVENTS: Final = 100  # of one call
+MOST_EVENTS: Final = 100  # per call
 STAGES: Final = ("queued", "initiated", "ringing", "in-progress")
 ENDS: Final = ("completed", "busy", "no-answer", "canceled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class CallNews:
-    """Something that happened to a call. ``at``: seconds since it was placed. ``text``: what more is to be said."""
+    """An event of a call. ``at``: seconds since the call was placed. ``text``: details, if any."""
 
     number: int
     at: float
@@ -26,7 +26,8 @@ class CallNews:
 
 
 class Progress:
-    """One call. ``status`` is Twilio's ``CallStatus``; ``answered_by`` Twilio's ``AnsweredBy``, once it is known."""
+    """The progress of one call. ``status``: Twilio's ``CallStatus``; ``answered_by``: Twilio's ``AnsweredBy``, once it
+    is known."""
 
     def __init__(self, call_sid: str) -> None:
         self.call_sid = call_sid
@@ -43,7 +44,8 @@ class Progress:
         return self.status in ENDS
 
     def stands(self, status: str, seconds: str = "0") -> None:
-        """Twilio says how it stands. What comes late, or again, is passed over. ``seconds``: how long it has lasted."""
+        """Note the status that Twilio reports. A late or repeated report is ignored. ``seconds``: the call's
+        duration."""
         if self.over or status not in (*STAGES, *ENDS) or self._rank(status) <= self._rank(self.status):
             return
         self.status = status
@@ -52,26 +54,27 @@ class Progress:
                       text if status in ENDS else "")  # fmt: skip
 
     def answered(self, by: str) -> None:
-        """Twilio says who has answered."""
+        """Note who has answered, as Twilio reports it."""
         if self.answered_by is None:
             self.answered_by = by
             self.happened(by.partition("_")[0], by if "_" in by else "")
 
     def talks(self) -> None:
-        """The agent has its stream."""
+        """Note that the agent's stream has begun."""
         if not self.talked:
             self.talked = True
             self.happened("talking")
 
     def happened(self, name: str, text: str = "") -> None:
-        """Note an event, and tell who waits."""
+        """Add an event, and wake whoever waits for one."""
         if len(self.events) < MOST_EVENTS:
             self.events.append(CallNews(len(self.events) + 1, round(time.monotonic() - self._began, 2), name, text))
         self._news.set()
         self._news = asyncio.Event()
 
     async def wait(self, after: int, seconds: float) -> bool:
-        """Return when there is an event later than that of this number, or the time is up; whether there is."""
+        """Wait up to ``seconds`` for an event later than number ``after``, or for the call's end. Return whether there
+        is such an event."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while len(self.events) <= after and not self.over:
@@ -79,7 +82,7 @@ class Progress:
         return len(self.events) > after
 
     def as_dict(self, after: int) -> dict[str, Any]:
-        """For JSON: how it stands, and the events later than that of this number."""
+        """Return the call's state, and the events later than number ``after``, for JSON."""
         return {
             "call_sid": self.call_sid,
             "status": self.status,
@@ -94,22 +97,22 @@ class Progress:
 
 
 class PlacedCalls:
-    """The calls that this process placed, or was asked about."""
+    """The outbound calls that this process has placed or has been asked about."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Progress] = OrderedDict()
 
     def get(self, call_sid: str) -> Progress | None:
-        """One that is known."""
+        """Return the progress of a call, if it is known."""
         return self._known.get(call_sid)
 
     def ended(self, call_sid: str) -> str | None:
-        """The status that a call has ended with; None where it has not, or is not known."""
+        """Return the final status of a call; None if it has not ended or is not known."""
         progress = self._known.get(call_sid)
         return progress.status if progress is not None and progress.over else None
 
     def follow(self, call_sid: str) -> Progress:
-        """One that is known, or is from now on."""
+        """Return the progress of a call, and start tracking the call if it is new."""
         if call_sid not in self._known:
             self._known[call_sid] = Progress(call_sid)
             self._known[call_sid].stands("queued")

@@ -1,4 +1,4 @@
-"""Twilio's REST API, as far as calls of our own go: placed, asked about, told what to do.
+"""Outbound calls in Twilio's REST API: create them, get their status, and change what they do.
 
 Source: https://www.twilio.com/docs/voice/api/call-resource and …/answering-machine-detection.
 """
@@ -18,11 +18,11 @@ from callgate.network.twilio_rest import TwilioError, TwilioRefused, TwilioRest
 
 T = TypeVar("T")
 
-REST_THREADS: Final = 8  # requests at once
+REST_THREADS: Final = 8  # concurrent requests
 RING_LIMIT: Final = 30  # seconds
 EVENTS: Final = ["initiated", "ringing", "answered", "completed"]
 AMD_STATUS: Final = "/amd-status"
-OVER: Final = (21220, 20404)  # not in progress any more; not there
+OVER: Final = (21220, 20404)  # Twilio's errors: not in progress any more; not found
 
 _WHAT_TO_DO: Final = {
     20003: "Check TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN: Twilio does not know this pair.",
@@ -37,13 +37,13 @@ _WHAT_TO_DO: Final = {
 
 
 class CallInDoubtError(OutboundRefused):
-    """Twilio was asked for a call and has not answered: it may have placed it."""
+    """Twilio was asked for a call and has not answered: the call may have been placed."""
 
 
 class TwilioCalls:
-    """The calls of the account. ``base_url``: where Twilio finds this service; ``proof``: what its edge is shown.
+    """The calls of the account. ``base_url``: this service's public URL; ``proof``: the proof for its edge.
 
-    Every method raises `OutboundRefused` (502) with what Twilio said; ``client`` bounds how long that takes.
+    Every method raises `OutboundRefused` (502) with Twilio's message. ``client`` has the timeout.
     """
 
     def __init__(self, client: Client, base_url: str, proof: str = "") -> None:
@@ -51,8 +51,8 @@ class TwilioCalls:
         self._answered = f"{base_url}{twiml.INCOMING}" + (f"?{twiml.PROOF}={proof}" if proof else "")
 
     async def create(self, request: CallRequest, from_number: str, language: str | None = None) -> str:
-        """Place a call. Returns its CallSid. ``language``: of the message that a machine is left (BCP 47). Raises
-        `CallInDoubtError` too."""
+        """Place a call and return its CallSid. ``language``: of the message to leave on a machine (BCP 47). Raises also
+        `CallInDoubtError`."""
         parameters: dict[str, Any] = {
             "to": request.to,
             "from_": from_number,
@@ -67,11 +67,11 @@ class TwilioCalls:
         return str(call.sid)
 
     async def status(self, call_sid: str) -> str:
-        """Twilio's status of a call."""
+        """Return Twilio's status of a call."""
         return str((await self._ask(lambda client: client.calls(call_sid).fetch())).status)
 
     async def hang_up(self, call_sid: str) -> None:
-        """End a call, whether it rings or is answered, or is over already."""
+        """End a call, whether it is ringing, answered or over already."""
         try:
             await self._rest.ask(lambda client: client.calls(call_sid).update(status="completed"))
         except TwilioError as exc:
@@ -79,11 +79,11 @@ class TwilioCalls:
                 raise _refusal(exc) from exc
 
     async def go_on_with(self, call_sid: str, document: str) -> None:
-        """Have an answered call go on with this TwiML, at once."""
+        """Make an answered call continue with this TwiML at once."""
         await self._ask(lambda client: client.calls(call_sid).update(twiml=document))
 
     async def _ask(self, request: Callable[[Client], T], *, places: bool = False) -> T:
-        """``places``: what is asked for may have been done even where no answer came."""
+        """Send a request. ``places``: it places a call, which may have been placed even if no answer came."""
         try:
             return await self._rest.ask(request)
         except TwilioError as exc:
@@ -104,7 +104,8 @@ def _refusal(exc: TwilioError, *, places: bool = False) -> OutboundRefused:
 
 
 def _detection(request: CallRequest, base_url: str, language: str | None) -> dict[str, Any]:
-    """What has Twilio look whether a machine answers, beside the call. A message needs the end of the greeting."""
+    """Return the parameters for asynchronous answering machine detection. Leaving a message requires detecting the end
+    of the greeting."""
     if request.voicemail == VOICEMAIL_TALK:
         return {}
     said = {"message": request.message, "language": language} if request.message else {}

@@ -129,7 +129,7 @@ async def _read_webhook() -> Webhook:
     check = _services().switchboard.signature
     signature = request.headers.get(SIGNATURE_HEADER)
     if not can_be_signature(signature):
-        raise RequestRefused("there is no X-Twilio-Signature, or none that can be one: whoever asked is not Twilio")
+        raise RequestRefused("the X-Twilio-Signature header is missing or malformed: the request is not from Twilio")
     _check_target()
     form = await _form()
     target = target_of(request.scope)
@@ -180,7 +180,7 @@ def _check_target() -> None:
     """Refuse a URL that is too long or has too many fields. Raises `RequestURITooLarge`."""
     query: bytes = request.scope["query_string"]
     if len(request.scope["raw_path"]) + len(query) > LONGEST_TARGET or query.count(b"&") >= MOST_FIELDS:
-        raise RequestURITooLarge("The address is longer than any that this service has.")
+        raise RequestURITooLarge("The URL is longer than any of this service, or has too many fields.")
 
 
 def _services() -> Services:

@@ -165,7 +165,8 @@ async def _uncancelled(serving: Coroutine[Any, Any, None], peer_gone: Callable[[
 
 
 def _idempotency_key() -> str | None:
-    """Return the key under which a repeated request places only one call (draft-ietf-httpapi-idempotency-key-header)."""
+    """Return the key that keeps a repeated request from placing a second call
+    (draft-ietf-httpapi-idempotency-key-header)."""
     return request.headers.get("Idempotency-Key")
 
 
