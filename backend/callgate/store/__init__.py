@@ -1,12 +1,12 @@
 """What outlives a process: the calls, and what was said in them. In a SQLite file, or on PostgreSQL.
 
 records                          the values
-store     the service's: journal, memory of a call, claims, upkeep
+store                            for the service: journal, memory of a call, claims, upkeep
+archive                          for people: list, show, delete
 placements                       how many calls were placed lately, and under which keys
-archive   people's: list, show, delete
-journal ─ waiting                what waits to be written; bounded
-queries ─ schema ─ migrations    statements and tables, for both databases alike
-database ─ sqlite_or_postgres    connections, deadlines, faults; what differs between the two
+journal ─ waiting                entries that wait to be written; bounded
+queries ─ schema ─ migrations    statements and tables, the same for both databases
+database ─ sqlite_or_postgres    connections, deadlines, faults; what differs between the databases
 """
 
 from .archive import Archive

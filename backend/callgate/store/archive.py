@@ -1,4 +1,4 @@
-"""The calls that are kept, for people: read, or deleted. What `callgate calls` uses."""
+"""Reads and deletes the stored calls, for `callgate calls`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OFF: Final = "STORE is off: nothing is kept of calls"
 
 
 class Archive:
-    """The calls of a database. ``database`` None: there are none. Every method raises `StoreError`."""
+    """The calls in a database. ``database``: None if the store is off. Every method raises `StoreError`."""
 
     def __init__(self, database: Database | None) -> None:
         self._database = database
 
     @classmethod
     def of(cls, config: Config) -> Archive:
-        """The calls that a service with these settings keeps. It is not made, nor changed to this version."""
+        """Return the archive of a service with these settings. The database is neither created nor migrated."""
         return Archive(Database(place_of(config), serves=False) if config.store else None)
 
     async def __aenter__(self) -> Self:
@@ -43,19 +43,20 @@ class Archive:
             await self._database.close()
 
     async def calls(self, limit: int = 50, since: datetime | None = None) -> list[CallRecord]:
-        """The newest calls, the newest first; ``since``: only those that started then or later."""
+        """Return the latest calls, newest first; ``since``: only those that started then or later."""
         return await self._read(lambda connection: queries.read_calls(connection, limit, since))
 
     async def call(self, call_sid: str) -> StoredCall | None:
-        """A call and its turns; None where there is no such call."""
+        """Return a call with its turns and messages; None if there is no such call."""
         return await self._read(lambda connection: queries.read_transcript(connection, call_sid))
 
     async def messages_left(self, call_sids: Sequence[str]) -> dict[str, int]:
-        """How many messages were left in each of these calls; those with none are left out."""
+        """Return how many messages were left in each of these calls; calls with none are omitted."""
         return await self._read(lambda connection: queries.count_messages(connection, call_sids))
 
     async def delete(self, call_sid: str) -> int | None:
-        """Delete a call and all that was said in it, for good. How many turns went with it; None: there is no such."""
+        """Delete a call and all that was said in it, for good. Return how many turns it had; None if there is no such
+        call."""
         database = self._opened()
         turns = await database.write(lambda connection: queries.delete_call(connection, call_sid), DELETE_DEADLINE)
         await database.forget_deleted(DELETE_DEADLINE)

@@ -1,7 +1,7 @@
-"""One database: opened when first needed, every use of it within a deadline, its failure told once.
+"""One database: opened when first needed, every use within a deadline, a failure logged once.
 
-A use that overruns its deadline is given up at once, whatever the driver still has to clear away, and whoever waited
-gets a `StoreError`. Nothing here blocks the event loop: SQLite's work is done in threads, and so is a migration.
+A use that exceeds its deadline is abandoned at once, even if the driver still has to clean up, and its caller gets a
+`StoreError`. Nothing here blocks the event loop: SQLite's work is done in threads, and so is a migration.
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ Use = Callable[[], Coroutine[Any, Any, T]]
 OPEN_DEADLINE: Final = migrate.DEADLINE + 10 * SECONDS
 STATEMENT_TIMEOUT: Final = 5 * SECONDS
 CLOSE_DEADLINE: Final = 3 * SECONDS
-WRITERS: Final = 1  # of the connections: one that hangs leaves the others to those who read
+WRITERS: Final = 1  # connections for writing: a write that hangs leaves the others free for reading
 
 
 class Database:
-    """A place, and the connections to it.
+    """The connections to a database.
 
-    ``serves``: it is a service's, which makes it, brings it to the newest migration, and logs when it fails.
+    ``serves``: a service uses it, which creates it, runs the migrations, and logs failures.
     """
 
     def __init__(self, place: Place, *, serves: bool) -> None:
         self.place = place
-        self.failure: str | None = None  # what went wrong last; None while all is well
+        self.failure: str | None = None  # the last failure; None while the database works
         self._serves = serves
         self._engine = place.engine(STATEMENT_TIMEOUT)
         self._opening: asyncio.Task[None] | None = None
         self._writers = asyncio.Semaphore(WRITERS)
         self._readers = asyncio.Semaphore(CONNECTIONS - WRITERS)
-        self._leaving: set[asyncio.Task[Any]] = set()  # uses that overran
+        self._leaving: set[asyncio.Task[Any]] = set()  # abandoned uses that have not ended yet
 
     async def read(self, work: Work[T], deadline: float) -> T:
-        """Do ``work`` in a transaction that only reads. Raises `StoreError`, after ``deadline`` seconds at the most."""
+        """Do ``work`` in a read-only transaction. Raises `StoreError`, after ``deadline`` seconds at most."""
         return await self._use(lambda: self._transact(work, begin="BEGIN"), self._readers, deadline)
 
     async def write(self, work: Work[T], deadline: float) -> T:
-        """Do ``work`` in a transaction. Raises `StoreError`, after ``deadline`` seconds at the most; it may then have
-        been committed or not. `StoreRefused`: the database works, and does not take what it was given."""
+        """Do ``work`` in a transaction. Raises `StoreError`, after ``deadline`` seconds at most; the work may then have
+        been committed or not. `StoreRefused`: the database works, but does not accept the data."""
         return await self._use(lambda: self._transact(work, begin="BEGIN IMMEDIATE"), self._writers, deadline)
 
     async def forget_deleted(self, deadline: float) -> None:
-        """Let nothing be left of what was deleted. Raises `StoreError`."""
+        """Remove the remains of deleted records from the database's files. Raises `StoreError`."""
         await self._use(self._forget_deleted, self._writers, deadline)
 
     async def close(self) -> None:
-        """Close all connections; what does not let itself be closed in time is left."""
+        """Close all connections. Those that can't be closed in time are abandoned."""
         if self._opening is not None:
             self._give_up(self._opening)
-        for _ in range(2):  # a driver that waits for what it has cancelled is told again
-            if left := set(self._leaving):  # their connections can be closed only afterwards
+        for _ in range(2):  # a driver that waits for a statement it has cancelled needs a second cancellation
+            if left := set(self._leaving):  # their connections can be closed only when they have ended
                 await asyncio.wait(left, timeout=CLOSE_DEADLINE)
                 for task in self._leaving & left:
                     self._give_up(task)
@@ -118,13 +118,13 @@ class Database:
             return task.result()
         except StoreError:
             raise
-        except Exception as exc:  # whatever a driver raises is the store's failure, and never the call's
+        except Exception as exc:  # whatever a driver raises is a failure of the store, never of the call
             if not isinstance(exc, FAULTS):
-                log.error("The store fails in a way that was not foreseen", exc_info=exc)
+                log.error("The store fails with an unexpected error", exc_info=exc)
             raise (StoreRefused if is_refusal(exc) else StoreError)(self.place.explain(exc)) from exc
 
     def _give_up(self, task: asyncio.Task[Any]) -> None:
-        """Let a use end without anybody waiting for it."""
+        """Stop waiting for a use; cancel it if that is safe."""
         if self.place.may_be_cancelled:
             task.cancel()
         self._leaving.add(task)
@@ -133,12 +133,12 @@ class Database:
     def _left(self, task: asyncio.Task[Any]) -> None:
         self._leaving.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            log.debug("A use of the store that was given up failed: %s", self.place.explain(exc))
+            log.debug("An abandoned use of the store failed: %s", self.place.explain(exc))
 
     # Opening.
 
     async def _opened(self) -> None:
-        """Return when the database is open. It goes on being opened when one who waits for it gives up."""
+        """Wait until the database is open. The opening goes on even if this caller gives up."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
         await asyncio.shield(self._opening)
@@ -148,7 +148,7 @@ class Database:
             if self._serves:
                 await asyncio.to_thread(self.place.prepare)
             elif not await asyncio.to_thread(self.place.exists):
-                raise StoreError(f"there is no {self.place.name}: the service makes it when it is started")
+                raise StoreError(f"there is no {self.place.name}: the service creates it when it starts")
             revision = await self._revision()
             if revision != REVISION:
                 await self._migrate(revision)
@@ -165,18 +165,18 @@ class Database:
     async def _migrate(self, revision: str | None) -> None:
         if not self._serves:
             raise StoreError(f"{self.place.name} is of another version of Callgate than this: start the service first")
-        log.info("The store is made ready: %s, from %s to %s", self.place.name, revision or "nothing", REVISION)
+        log.info("Migrating the store: %s, from %s to %s", self.place.name, revision or "nothing", REVISION)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         await asyncio.to_thread(migrate.upgrade, self.place)
 
-    # How it goes.
+    # Failure and recovery.
 
     def _fails(self, failure: str) -> None:
         if self.failure is None and self._serves:
             log.error("The store fails, which no caller notices: %s", failure)
         self.failure = failure
         if self._opening is not None and self._opening.done():
-            self._opening = None  # looked at anew: it may be another database by then
+            self._opening = None  # open it again next time: the database may have been replaced
 
     def _works(self) -> None:
         if self.failure is not None:

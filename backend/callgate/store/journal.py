@@ -1,7 +1,7 @@
-"""What the relay writes through. Its methods never wait and never raise: a call goes on, whatever the store does.
+"""The journal through which calls are recorded. Recording never waits and never raises, whatever the store does.
 
-Entries wait in memory, in a bounded `Waiting`, and one task writes them in batches. While the database fails, it tries
-again, ever less often; what finds no room by then is lost, and counted.
+Entries wait in memory, in a bounded `Waiting`, and one task writes them in batches. While the database fails, the task
+retries at growing intervals; entries that find no room in the meantime are lost, and counted.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalLimits:
-    """How much waits, and how it is written."""
+    """How many entries may wait, and how they are written."""
 
     entries: int = 10_000
     bytes: int = 8 * 1024 * 1024
     batch: int = 100  # entries in one transaction
     write_deadline: float = 5 * SECONDS
-    # Between two batches: what comes within it is written as one, as a transaction costs more than what is in it.
+    # Between two batches. What arrives within it is written as one, because a transaction costs more than its contents.
     pause: float = 0.5 * SECONDS
     first_retry: float = 0.5 * SECONDS
     last_retry: float = 15 * SECONDS
@@ -45,9 +45,9 @@ DEFAULT_LIMITS: Final = JournalLimits()
 
 
 class Journal:
-    """The entries of one process. ``database`` None: nothing is kept, and nothing is lost either.
+    """The journal of one process. ``database``: None if the store is off; then nothing is kept, and nothing is lost.
 
-    ``check_in``: writes that the process lives, before it is written that it holds a call.
+    ``check_in``: records that the process is alive, before any record that it holds a call.
     """
 
     def __init__(
@@ -64,20 +64,20 @@ class Journal:
         self._waiting = Waiting(limits.entries, limits.bytes)
         self._writing = Batch((), ())
         self._refused = 0
-        self._told = 0  # how many losses are in the log
-        self._work = asyncio.Event()  # something waits
-        self._hurry = asyncio.Event()  # somebody waits for it
-        self._round = asyncio.Event()  # a batch was tried; replaced by each
+        self._told = 0  # the number of losses that were logged
+        self._work = asyncio.Event()  # there are entries to write
+        self._hurry = asyncio.Event()  # they should be written without a pause
+        self._round = asyncio.Event()  # set when a batch was tried, and then replaced
         self._task: asyncio.Task[None] | None = None
 
-    # Written by the relay.
+    # Recording.
 
     def call_started(self, record: CallRecord) -> None:
-        """A call began. This process holds it, whatever ``record.process`` says."""
+        """Record the start of a call. This process holds it, whatever ``record.process`` says."""
         self._put(CallStarted(replace(record, process=self._process)))
 
     def turn(self, call_sid: str, turn: StoredTurn) -> None:
-        """Something was said, or is known better now (`StoredTurn` says which takes the place of which)."""
+        """Record a turn, or a new version of it (see `StoredTurn`)."""
         if self._database is not None:
             self._waiting.put_turn(SaidTurn(call_sid, turn))
             self._work.set()
@@ -91,28 +91,29 @@ class Journal:
         receipt: Mapping[str, Any] | None = None,
         next_step: Mapping[str, Any] | None = None,
     ) -> None:
-        """A call ended. Should it be taken up again, `call_resumed` undoes it. An end without a receipt, as Twilio
-        tells any process of it, never takes the place of another. ``next_step``: what Twilio is to do when it asks.
+        """Record the end of a call; if the call is resumed, `call_resumed` undoes it. ``next_step``: what Twilio is to
+        do next.
 
-        It is written without a pause: another process may be asked at once what comes next.
+        An end without a receipt, which Twilio may report to any process, never replaces another end. The entry is
+        written without a pause, because Twilio may at once ask another process what comes next.
         """
         self._put(CallEnded(call_sid, at, outcome, reason, receipt, next_step))
         self._hurry.set()
 
     def call_resumed(self, call_sid: str, at: datetime, *, interrupted: bool = True) -> None:
-        """A call that was interrupted, or that the agent had left, goes on, here."""
+        """Record that this process resumes a call that was interrupted, or that the agent had left."""
         self._put(CallResumed(call_sid, at, self._process, interrupted))
 
-    # How it stands.
+    # State.
 
     @property
     def waiting(self) -> int:
-        """How many entries are not written yet."""
+        """The number of entries that are not written yet."""
         return len(self._waiting) + len(self._writing)
 
     @property
     def lost(self) -> int:
-        """How many entries will never be written."""
+        """The number of entries that will never be written."""
         return self._waiting.lost + self._refused
 
     @property
@@ -124,7 +125,7 @@ class Journal:
         return f"Calls are not being kept: {self._database.failure}. {self.waiting} entries wait{lost}."
 
     def of_call(self, call_sid: str) -> Batch:
-        """What is not written yet of one call, in order."""
+        """Return the entries of one call that are not written yet, in order."""
         writing, waiting = self._writing, self._waiting.of_call(call_sid)
         return Batch(
             tuple(event for event in writing.events if event.call_sid == call_sid) + waiting.events,
@@ -132,7 +133,8 @@ class Journal:
         )
 
     async def flush(self, deadline: float, call_sid: str | None = None) -> bool:
-        """Wait until nothing waits, or nothing of one call; at most ``deadline`` seconds. Whether it came to that."""
+        """Wait up to ``deadline`` seconds until all entries, or all of one call, are written. Return whether they
+        are."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 while len(self.of_call(call_sid)) if call_sid else self.waiting:
@@ -140,15 +142,15 @@ class Journal:
                     await self._round.wait()
         return not (len(self.of_call(call_sid)) if call_sid else self.waiting)
 
-    # Its task.
+    # Writing.
 
     def start(self) -> None:
-        """Begin to write, until `close`."""
+        """Start writing, until `close`."""
         if self._database is not None:
             self._task = asyncio.create_task(self._run(self._database))
 
     async def close(self, deadline: float) -> None:
-        """Write what waits, for ``deadline`` seconds at the most; what is left then is lost."""
+        """Write the remaining entries, for ``deadline`` seconds at most. What is left then is lost."""
         if self._task is None:
             return
         if not await self.flush(deadline):
@@ -187,7 +189,8 @@ class Journal:
                     await self._hurry.wait()
 
     async def _write(self, database: Database, batch: Batch) -> int:
-        """Raises `StoreError` where the database fails. How many entries it refused."""
+        """Write a batch. Return how many of its entries the database refused. Raises `StoreError` if the database
+        fails."""
         try:
             await database.write(lambda connection: self._transact(connection, batch), self._limits.write_deadline)
         except StoreRefused as exc:
@@ -205,7 +208,7 @@ class Journal:
 
     def _tell_losses(self) -> None:
         if self.lost > self._told:
-            log.error("%d entries of calls are lost, which the store did not take in time or at all", self.lost)
+            log.error("%d entries of calls are lost: the store did not accept them in time or at all", self.lost)
             self._told = self.lost
 
     def _finish_round(self) -> None:
@@ -214,7 +217,7 @@ class Journal:
 
 
 def _without_receipt(batch: Batch) -> Batch | None:
-    """An end of a call that has a receipt, without it."""
+    """Return the batch without the receipt if it is the end of a call that has one; else None."""
     match batch.events:
         case (CallEnded(receipt=receipt) as ended,) if receipt is not None:
             return Batch((replace(ended, receipt=None),), ())

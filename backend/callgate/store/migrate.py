@@ -1,4 +1,4 @@
-"""Bring a database to the newest migration, as the only one who does so at the time."""
+"""Migrates a database to the newest revision, under a lock that lets only one process do so."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 def upgrade(place: Place, revision: str = "head") -> None:
-    """Run what is missing, in one transaction. Blocks: for a thread of its own.
+    """Run the missing migrations in one transaction. Blocks, so it needs its own thread.
 
-    Who comes second waits, and finds all done. Raises `StoreError`, and what the database raises.
+    A second process waits, and finds nothing left to do. Raises `StoreError`, and what the database raises.
     """
     asyncio.run(_upgrade(place, revision))
 
@@ -39,7 +39,7 @@ async def _upgrade(place: Place, revision: str) -> None:
 
 
 def _run_alembic(connection: Connection, revision: str) -> None:
-    # Imported here: it takes its time, and nearly always there is nothing to migrate.
+    # Imported here because it is slow, and there is hardly ever anything to migrate.
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -49,4 +49,4 @@ def _run_alembic(connection: Connection, revision: str) -> None:
     try:
         command.upgrade(config, revision)
     except CommandError as exc:
-        raise StoreError(f"it was written by a newer Callgate ({exc}): run that one, or name another place") from exc
+        raise StoreError(f"it was written by a newer Callgate ({exc}): run that one, or use another database") from exc

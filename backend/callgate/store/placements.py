@@ -1,7 +1,7 @@
-"""Calls that were to be placed, as far as placing another must know: how many lately, and which keys were used.
+"""Requests for outbound calls: counted against the limits per minute and per day, and known by their idempotency keys.
 
-What is counted outlives a process and is shared by all that have the database. No number is kept here. Without a
-database it is counted in memory, from the start of the process.
+The counts outlive a process and are shared by all processes on the database. No phone number is kept here. Without a
+database, calls are counted in memory, from the start of the process.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A call that was to be placed under a key. ``state``: whether it was; ``asked`` is not known yet, or never.
-    ``fingerprint``: of what was asked for."""
+    """A request to place a call under a key. ``state``: whether the call was placed; ``asked`` means that this is not
+    known yet, or never will be. ``fingerprint``: identifies the content of the request."""
 
     key: str
     fingerprint: str
@@ -47,34 +47,34 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """No more calls for now. ``per``: of which cap; ``retry_after``: in seconds."""
+    """No more calls for now. ``per``: which limit is reached; ``retry_after``: in seconds."""
 
     per: Literal["minute", "day"]
     retry_after: int
 
 
 Answer = Placement | Exhausted | None
-"""What was placed under the key before; that no more may be; or that it may, and is counted."""
+"""The earlier request under the key; or that a limit is reached; or None: the call may be placed and is counted."""
 
 
 class Placements(Protocol):
-    """All of them. Every method raises `StoreError`."""
+    """All requests for outbound calls. Every method raises `StoreError`."""
 
     async def reserve(self, key: str, fingerprint: str, caps: Caps) -> Answer:
-        """Count one more, if it may be placed. Of several that ask at once with the same key, one may."""
+        """Count one more call, if it may be placed. Of simultaneous requests with the same key, only one may."""
         ...
 
     async def settle(self, key: str, state: State, call_sid: str | None = None) -> None:
-        """What came of it. One that was refused stays in the minute's count, not in the day's."""
+        """Record the result. A refused call still counts for the minute, but not for the day."""
         ...
 
     async def has(self, call_sid: str) -> bool:
-        """Whether the call was placed here, in the last day."""
+        """Whether this service placed the call in the last day."""
         ...
 
 
 class RememberedPlacements:
-    """In memory."""
+    """Requests kept in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Placement] = {}
@@ -102,7 +102,7 @@ class RememberedPlacements:
 
 
 class KeptPlacements:
-    """In a database. Its clock counts."""
+    """Requests kept in a database, whose clock is used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -148,7 +148,8 @@ async def _reserve(connection: AsyncConnection, key: str, fingerprint: str, caps
 def _exhausted(
     caps: Caps, now: datetime, lately: tuple[int, datetime], today: tuple[int, datetime]
 ) -> Exhausted | None:
-    """``lately``, ``today``: how many there are of the last minute and of the last day, and since when."""
+    """Return which limit is reached, if any. ``lately``, ``today``: the number of requests in the last minute and in
+    the last day, and the time of the oldest."""
     if today[0] >= caps.per_day:
         return Exhausted("day", _seconds_until(today[1] + DAY, now))
     if lately[0] >= caps.per_minute:

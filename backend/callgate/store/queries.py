@@ -1,4 +1,4 @@
-"""All statements, each as a function on a connection that is in a transaction. One set for both databases."""
+"""All SQL statements, as functions of a connection that is in a transaction. They serve both databases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .records import CallRecord, StoredCall, StoredMessage, StoredTurn
 from .schema import UtcDateTime, calls, messages, processes, turns
 from .waiting import Batch, CallEnded, CallEvent, CallResumed, CallStarted, SaidTurn
 
-Insert = sqlite.Insert | postgresql.Insert  # alike, in two places
+Insert = sqlite.Insert | postgresql.Insert  # two classes with the same interface
 
 CALL_FIELDS: Final = tuple(column.name for column in calls.columns)
 _NOW: Final = select(func.now(type_=UtcDateTime()))
@@ -26,7 +26,7 @@ MESSAGE_FIELDS: Final = tuple(column.name for column in messages.columns if colu
 TURN_FIELDS: Final = tuple(column.name for column in turns.columns if column.name not in ("call_sid", "key"))
 
 
-# Writing what a call brings.
+# Writing calls.
 
 
 async def write_batch(connection: AsyncConnection, batch: Batch) -> None:
@@ -61,7 +61,7 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
             if receipt is not None:
                 before = select(calls.c.ended_at, calls.c.receipt).where(this_call).with_for_update()
                 kept = (await connection.execute(before)).one_or_none()
-                if kept is not None and kept.ended_at != at:  # else it is written already
+                if kept is not None and kept.ended_at != at:  # otherwise this end is written already
                     ended["receipt"] = added(kept.receipt, receipt)
             not_resumed_since = or_(calls.c.resumed_at.is_(None), calls.c.resumed_at <= at)
             end = update(calls).where(this_call, not_resumed_since).values(ended)
@@ -69,7 +69,7 @@ async def _write_event(connection: AsyncConnection, event: CallEvent) -> None:
 
 
 async def write_message(connection: AsyncConnection, call_sid: str, message: StoredMessage) -> None:
-    """Keep a message of a call that is kept. Keeping it a second time changes nothing."""
+    """Write a message left in a stored call. Writing it a second time changes nothing."""
     values = {name: _storable(getattr(message, name)) for name in MESSAGE_FIELDS}
     insert = _insert(connection.dialect.name, messages).values(call_sid=call_sid, **values)
     await connection.execute(insert.on_conflict_do_nothing())
@@ -77,14 +77,14 @@ async def write_message(connection: AsyncConnection, call_sid: str, message: Sto
 
 @functools.cache
 def _call_upsert(dialect: str) -> Insert:
-    """Twilio may ask twice: the second process has the call."""
+    """Insert a call. Twilio may send its first webhook twice: then the second process holds the call."""
     upsert = _insert(dialect, calls)
     return upsert.on_conflict_do_update(index_elements=[calls.c.call_sid], set_={"process": upsert.excluded.process})
 
 
 @functools.cache
 def _turn_upsert(dialect: str) -> Insert:
-    """A turn is kept only of a call that is: one that was deleted meanwhile stays deleted."""
+    """Insert or update turns, but only of calls that exist: a call that was deleted meanwhile stays deleted."""
     given = select(*(bindparam(column.name, type_=column.type) for column in turns.columns))
     of_a_call = given.where(exists().where(calls.c.call_sid == bindparam("call_sid")))
     upsert = _insert(dialect, turns).from_select([column.name for column in turns.columns], of_a_call)
@@ -102,7 +102,7 @@ def _turn_values(said: SaidTurn) -> dict[str, Any]:
 
 
 def _storable(value: Any) -> Any:
-    """Text without what PostgreSQL can't hold: NUL, and the halves of surrogate pairs that JSON may bring."""
+    """Remove from a text what PostgreSQL can't store: NUL, and lone surrogates, which may come from JSON."""
     if not isinstance(value, str):
         return value
     return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
@@ -112,7 +112,7 @@ def _storable(value: Any) -> Any:
 
 
 async def read_transcript(connection: AsyncConnection, call_sid: str) -> StoredCall | None:
-    """The call and its turns; None where there is no such call."""
+    """Return a call with its turns and messages; None if there is no such call."""
     row = (await connection.execute(select(calls).where(calls.c.call_sid == call_sid))).one_or_none()
     if row is None:
         return None
@@ -126,13 +126,13 @@ async def read_transcript(connection: AsyncConnection, call_sid: str) -> StoredC
 
 
 async def is_kept(connection: AsyncConnection, call_sid: str) -> bool:
-    """Whether there is such a call."""
+    """Whether the call is stored."""
     found = await connection.execute(_KEPT, {"call_sid": call_sid})
     return found.one_or_none() is not None
 
 
 async def read_calls(connection: AsyncConnection, limit: int, since: datetime | None) -> list[CallRecord]:
-    """The newest calls that started since then, the newest first."""
+    """Return the latest calls, newest first; ``since``: only those that started then or later."""
     query = select(calls).order_by(calls.c.started_at.desc(), calls.c.call_sid).limit(limit)
     if since is not None:
         query = query.where(calls.c.started_at >= since)
@@ -140,7 +140,7 @@ async def read_calls(connection: AsyncConnection, limit: int, since: datetime | 
 
 
 async def count_messages(connection: AsyncConnection, call_sids: Sequence[str]) -> dict[str, int]:
-    """How many messages were left in these calls; those with none are left out."""
+    """Return how many messages were left in each of these calls; calls with none are omitted."""
     count = select(messages.c.call_sid, func.count()).where(messages.c.call_sid.in_(call_sids))
     found = await connection.execute(count.group_by(messages.c.call_sid))
     return {row[0]: row[1] for row in found}
@@ -158,11 +158,11 @@ def _turn(row: Row[Any]) -> StoredTurn:
     return StoredTurn(**{name: getattr(row, name) for name in TURN_FIELDS})
 
 
-# Processes and the calls they leave. The clock is the database's own: the machines of several need not agree.
+# Processes, and the calls they leave behind. All times are from the database's clock, as machines' clocks may differ.
 
 
 async def beat(connection: AsyncConnection, process: str, name: str) -> None:
-    """The process is alive."""
+    """Record that the process is alive."""
     upsert = _insert(connection.dialect.name, processes)
     upsert = upsert.values(process=process, name=name, seen_at=await _now(connection))
     seen = {"seen_at": upsert.excluded.seen_at}
@@ -170,23 +170,23 @@ async def beat(connection: AsyncConnection, process: str, name: str) -> None:
 
 
 async def replace_process(connection: AsyncConnection, process: str, name: str) -> None:
-    """The process starts: whatever had its name before is gone."""
+    """Record that the process starts: any earlier process of the same name is gone."""
     await connection.execute(delete(processes).where(processes.c.name == name, processes.c.process != process))
 
 
 async def leave(connection: AsyncConnection, process: str) -> None:
-    """The process ends, and holds no call any more."""
+    """Record that the process ends and holds no more calls."""
     await connection.execute(delete(processes).where(processes.c.process == process))
 
 
 async def forget_processes(connection: AsyncConnection, unseen: timedelta) -> None:
-    """Forget the processes that have not been seen for so long."""
+    """Delete the processes that have not been seen for ``unseen``."""
     await connection.execute(delete(processes).where(processes.c.seen_at < await _now(connection) - unseen))
 
 
 async def find_abandoned(connection: AsyncConnection, process: str, unseen: timedelta, limit: int) -> list[CallRecord]:
-    """Calls that have not ended, and whose process is gone: replaced, stopped, or not seen for so long. ``process``:
-    who asks, and does not mean its own."""
+    """Return calls that have not ended and whose process is gone: replaced, stopped, or not seen for ``unseen``.
+    ``process``: the asking process, whose own calls are excluded."""
     alive = select(processes.c.process).where(processes.c.seen_at >= await _now(connection) - unseen)
     query = (
         select(calls)
@@ -198,7 +198,8 @@ async def find_abandoned(connection: AsyncConnection, process: str, unseen: time
 
 
 async def claim(connection: AsyncConnection, call_sid: str, held_by: str, process: str) -> bool:
-    """Let ``process`` hold a call that ``held_by`` held; whether it does now. Of several who ask, one gets it."""
+    """Hand a call over from ``held_by`` to ``process``. Return whether that succeeded; of several claimants, only one
+    succeeds."""
     taken = await connection.execute(
         update(calls)
         .where(calls.c.call_sid == call_sid, calls.c.process == held_by, calls.c.ended_at.is_(None))
@@ -216,15 +217,15 @@ async def _now(connection: AsyncConnection) -> datetime:
 
 
 async def delete_call(connection: AsyncConnection, call_sid: str) -> int | None:
-    """Delete a call. How many turns went with it; None where there is no such call."""
+    """Delete a call. Return how many turns it had; None if there is no such call."""
     count = await connection.scalar(select(func.count()).where(turns.c.call_sid == call_sid))
     deleted = await connection.execute(delete(calls).where(calls.c.call_sid == call_sid))
     return count if deleted.rowcount else None
 
 
 async def delete_before(connection: AsyncConnection, before: datetime, limit: int) -> int:
-    """Delete calls that ended before then, or that never ended and started before then; at most so many. How many
-    went."""
+    """Delete up to ``limit`` calls that ended before the time ``before``, or never ended and started before it. Return
+    how many."""
     never_ended = calls.c.ended_at.is_(None) & (calls.c.started_at < before)
     old: Select[tuple[str]] = select(calls.c.call_sid).where(or_(calls.c.ended_at < before, never_ended)).limit(limit)
     return (await connection.execute(delete(calls).where(calls.c.call_sid.in_(old)))).rowcount

@@ -1,6 +1,6 @@
-"""What is kept of a call, as values. All times are aware.
+"""The records of a call, as values. All times are timezone-aware.
 
-Words and phone numbers are in no ``repr``: a record may be logged.
+What was said and phone numbers are left out of every ``repr``, because a record may be logged.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ class CallRecord:
     ended_at: datetime | None = None
     outcome: str | None = None  # how it ended; None while it has not
     reason: str | None = None
-    resumes: int = 0  # how many times the service was interrupted, and the call taken up again
-    resumed_at: datetime | None = None  # the last of them
-    receipt: Mapping[str, Any] | None = None  # JSON, of all its streams: durations in s, counts, tokens, cost
-    next_step: Mapping[str, Any] | None = field(default=None, repr=False)  # JSON: what Twilio is to do when it asks
+    resumes: int = 0  # how many times the call was interrupted and resumed
+    resumed_at: datetime | None = None  # when it was last resumed
+    receipt: Mapping[str, Any] | None = None  # JSON, for all its streams: durations in s, counts, tokens, cost
+    next_step: Mapping[str, Any] | None = field(default=None, repr=False)  # JSON: what Twilio is to do next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTurn:
-    """What was said at one time by one side, or a note about the call.
+    """What one side said at one time, or a note about the call.
 
-    A turn is known by its ``item_id`` (the model's), or by its ``number`` where it has none. Given again, it takes the
-    place of what it was before, and keeps the number and the time that it first had.
+    A turn is identified by its ``item_id`` (the model's), or by its ``number`` if it has none. A newer version replaces
+    the older one, but keeps its number and its time.
     """
 
     number: int  # its place in the call
@@ -46,20 +46,20 @@ class StoredTurn:
     role: Role
     text: str = field(repr=False)
     item_id: str | None = None
-    heard_ms: int | None = None  # of an agent's turn that was cut: how much of it the caller heard, in ms
+    heard_ms: int | None = None  # if an agent's turn was cut: how much of it the caller heard, in ms
     cut: bool = False  # the caller spoke over it
 
     @property
     def key(self) -> str:
-        """What the turn is known by within its call."""
+        """The key that identifies the turn within its call."""
         return self.item_id or f"#{self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """What a caller left for the owner. ``callback``: where they want to be called, as they said it."""
+    """A message that a caller left for the owner. ``callback``: where they want to be called, as they said it."""
 
-    key: str  # known by it within its call
+    key: str  # identifies it within its call
     at: datetime
     text: str = field(repr=False)
     name: str = field(default="", repr=False)

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them. A test holds the two together."""
+"""The tables, as the newest migration leaves them; a test checks that they agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REVISION: Final = "0004"  # the newest migration
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time. SQLite has none, and is given UTC without saying so."""
+    """A timezone-aware time. SQLite has no such type, and stores UTC without an offset."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -80,7 +80,7 @@ messages = Table(
     "messages",
     metadata,
     Column("call_sid", Text, ForeignKey("calls.call_sid", ondelete="CASCADE"), primary_key=True),
-    Column("key", Text, primary_key=True),  # what the model's request for it is known by
+    Column("key", Text, primary_key=True),  # identifies the model's tool call that left the message
     Column("at", UtcDateTime, nullable=False),
     Column("text", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -90,15 +90,15 @@ messages = Table(
 processes = Table(
     "processes",
     metadata,
-    Column("process", Text, primary_key=True),  # this start of it
-    Column("name", Text, nullable=False),  # what the next start has too
+    Column("process", Text, primary_key=True),  # new at each start
+    Column("name", Text, nullable=False),  # the same after a restart
     Column("seen_at", UtcDateTime, nullable=False),
 )
 
 placements = Table(
     "placements",
     metadata,
-    Column("key", Text, primary_key=True),  # the request's Idempotency-Key, or one made for it
+    Column("key", Text, primary_key=True),  # the request's Idempotency-Key, or a random one
     Column("fingerprint", Text, nullable=False),
     Column("asked_at", UtcDateTime, nullable=False),
     Column("state", Text, nullable=False),

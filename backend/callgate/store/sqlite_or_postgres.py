@@ -1,7 +1,7 @@
-"""The two places a store can be in, and all that differs between them.
+"""The two kinds of database that can hold a store, and everything that differs between them.
 
-`SqliteFile` is the default: a file in ``DATA_DIR``. `PostgresServer` is what ``DATABASE_URL`` names; its driver is
-asyncpg, which takes the URL as libpq does (``sslmode`` and the like), and leaves a server that hangs at once.
+`SqliteFile` is the default: a file in ``DATA_DIR``. `PostgresServer` is the server in ``DATABASE_URL``; its driver is
+asyncpg, which reads the URL as libpq does (``sslmode`` and the like), and gives up at once on a server that hangs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from callgate.core.units import SECONDS
 
 FILE_NAME: Final = "calls.sqlite3"
 CONNECTIONS: Final = 3
-BUSY_TIMEOUT: Final = 2 * SECONDS  # for another process to be done with the file
+BUSY_TIMEOUT: Final = 2 * SECONDS  # for another process to release the file
 CONNECT_TIMEOUT: Final = 4 * SECONDS
 WAL_RETRY: Final = 0.05 * SECONDS
 MIGRATION_LOCK: Final = 0x43616C6C67617465  # PostgreSQL's advisory locks are numbers: "Callgate"
 
-# What a fault is expected to be raised as. A wrong address is an asyncpg.InterfaceError, a closed port an OSError.
+# The exceptions that a database is expected to raise. A wrong address is an asyncpg.InterfaceError, a closed port an
+# OSError.
 FAULTS: Final = (
     sa.SQLAlchemyError,
     asyncpg.PostgresError,
@@ -41,56 +42,56 @@ FAULTS: Final = (
 
 
 class Place(Protocol):
-    """Where a store is."""
+    """A database that can hold a store."""
 
     @property
     def name(self) -> str:
-        """What it is called towards people; without a password."""
+        """Its name for people, without a password."""
         ...
 
     @property
     def may_be_cancelled(self) -> bool:
-        """Whether what is being done may be cancelled, and leaves no lock behind."""
+        """Whether a running use may be cancelled without leaving a lock behind."""
         ...
 
     def engine(self, statement_timeout: float) -> AsyncEngine:
-        """A new engine, for the running event loop. ``statement_timeout``: what one statement may take, in seconds."""
+        """Return a new engine for the running event loop. ``statement_timeout``: for one statement, in seconds."""
         ...
 
     def prepare(self) -> None:
-        """Make what must be there before it is opened. Blocks, briefly. Raises `OSError`."""
+        """Create what must exist before the database is opened. Blocks briefly. Raises `OSError`."""
         ...
 
     def exists(self) -> bool:
-        """Whether there can be anything kept. Blocks, briefly."""
+        """Whether the database may exist. Blocks briefly."""
         ...
 
     async def lock_for_migration(self, connection: AsyncConnection) -> None:
-        """Begin a transaction that no other process has at the same time."""
+        """Begin a transaction that excludes migrations by other processes."""
         ...
 
     async def forget_deleted(self, connection: AsyncConnection) -> None:
-        """Let nothing be left of what was deleted in the transactions before."""
+        """Remove the remains of what earlier transactions have deleted."""
         ...
 
     def explain(self, fault: BaseException) -> str:
-        """One sentence for an operator: what is wrong, and what to do."""
+        """Return one sentence for the operator: what is wrong, and what to do."""
         ...
 
 
 def place_of(config: Config) -> Place:
-    """The place that the settings name."""
+    """Return the database that the settings name."""
     return PostgresServer(config.database_url) if config.database_url else SqliteFile(config.data_dir / FILE_NAME)
 
 
 class SqliteFile:
-    """A SQLite file, in WAL mode: readers wait for nobody. Several processes of one machine may share it."""
+    """A SQLite file in WAL mode, where readers never wait. Several processes on one machine may share it."""
 
     # A thread can't be interrupted, and a connection that is closed before its cursors are gone keeps its lock.
     may_be_cancelled = False
 
-    # NORMAL: what is committed survives the end of the process however it comes; a power cut may take the last seconds.
-    # secure_delete: what is deleted is overwritten.
+    # NORMAL: commits survive any end of the process, but a power cut may lose the last seconds.
+    # secure_delete: deleted content is overwritten.
     PRAGMAS: Final = (
         f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}",
         "PRAGMA foreign_keys = ON",
@@ -112,7 +113,7 @@ class SqliteFile:
         return engine
 
     def _connected(self, connection: Any, record: object) -> None:
-        connection.isolation_level = None  # the driver begins no transactions of its own: `_begin` does
+        connection.isolation_level = None  # `_begin` begins transactions, not the driver
         cursor = connection.cursor()
         for pragma in self.PRAGMAS:
             cursor.execute(pragma)
@@ -127,7 +128,7 @@ class SqliteFile:
 
     async def lock_for_migration(self, connection: AsyncConnection) -> None:
         plain = await connection.execution_options(begin="")
-        while True:  # until the caller's deadline: SQLite does not wait for its turn to change the mode
+        while True:  # until the caller's deadline: SQLite's busy timeout does not apply to a change of the mode
             try:
                 await plain.exec_driver_sql("PRAGMA journal_mode = WAL")
                 break
@@ -160,7 +161,7 @@ class SqliteFile:
 
 
 def _begin(connection: Connection) -> None:
-    """A transaction that writes takes the lock at once: one that has read before can't wait for it."""
+    """Begin a transaction. One that writes takes the lock at once, because it could not wait for it after a read."""
     if statement := connection.get_execution_options().get("begin", "BEGIN IMMEDIATE"):
         connection.exec_driver_sql(statement)
 
@@ -181,7 +182,7 @@ class PostgresServer:
             asyncpg.connect,
             self._url,
             timeout=CONNECT_TIMEOUT,
-            command_timeout=statement_timeout,  # also bounds how long a cancelled statement is waited for
+            command_timeout=statement_timeout,  # also limits the wait for a cancelled statement
             server_settings={"application_name": "callgate", "timezone": "UTC"},
         )
         return create_async_engine(
@@ -190,12 +191,12 @@ class PostgresServer:
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECT_TIMEOUT,
-            pool_pre_ping=True,  # the server may have been started anew
+            pool_pre_ping=True,  # the server may have been restarted
             hide_parameters=True,
         )
 
     def prepare(self) -> None:
-        """Nothing: the database is the operator's."""
+        """Do nothing: the operator creates the database."""
 
     def exists(self) -> bool:
         return True
@@ -204,7 +205,7 @@ class PostgresServer:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
 
     async def forget_deleted(self, connection: AsyncConnection) -> None:
-        """Nothing: its own vacuum does."""
+        """Do nothing: PostgreSQL's autovacuum does this."""
 
     def explain(self, fault: BaseException) -> str:
         text = _first_line(fault)
@@ -218,14 +219,14 @@ class PostgresServer:
             case "53100":
                 return f"{self.name}: its disk is full ({text})"
             case "53300":
-                return f"{self.name}: it takes no more connections ({text}): raise its max_connections"
+                return f"{self.name}: it accepts no more connections ({text}): raise its max_connections"
             case "25006":
                 return f"{self.name}: it is read-only ({text}): DATABASE_URL must name the primary server"
         return _explain_any(self.name, fault, text)
 
 
 def is_refusal(fault: BaseException) -> bool:
-    """Whether the database works, and the fault lies in what it was given."""
+    """Whether the database works and the fault lies in the data."""
     if isinstance(fault, sa.StatementError) and not isinstance(fault, sa.DBAPIError):
         return True  # a value that its column can't hold
     if isinstance(fault, (sa.DataError, sa.IntegrityError)):
@@ -242,12 +243,12 @@ def _explain_any(name: str, fault: BaseException, text: str) -> str:
 
 
 def _sqlstate(fault: BaseException) -> str:
-    """PostgreSQL's code for the fault; empty where it is none of its."""
+    """Return PostgreSQL's code for the fault; empty if the fault is not PostgreSQL's."""
     return str(getattr(getattr(fault, "orig", fault), "sqlstate", None) or "")
 
 
 def _first_line(fault: BaseException) -> str:
-    """What is wrong, in the database's own words: without the statement, and without a record's values."""
+    """Return the database's own message, without the statement and without any values."""
     cause = getattr(fault, "orig", None) or fault
     text = re.sub(r"^(<class '[^']*'>: ?)+", "", str(cause).strip().split("\n")[0])
     return foreign(text) or type(cause).__name__

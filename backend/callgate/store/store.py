@@ -1,9 +1,9 @@
-"""The store of a service: its journal, what a call that is taken up again needs, and the upkeep.
+"""The store of a service: its journal, what a resumed call needs, and the upkeep.
 
-A service starts, answers calls and stops whether its store works or not. Each start of a process has an identity of
-its own, which its calls bear. It beats while it lives. A call whose process has been replaced or has stopped is
-abandoned, and may be claimed; one whose process is only silent is not, as that may serve its calls and be unable to
-write.
+A service starts, answers calls and stops whether its store works or not. Each start of a process has a new identity,
+which is recorded with its calls, and a heartbeat. A call whose process was replaced or has stopped is abandoned, and
+may be claimed. A call whose process is only silent is not abandoned: that process may be serving the call and just be
+unable to write.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from .waiting import merged
 
 log = logging.getLogger(__name__)
 
-ABANDONED_LIMIT: Final = 200  # calls told of at once
+ABANDONED_LIMIT: Final = 200  # calls returned at once
 SWEEP_SLICE: Final = 200  # calls deleted in one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreTimes:
-    """How often, how long; in seconds."""
+    """Intervals and deadlines, in seconds."""
 
     beat: float = 10 * SECONDS
-    # A process that has not beaten for so long is gone, and forgotten. No call lasts longer.
+    # A process without a heartbeat for this long is gone, and is deleted. No call lasts longer.
     unseen: float = 24 * HOURS
     sweep: float = 1 * HOURS
-    # Both together are how long a caller who is taken up again waits for a store that fails.
+    # The caller of a resumed call waits up to the sum of flush_deadline and read_deadline for a store that fails.
     flush_deadline: float = 0.25 * SECONDS
-    known_deadline: float = 0.1 * SECONDS  # a caller who comes in waits so long for a store that is slow
+    known_deadline: float = 0.1 * SECONDS  # how long a new caller waits for a slow store
     read_deadline: float = 0.75 * SECONDS
-    message_deadline: float = 1.5 * SECONDS  # twice: a caller waits to hear whether their message is kept
+    message_deadline: float = 1.5 * SECONDS  # applies twice while a caller waits to hear whether a message was kept
     write_deadline: float = 5 * SECONDS
     close_deadline: float = 5 * SECONDS
 
@@ -61,7 +61,7 @@ DEFAULT_TIMES: Final = StoreTimes()
 
 
 class Store(Archive):
-    """The store of one process, between ``async with`` and its end. Entering never fails and never waits."""
+    """The store of one process, used as an async context manager. Entering it never fails and never waits."""
 
     def __init__(
         self,
@@ -71,11 +71,10 @@ class Store(Archive):
         limits: JournalLimits = DEFAULT_LIMITS,
         times: StoreTimes = DEFAULT_TIMES,
     ) -> None:
-        """``name``: what the process is called, the same after a restart, and no other's; its host and port by
-        default."""
+        """``name``: the process's name, unique, and the same after a restart; host and port by default."""
         super().__init__(Database(place_of(config), serves=True) if config.store else None)
         self.name = name or f"{socket.gethostname()}:{config.port or os.getpid()}"
-        self.process = f"{self.name}/{secrets.token_hex(4)}"  # this start of it
+        self.process = f"{self.name}/{secrets.token_hex(4)}"  # new at each start
         self.journal = Journal(self._database, self.process, self._check_in, limits)
         self.placements: Placements = KeptPlacements(self._database) if self._database else RememberedPlacements()
         self._retention = timedelta(days=config.retention_days) if config.retention_days else None
@@ -94,17 +93,17 @@ class Store(Archive):
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        await asyncio.gather(*self._upkeep)  # what they are at has its deadline
+        await asyncio.gather(*self._upkeep)  # each of their steps has a deadline
         await self.journal.close(self._times.close_deadline)
         if self._database is not None and self._database.failure is None:
-            with contextlib.suppress(StoreError):  # it is found silent, then
+            with contextlib.suppress(StoreError):  # if this fails, the process counts as silent
                 await self._write(lambda connection: queries.leave(connection, self.process))
         await super().__aexit__(kind, exc, trace)
 
-    # Calls that are taken up again. All raise `StoreError`, within a deadline.
+    # Resuming calls. All methods raise `StoreError`, within a deadline.
 
     async def memory(self, call_sid: str) -> StoredCall | None:
-        """What is known of a call, in the database or still waiting for it; None where nothing is."""
+        """Return what is known of a call, from the database and from entries not written yet; None if nothing is."""
         await self.journal.flush(self._times.flush_deadline, call_sid)
         waiting = self.journal.of_call(call_sid)
         try:
@@ -118,8 +117,8 @@ class Store(Archive):
         return merged(kept, waiting)
 
     async def knows(self, call_sid: str) -> bool:
-        """Whether the call is on record. One whose beginning still waits to be written may be missed. A store that
-        fails is not asked. Raises `StoreError`."""
+        """Whether the call is on record. A call whose start is not written yet may be missed. While the store fails, it
+        is not queried. Raises `StoreError`."""
         if (failure := self._opened().failure) is not None:
             raise StoreError(failure)
         try:
@@ -127,15 +126,15 @@ class Store(Archive):
                 return await self._read(
                     lambda connection: queries.is_kept(connection, call_sid), self._times.read_deadline
                 )
-        except TimeoutError as exc:  # it is slow, which is no failure yet
-            raise StoreError("it was not answered at once") from exc
+        except TimeoutError as exc:  # slow, but not failing yet
+            raise StoreError("the store did not answer at once") from exc
 
     async def abandoned(self) -> list[CallRecord]:
-        """The calls that have not ended and whose process is gone, the newest first.
+        """Return the calls that have not ended and whose process is gone, newest first.
 
-        That a process was replaced by the next start of the same, or has stopped, is known at once. One that is only
-        silent keeps its calls for `StoreTimes.unseen`: it may live, and its store be what fails. Is it gone, TwiML
-        brings its callers back by itself.
+        A process that was restarted or has stopped is known to be gone at once. A process that is only silent keeps its
+        calls for `StoreTimes.unseen`, because it may be alive with a failing store. If it is gone, the TwiML brings its
+        callers back by itself.
         """
         unseen = timedelta(seconds=self._times.unseen)
         return await self._write_seen(
@@ -143,16 +142,17 @@ class Store(Archive):
         )
 
     async def claim(self, call_sid: str, held_by: str) -> bool:
-        """Take an abandoned call over from the process that held it (`CallRecord.process`). Of several processes that
-        try, one gets True. Asked with its own `process`: whether it holds the call still, and it has not ended."""
-        await self.journal.flush(self._times.flush_deadline, call_sid)  # what is known of it here counts, too
+        """Take over an abandoned call from the process that held it (`CallRecord.process`). Of several processes that
+        try, only one gets True. With this store's own `process`: whether it still holds the call and the call has not
+        ended."""
+        await self.journal.flush(self._times.flush_deadline, call_sid)  # entries of the call not written yet count too
         return await self._write_seen(lambda connection: queries.claim(connection, call_sid, held_by, self.process))
 
-    # What a caller is told of: it is kept, or it is not.
+    # Messages, about which the caller is told whether they were kept.
 
     async def keep_message(self, call_sid: str, message: StoredMessage) -> None:
-        """Keep what a caller left. Raises `StoreError`, within a deadline."""
-        if not await self.journal.flush(self._times.message_deadline, call_sid):  # it needs its call
+        """Store a message that a caller left. Raises `StoreError`, within a deadline."""
+        if not await self.journal.flush(self._times.message_deadline, call_sid):  # the call's row must exist
             raise StoreError(self.journal.failure or "the store does not answer in time")
         await self._opened().write(
             lambda connection: queries.write_message(connection, call_sid, message), self._times.message_deadline
@@ -164,7 +164,7 @@ class Store(Archive):
     # Upkeep.
 
     async def _write_seen(self, work: Work[T]) -> T:
-        """Do ``work`` where all know by then that this process lives."""
+        """Do ``work`` in a transaction that first records that this process is alive."""
 
         async def checked_in(connection: AsyncConnection) -> T:
             await self._check_in(connection)
@@ -175,7 +175,7 @@ class Store(Archive):
         return result
 
     async def _check_in(self, connection: AsyncConnection) -> None:
-        """Be seen. At first, whatever had this name before is known to be gone."""
+        """Record that this process is alive; the first time, also that any earlier one of its name is gone."""
         if not self._checked_in:
             await queries.replace_process(connection, self.process, self.name)
         await queries.beat(connection, self.process, self.name)
@@ -185,7 +185,7 @@ class Store(Archive):
             try:
                 await self._write_seen(_nothing)
             except StoreError as exc:
-                log.debug("No beat: %s", exc)
+                log.debug("The heartbeat can't be written: %s", exc)
             if await self._stops_within(self._times.beat):
                 return
 
@@ -208,7 +208,7 @@ class Store(Archive):
         return self._stopping.is_set()
 
     async def sweep(self, now: datetime) -> int:
-        """Delete calls that are older than ``RETENTION_DAYS``, and processes long gone. How many calls went."""
+        """Delete calls older than ``RETENTION_DAYS``, and processes long gone. Return how many calls were deleted."""
         unseen = timedelta(seconds=self._times.unseen)
         await self._write(lambda connection: queries.forget_processes(connection, unseen))
         if self._retention is None:
@@ -223,4 +223,4 @@ class Store(Archive):
 
 
 async def _nothing(connection: AsyncConnection) -> None:
-    """Nothing but to be seen."""
+    """Do nothing: `Store._check_in` is all that is wanted."""

@@ -1,7 +1,7 @@
-"""What waits to be written: bounded, in order, each turn once. Pure; `callgate.store.journal` writes it.
+"""The entries that wait to be written: bounded, in order, each turn once. Pure; `callgate.store.journal` writes them.
 
-Starts, resumes and ends of calls are events, kept in order. Turns wait beside them, the newest state of each: a
-transcript that grows ten times while the database is away is written once.
+Starts, resumes and ends of calls are events, kept in order. Turns wait separately, only the latest version of each: a
+turn that changes ten times while the database is away is written once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from callgate.core.receipt import added
 
 from .records import CallRecord, StoredCall, StoredTurn
 
-ENTRY_BYTES: Final = 400  # what an entry takes beside its text, roughly
+ENTRY_BYTES: Final = 400  # the approximate size of an entry without its text
 
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """A call began, held by ``record.process``."""
+    """A call began; ``record.process`` holds it."""
 
     record: CallRecord
 
@@ -32,7 +32,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallResumed:
-    """A call is taken up again by a process. ``interrupted``: it was cut off; else it was left by intent."""
+    """A process resumes a call. ``interrupted``: the call was cut off; otherwise the agent had left it on purpose."""
 
     call_sid: str
     at: datetime
@@ -42,11 +42,11 @@ class CallResumed:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """A call ended, or its stream did and nobody knows yet whether it comes back.
+    """A call ended, or its stream did and it is not known yet whether the call comes back.
 
-    Who has a receipt held the call. Who has none was only told of its end, and is believed where no other is known.
-    Each receipt is its stream's, and is added to those of the streams before it.
-    The end of a stream from before the call was taken up again comes too late, and is not the call's.
+    An end with a receipt comes from the process that held the call. An end without one comes from a process that was
+    only told about it, and counts only if no other end is known. A receipt covers one stream, and is added to those of
+    the streams before. The end of a stream from before the call was resumed comes too late, and is ignored.
     """
 
     call_sid: str
@@ -70,7 +70,7 @@ class SaidTurn:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is written in one transaction: the events first, as a turn needs its call."""
+    """The entries that are written in one transaction: the events first, because a turn needs its call."""
 
     events: tuple[CallEvent, ...]
     turns: tuple[SaidTurn, ...]
@@ -79,15 +79,15 @@ class Batch:
         return len(self.events) + len(self.turns)
 
     def apart(self) -> list[Batch]:
-        """One batch for each entry."""
+        """Return one batch for each entry."""
         return [Batch((event,), ()) for event in self.events] + [Batch((), (said,)) for said in self.turns]
 
 
 class Waiting:
-    """The entries that wait. ``lost`` counts those that there was no room for.
+    """The entries that wait. ``lost`` counts those that were dropped for lack of room.
 
-    When it is full, the oldest turn goes: what was said last is what a call that is taken up again needs. An event goes
-    only when no turn is left.
+    When it is full, the oldest turn is dropped, because a resumed call needs most what was said last. An event is
+    dropped only when no turn is left.
     """
 
     def __init__(self, count_limit: int, byte_limit: int) -> None:
@@ -108,7 +108,7 @@ class Waiting:
         self._make_room()
 
     def put_turn(self, said: SaidTurn) -> None:
-        """Add a turn, or what it is now."""
+        """Add a turn, or replace it with its new version."""
         key = (said.call_sid, said.turn.key)
         if (before := self._turns.get(key)) is not None:
             self._bytes -= _size(before)
@@ -118,7 +118,7 @@ class Waiting:
         self._make_room()
 
     def take(self, most: int) -> Batch:
-        """Remove and return the first entries, at most so many."""
+        """Remove and return the first entries, ``most`` at most."""
         events = tuple(self._events.popleft() for _ in range(min(most, len(self._events))))
         room = most - len(events)
         turns = tuple(self._turns.popitem(last=False)[1] for _ in range(min(room, len(self._turns))))
@@ -126,7 +126,7 @@ class Waiting:
         return Batch(events, turns)
 
     def put_back(self, batch: Batch) -> None:
-        """Return what was taken to where it was; what has come since is newer."""
+        """Put entries that were taken back in their place. Versions of turns added since are newer and win."""
         self._events.extendleft(reversed(batch.events))
         self._bytes += sum(map(_size, batch.events))
         for said in reversed(batch.turns):
@@ -140,7 +140,7 @@ class Waiting:
         self._make_room()
 
     def of_call(self, call_sid: str) -> Batch:
-        """What waits of one call; it goes on waiting."""
+        """Return the waiting entries of one call, without removing them."""
         return Batch(
             tuple(event for event in self._events if event.call_sid == call_sid),
             tuple(said for said in self._turns.values() if said.call_sid == call_sid),
@@ -154,7 +154,7 @@ class Waiting:
 
 
 def merged(kept: StoredCall | None, waiting: Batch) -> StoredCall | None:
-    """What a call will be when that which waits of it is written; None where there is no such call."""
+    """Return a call as it will be once its waiting entries are written; None if there is no such call."""
     call = kept.call if kept else None
     turns = {turn.key: SaidTurn(kept.call.call_sid, turn) for turn in kept.turns} if kept else {}
     for event in waiting.events:
@@ -177,9 +177,9 @@ def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
         if event.receipt is None and call.ended_at is not None:
             return call
         if call.resumed_at is not None and event.at < call.resumed_at:
-            return call  # it goes on since
+            return call  # the call was resumed since
         receipt = call.receipt
-        if event.receipt is not None and call.ended_at != event.at:  # else it is written already
+        if event.receipt is not None and call.ended_at != event.at:  # otherwise it is written already
             receipt = added(receipt, event.receipt)
         return replace(
             call,
@@ -197,7 +197,7 @@ def _after(event: CallEvent, call: CallRecord | None) -> CallRecord | None:
 
 
 def _newer(before: SaidTurn, after: SaidTurn) -> SaidTurn:
-    """What a turn is after a change: it keeps its place."""
+    """Return the newer version of a turn, with the number and the time of the older one."""
     return SaidTurn(after.call_sid, replace(after.turn, number=before.turn.number, at=before.turn.at))
 
 

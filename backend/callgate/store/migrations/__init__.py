@@ -1,1 +1,2 @@
-"""What brings a store from any earlier state to that of `callgate.store.schema`. Run by `callgate.store.migrate`."""
+"""The migrations from any earlier revision to the tables of `callgate.store.schema`. `callgate.store.migrate` runs
+them."""

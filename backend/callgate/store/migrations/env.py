@@ -1,4 +1,4 @@
-"""Alembic's way in: runs the migrations on the connection that it is handed."""
+"""Alembic's entry point: runs the migrations on the connection in its configuration."""
 
 from alembic import context
 

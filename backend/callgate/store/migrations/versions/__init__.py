@@ -1,1 +1,1 @@
-"""The migrations, one a file. A released one is never changed."""
+"""The migrations, one per file. A released migration is never changed."""

@@ -1,4 +1,4 @@
-"""The calls that were to be placed: how many lately, and under which keys."""
+"""The requests for outbound calls, with their idempotency keys."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What callers leave for the owner, and what a call that was left is to do next."""
+"""The messages that callers leave for the owner, and the next step of a call that the agent has left."""
 
 import sqlalchemy as sa
 from alembic import op
