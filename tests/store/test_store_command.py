@@ -133,7 +133,7 @@ def test_what_cannot_be_opened_is_said_in_one_line(monkeypatch, capsys, tmp_path
     assert main(["calls", "list", "--env-file", ""]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert f"there is no {tmp_path}/calls.sqlite3: the service makes it" in err
+    assert f"there is no {tmp_path}/calls.sqlite3: the service creates it" in err
     (tmp_path / "calls.sqlite3").write_text("not a database " * 100)
     assert main(["calls", "list", "--env-file", ""]) == 1
     out, err = capsys.readouterr()

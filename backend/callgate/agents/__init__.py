@@ -1,9 +1,9 @@
-"""Who answers a call: ``agents.toml``, one agent by default and one for each number that has its own.
+"""The agents that answer calls, from ``agents.toml``: a default one, and one for each number that has its own.
 
     text ─▶ schema (pydantic) ─▶ checks ─▶ convert ─▶ Agents ─▶ answer(parties, at) ─▶ Agent, or Closed
-               lines, problems: where in the file, and what to do
+               key_lines, problems: where in the file, and what to do
 
-`AgentBook` reads the file and reads it again; all else is pure.
+`AgentBook` reads and reloads the file; everything else is pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which agent each call has: chosen when the call comes, and the call's own as long as it lasts."""
+"""The agent of each call: chosen when the call comes in, and kept until the call is over."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from .book import AgentBook
 from .parties import Parties
 from .plan import Closed
 
-CALLS_KEPT: Final = 2_000  # should Twilio not tell that they ended
+CALLS_KEPT: Final = 2_000  # a bound, in case Twilio does not report that calls have ended
 
 
 def now() -> datetime:
-    """The time, with its zone."""
+    """Return the current time, timezone-aware."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``parties``: None where they are not known. ``came_at``: when the call came, as far as that is known."""
+    """The agent of a call. ``parties``: None if they are not known. ``came_at``: when the call came, if that is known;
+    otherwise when this process first served it."""
 
     agent: Agent
     parties: Parties | None
@@ -31,13 +32,13 @@ class Assignment:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What a process that knows nothing of the call finds its agent by, as parameters of the stream."""
+        """The stream parameters from which a process that does not know the call can find its agent."""
         return self.parties.as_parameters() if self.parties else {}
 
 
 class Assigned:
-    """The agents of this process's calls. ``has_second_model``: see `Agent`. ``clock``: tells the time with its
-    zone."""
+    """The agents of this process's calls. ``has_second_model``: see `Agent`. ``clock``: returns the current time,
+    timezone-aware."""
 
     def __init__(self, book: AgentBook, *, has_second_model: bool, clock: Callable[[], datetime] = now) -> None:
         self.book = book
@@ -46,8 +47,8 @@ class Assigned:
         self._calls: dict[str, Assignment] = {}  # by CallSid
 
     def call_comes(self, params: Mapping[str, str]) -> Assignment | Closed:
-        """A call comes in, or is placed: who answers it. ``params``: those of a webhook of Twilio's."""
-        if (known := self._calls.get(params["CallSid"])) is not None:  # Twilio asks again
+        """Choose who answers a call that comes in or is placed. ``params``: those of its webhook."""
+        if (known := self._calls.get(params["CallSid"])) is not None:  # Twilio repeats the webhook
             return known
         parties = Parties.of_webhook(params)
         came_at = self._clock()
@@ -55,16 +56,16 @@ class Assigned:
         return answer if isinstance(answer, Closed) else self._assign(params["CallSid"], answer, parties, came_at)
 
     def language(self, params: Mapping[str, str]) -> str | None:
-        """What is spoken by who would answer such a call now, where that is known (BCP 47)."""
+        """Return the language of the agent that would answer such a call now, if it is known (BCP 47)."""
         return self.book.answer(Parties.of_webhook(params), self._clock()).language
 
     def known(self, call_sid: str) -> Assignment | None:
-        """What was assigned here, if anything was."""
+        """Return the assignment that this process made for the call, if any."""
         return self._calls.get(call_sid)
 
     def call_goes_on(self, call_sid: str, parties: Parties | None, came_at: datetime | None = None) -> Assignment:
-        """A call that is on the line: its agent, or, where another process chose that, the one that it will have
-        chosen. ``came_at``: when the call came in; None: just now."""
+        """Return the assignment of a call that is on the line already. If another process made it, choose the same
+        agent again. ``came_at``: when the call came in; None: just now."""
         if (known := self._calls.get(call_sid)) is not None:
             return known
         came_at = came_at or self._clock()
@@ -72,11 +73,11 @@ class Assigned:
         return self._assign(call_sid, agent, parties, came_at)
 
     def lasted(self, call: Assignment) -> float:
-        """Seconds since the call came."""
+        """Return the seconds since the call came."""
         return max((self._clock() - call.came_at).total_seconds(), 0.0)
 
     def call_ended(self, call_sid: str) -> None:
-        """The call is over."""
+        """Forget a call that is over."""
         self._calls.pop(call_sid, None)
 
     def _assign(self, call_sid: str, agent: Agent, parties: Parties | None, came_at: datetime) -> Assignment:

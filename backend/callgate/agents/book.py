@@ -1,4 +1,4 @@
-"""The agents of a running service: read at the start, and again when its process gets SIGHUP."""
+"""The agents of a running service: read at the start, and again on SIGHUP."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ FILE_LIMIT = 1024 * 1024  # bytes
 
 
 class AgentBook:
-    """Who answers. ``agents``: as they were last read."""
+    """The agents that answer calls. ``agents``: as last read."""
 
     def __init__(self, config: Config) -> None:
-        """Raises `AgentsError` where the file can't be used."""
+        """Read the file. Raises `AgentsError` if it can't be used."""
         self._config = config
         self.agents = load_agents(config)
         mask_also(self.agents.secrets)
         log.info("%s", summary(self.agents))
 
     async def reload(self) -> None:
-        """Read the file again, for the calls that come from now on. One that can't be used, or is gone, changes
-        nothing."""
+        """Read the file again, for calls that come from now on. If it can't be used, or is gone, nothing changes."""
         try:
             agents = await asyncio.to_thread(load_agents, self._config)
         except ConfigError as exc:
@@ -51,17 +50,17 @@ class AgentBook:
         log.info("%s. Calls from now on have them", summary(agents))
 
     def answer(self, parties: Parties, at: datetime) -> Agent | Closed:
-        """Who answers a call that comes at this moment, which knows its time zone."""
+        """Return who answers a call that comes at the time ``at``, which is timezone-aware."""
         return self.agents.answer(parties, at)
 
     def agent(self, parties: Parties, at: datetime) -> Agent:
-        """The agent of a call that is on the line already, and came at this moment."""
+        """Return the agent of a call that is on the line already and came at the time ``at``."""
         return self.agents.agent(parties, at)
 
 
 def load_agents(config: Config, path: Path | None = None) -> Agents:
-    """The agents of ``AGENTS_FILE``, or of ``path``. Where there is no file at the place where one may be, the one
-    agent that the settings make. Raises `AgentsError`."""
+    """Return the agents of ``AGENTS_FILE``, or of ``path``. If the default file does not exist, return the one agent
+    that the settings describe. Raises `AgentsError`."""
     file = path or config.agents_file
     base = agent_of(config)
     try:
@@ -84,7 +83,7 @@ def load_agents(config: Config, path: Path | None = None) -> Agents:
 
 
 def agent_of(config: Config) -> Agent:
-    """The agent that the settings make: what holds where no file says anything else."""
+    """Return the agent that the settings describe, which provides the defaults for the file."""
     return Agent(
         _verbatim(config.instructions),
         config.openai_voice,
@@ -97,7 +96,7 @@ def agent_of(config: Config) -> Agent:
 
 
 def summary(agents: Agents) -> str:
-    """Whom there is, in one sentence."""
+    """Return one sentence that says which agents there are."""
     if not agents.source:
         return "One agent answers every number: the settings make it"
     counts = f"{len(agents.numbers)} numbers of their own, {len(agents.named)} that answer for others"
@@ -105,5 +104,5 @@ def summary(agents: Agents) -> str:
 
 
 def _verbatim(text: str) -> str:
-    """A text of the settings, which has no variables, as one that may have some."""
+    """Escape a text of the settings, which has no variables, for use as a template."""
     return text.replace("{", "{{").replace("}", "}}")

@@ -1,4 +1,4 @@
-"""What can't be right of an agent as a whole, its inherited keys included. Pure."""
+"""Checks of an agent as a whole, including its inherited keys. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .convert import toolbox_of
 from .key_lines import Path
 from .schema import HoursTable, KeyTable
 
-Fault = tuple[Path, str]  # where, and what
+Fault = tuple[Path, str]  # where it is, and what is wrong
 
 
 def faults(stated: Mapping[str, Any], paths: Mapping[str, Path], agent: Path, named: set[str]) -> Iterator[Fault]:
-    """``stated``: the values of an agent's keys; ``paths``: where each stands; ``agent``: its own table; ``named``: the
-    agents that may answer for others."""
+    """Yield what is wrong with an agent. ``stated``: the values of its keys; ``paths``: where each key is; ``agent``:
+    the agent's own table; ``named``: the agents that may answer for others."""
     yield from _names_used_twice(stated, paths)
     yield from _transfers(stated, paths)
     yield from _keys(stated, paths)
@@ -36,7 +36,7 @@ def _names_used_twice(stated: Mapping[str, Any], paths: Mapping[str, Path]) -> I
         "mcp": [each.label for each in stated.get("mcp", [])],
     }
     for key, used in names.items():
-        yield from ((paths[key], f"{name} is there twice: names tell them apart") for name in _twice(used))
+        yield from ((paths[key], f"{name} is listed twice: each name may be used once") for name in _twice(used))
     for name in names["http"]:
         if name in BUILT_IN:
             yield paths["http"], f"{name} is the name of a built-in tool: choose another"
@@ -51,7 +51,7 @@ def _transfers(stated: Mapping[str, Any], paths: Mapping[str, Path]) -> Iterator
     if can_transfer and not stated.get("transfer"):
         yield paths["tools"], "transfer_call needs somebody to transfer to: list them with [[….transfer]]"
     if stated.get("transfer") and "tools" not in stated:
-        yield paths["transfer"], 'nobody can be transferred to them: write tools = ["hang_up", "transfer_call"]'
+        yield paths["transfer"], 'transfers need a tool: write tools = ["hang_up", "transfer_call"]'
 
 
 def _keys(stated: Mapping[str, Any], paths: Mapping[str, Path]) -> Iterator[Fault]:
@@ -62,7 +62,7 @@ def _keys(stated: Mapping[str, Any], paths: Mapping[str, Path]) -> Iterator[Faul
         if bound.tool not in tools:
             yield path, f"the agent has no tool {bound.tool}: it has {', '.join(tools) or 'none'}"
         elif (problem := misfit(tools[bound.tool].parameters, bound.model_extra or {})) is not None:
-            yield path, f"what {bound.tool} is given does not fit: {problem}"
+            yield path, f"the arguments of {bound.tool} do not fit: {problem}"
 
 
 def _hours(hours: HoursTable, path: Path, agent: Path, named: set[str], *, has_zone: bool) -> Iterator[Fault]:

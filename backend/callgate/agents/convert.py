@@ -1,4 +1,4 @@
-"""From the tables of the file, which were found to be right, to the values that a call is served with. Pure."""
+"""Converts the validated tables of the file to the values that a call is served with. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .schema import HoursTable, SemanticVadTable, ServerVadTable, WhenClosedTabl
 
 
 def plan_of(stated: Mapping[str, Any], base: Agent, name: str, *, has_hours: bool = True) -> AgentPlan:
-    """The agent of these keys. ``base``: what holds where they say nothing. ``has_hours``: not one that answers for
-    others, at their times."""
+    """Return the plan of an agent with these keys. ``base``: provides the defaults. ``has_hours``: false for an agent
+    that answers for others, at their times."""
     time_zone = ZoneInfo(stated["time_zone"]) if "time_zone" in stated else UTC
     hours: HoursTable | None = stated.get("hours") if has_hours else None
     return AgentPlan(
@@ -31,7 +31,7 @@ def plan_of(stated: Mapping[str, Any], base: Agent, name: str, *, has_hours: boo
 
 
 def toolbox_of(stated: Mapping[str, Any]) -> Toolbox:
-    """What the agent can do."""
+    """Return the tools of an agent with these keys."""
     return Toolbox(
         tuple(stated.get("tools", (HANG_UP,))),
         tuple(

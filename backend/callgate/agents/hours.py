@@ -16,7 +16,7 @@ _SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a day, local time. ``end`` is no part of it; one that is not after ``start`` is on the next day."""
+    """A part of a day, in local time, without ``end`` itself. An ``end`` not after ``start`` is on the next day."""
 
     start: time
     end: time
@@ -31,13 +31,13 @@ class Span:
 
     @property
     def passes_midnight(self) -> bool:
-        """Whether it ends on the day after."""
+        """Whether the span ends on the next day."""
         return self.end <= self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """When somebody is there. ``spans``: by the weekday, 0 for Monday; a day without any is closed.
+    """Opening hours. ``spans``: by weekday, 0 for Monday; a day without spans is closed.
 
     ``closed_on``: dates on which no span begins.
     """
@@ -47,7 +47,7 @@ class Hours:
     closed_on: frozenset[date] = frozenset()
 
     def is_open(self, at: datetime) -> bool:
-        """Whether somebody is there at a moment, which knows its time zone."""
+        """Whether it is open at the time ``at``, which is timezone-aware."""
         local = at.astimezone(self.time_zone)
         today, now = local.date(), local.time()
         if any(span.start <= now and (span.passes_midnight or now < span.end) for span in self._on(today)):

@@ -1,6 +1,6 @@
-"""On which line of a TOML document each key stands, which `tomllib` does not tell. Pure.
+"""Finds the line of each key in a TOML document, which `tomllib` does not report. Pure.
 
-The document is one that `tomllib` has read: it is not checked again, only walked. What is walked is TOML 1.0:
+The document has been parsed by `tomllib`, so its syntax is not checked again. The syntax is TOML 1.0:
 https://toml.io/en/v1.0.0
 """
 
@@ -29,7 +29,7 @@ class _Token:
 
 
 def key_lines(document: str) -> dict[Path, int]:
-    """The line, from 1, on which each key, table and entry of an array begins."""
+    """Return the line, from 1, on which each key, table and array element begins."""
     return _Walk(document).lines
 
 
@@ -38,7 +38,7 @@ class _Walk:
         self.lines: dict[Path, int] = {}
         self._tokens = list(_tokens(document))
         self._at = 0
-        self._arrays: dict[Path, int] = {}  # how many tables each array of tables has
+        self._arrays: dict[Path, int] = {}  # array of tables -> the number of its tables so far
         self._walk()
 
     def _walk(self) -> None:
@@ -52,7 +52,7 @@ class _Walk:
                 self._pair(table)
 
     def _header(self) -> Path:
-        """``[table]`` or ``[[array of tables]]``."""
+        """Read ``[table]`` or ``[[array of tables]]``. Return its path."""
         line = self._tokens[self._at].line
         self._at += 1
         is_array = self._take("[")
@@ -71,7 +71,7 @@ class _Walk:
         return path
 
     def _resolved(self, keys: list[str], line: int) -> Path:
-        """The path of a table, through the last tables of arrays."""
+        """Return the path of a table. A key of an array of tables means its last table."""
         path: Path = ()
         for key in keys:
             path = (*path, key)
@@ -81,7 +81,7 @@ class _Walk:
         return path
 
     def _pair(self, table: Path) -> None:
-        """``key = value``."""
+        """Read ``key = value``."""
         line = self._tokens[self._at].line
         for key in self._keys():
             table = (*table, key)
@@ -104,13 +104,14 @@ class _Walk:
                 self._at += 1
 
     def _next_entry(self, closing: str) -> bool:
-        """Whether another entry follows, which is next then, before the bracket that closes, which is taken."""
+        """Move to the next entry of an array or inline table. Return False, past the closing bracket, if there is
+        none."""
         while self._tokens[self._at].kind == "newline" or self._tokens[self._at].text == ",":
             self._at += 1
         return not self._take(closing)
 
     def _keys(self) -> list[str]:
-        """A dotted key."""
+        """Read a dotted key."""
         keys = []
         while True:
             token = self._tokens[self._at]

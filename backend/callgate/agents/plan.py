@@ -1,4 +1,4 @@
-"""The agents of one file, as values: whom a call is given to, and what that agent is told. Pure."""
+"""The agents of one file, as values: which agent gets a call, and its texts for that call. Pure."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ UTC: Final = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class AnswerWith:
-    """Out of hours another agent answers. ``agent``: its name."""
+    """Outside the opening hours, another agent answers. ``agent``: its name."""
 
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
 class SayClosed:
-    """Out of hours the caller is told so, and the call ends. ``sentence`` may hold variables."""
+    """Outside the opening hours, the caller hears ``sentence``, which may hold variables, and the call ends."""
 
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """An agent, before it is known who calls. ``agent``: its texts hold variables. ``hours``: when it answers; None:
-    always. ``when_closed``: what happens at other times; None: it answers all the same."""
+    """An agent before the caller is known. ``agent``: its texts may hold variables. ``hours``: when it answers; None:
+    always. ``when_closed``: what happens at other times; None: it answers anyway."""
 
     agent: Agent
     time_zone: ZoneInfo = UTC
@@ -43,7 +43,7 @@ class AgentPlan:
     when_closed: AnswerWith | SayClosed | None = None
 
     def filled(self, parties: Parties, at: datetime) -> Agent:
-        """The agent of one call."""
+        """Return the agent for one call, with the variables in its texts filled in."""
         agent, given = self.agent, self._values(parties, at)
         return replace(
             agent,
@@ -53,11 +53,11 @@ class AgentPlan:
         )
 
     def closed(self, sentence: str, parties: Parties, at: datetime) -> Closed:
-        """What a caller out of hours is told."""
+        """Return what a caller hears outside the opening hours."""
         return Closed(fill(sentence, self._values(parties, at)), self.agent.language)
 
     def is_open(self, at: datetime) -> bool:
-        """Whether it is a time at which the agent answers."""
+        """Whether the agent answers at the time ``at``."""
         return self.hours is None or self.hours.is_open(at)
 
     def _values(self, parties: Parties, at: datetime) -> dict[str, str]:
@@ -66,7 +66,7 @@ class AgentPlan:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Nobody answers now: ``sentence`` is said, in ``language`` where that is known, and the call ends."""
+    """Nobody answers now: the caller hears ``sentence``, in ``language`` if that is known, and the call ends."""
 
     sentence: str
     language: str | None = None
@@ -74,8 +74,8 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """All agents. ``numbers``: by the called number; any other number has ``default``. ``named``: those that answer
-    for others. ``source``: the file; empty where the settings make the one agent. ``secrets``: for the log to mask."""
+    """All agents. ``numbers``: by called number; all other numbers have ``default``. ``named``: those that answer for
+    others. ``source``: the file; empty if the settings describe the only agent. ``secrets``: masked in the log."""
 
     default: AgentPlan
     numbers: Mapping[str, AgentPlan] = field(default_factory=lambda: MappingProxyType({}))
@@ -84,22 +84,22 @@ class Agents:
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     def answer(self, parties: Parties, at: datetime) -> Agent | Closed:
-        """Who answers a call that comes at this moment, which knows its time zone."""
+        """Return who answers a call that comes at the time ``at``, which is timezone-aware."""
         plan = self._of(parties)
         if isinstance(plan.when_closed, SayClosed) and not (parties.outbound or plan.is_open(at)):
             return plan.closed(plan.when_closed.sentence, parties, at)
         return self.agent(parties, at)
 
     def agent(self, parties: Parties, at: datetime) -> Agent:
-        """The agent of a call that is on the line already, and came at this moment."""
+        """Return the agent of a call that is on the line already and came at the time ``at``."""
         plan = self._of(parties)
         if isinstance(plan.when_closed, AnswerWith) and not (parties.outbound or plan.is_open(at)):
-            # What is open or closed is the number's, whoever answers.
+            # The called number's hours apply, whichever agent answers.
             plan = replace(self.named[plan.when_closed.agent], hours=plan.hours)
         return plan.filled(parties, at)
 
     def plans(self) -> dict[str, AgentPlan]:
-        """All of them, by what they are called."""
+        """Return all agents, by name."""
         return {"default": self.default, **self.numbers, **self.named}
 
     def _of(self, parties: Parties) -> AgentPlan:

@@ -41,20 +41,20 @@ _WANTED: Final = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """``line``: from 1; 0 where the file as a whole is meant. ``key``: dotted, as TOML writes it."""
+    """A problem with the file. ``line``: from 1; 0 for the file as a whole. ``key``: dotted, as in TOML."""
 
     line: int
     key: str
     what: str
 
     def told(self, source: str) -> str:
-        """One line for a person. ``source``: the file."""
+        """Return the problem as one line of text. ``source``: the file."""
         place = f"{source}:{self.line}" if self.line else source
         return ": ".join(part for part in (place, self.key, self.what) if part)
 
 
 class AgentsError(ConfigError):
-    """The file can't be used. ``found``: everything that is wrong with it, in the order of its lines."""
+    """The file can't be used. ``found``: all its problems, in the order of the lines."""
 
     def __init__(self, source: str, found: Iterable[Problem]) -> None:
         self.found = tuple(sorted(set(found)))
@@ -62,13 +62,13 @@ class AgentsError(ConfigError):
 
 
 def problem_at(path: Path, what: str, lines: Mapping[Path, int]) -> Problem:
-    """A problem with the key at ``path``; one that is missing is told at what it is missing in."""
+    """Return a problem with the key at ``path``. For a missing key, the line is that of the table it is missing in."""
     known = next((path[:length] for length in range(len(path), 0, -1) if path[:length] in lines), ())
     return Problem(lines.get(known, 0), dotted(path), what)
 
 
 def problem_of(error: ErrorDetails, table: Path, data: Any, lines: Mapping[Path, int]) -> Problem:
-    """What pydantic found in the table at ``table``, which holds ``data``."""
+    """Convert an error that pydantic found in the table at ``table``, which holds ``data``."""
     path = (*table, *_as_written(error["loc"], data))
     if error["type"] == "extra_forbidden":
         return problem_at(path, _unknown(str(path[-1])), lines)
@@ -77,7 +77,7 @@ def problem_of(error: ErrorDetails, table: Path, data: Any, lines: Mapping[Path,
 
 
 def dotted(path: Path) -> str:
-    """``number."+15551230000".tools[0]``"""
+    """Return the path as text, as in ``number."+15551230000".tools[0]``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -88,7 +88,7 @@ def dotted(path: Path) -> str:
 
 
 def _as_written(location: tuple[int | str, ...], data: Any) -> Path:
-    """Pydantic's path without what it adds for itself: the kind of table it took a table for, and ``[key]``."""
+    """Return pydantic's path without the steps that pydantic adds: the tag of a union, and ``[key]``."""
     path: Path = ()
     for step in location:
         inside = isinstance(data, list) and isinstance(step, int) and step < len(data)

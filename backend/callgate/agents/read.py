@@ -1,4 +1,4 @@
-"""From the text of ``agents.toml`` to the agents, or to everything that is wrong with it. Pure."""
+"""Reads the text of ``agents.toml``: returns the agents, or all problems with it. Pure."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _PLACE: Final = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of docume
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What one agent is, by the keys of its table and of those that it inherits from. ``paths``: where each stands."""
+    """The keys that are set for an agent, in its own table or those it inherits from. ``paths``: where each key is."""
 
     values: dict[str, Any] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
 
     def over(self, below: Stated) -> Stated:
-        """What is stated here, and what else is stated there. A table or a list is taken as a whole."""
+        """Return these keys on top of those of ``below``. A table or list replaces the one below as a whole."""
         return Stated({**below.values, **self.values}, {**below.paths, **self.paths})
 
 
 def read_agents(document: str, source: str, base: Agent, environ: Mapping[str, str]) -> Agents:
-    """Read the file. ``base``: what holds where the file says nothing, its texts as templates. ``environ``: where
-    ``${NAME}`` is looked up. Raises `AgentsError` with every problem found."""
+    """Read the file. ``base``: provides the defaults, its texts as templates. ``environ``: where ``${NAME}`` is looked
+    up. Raises `AgentsError` with all problems found."""
     data = _parse(document, source)
     lines = key_lines(document)
     secrets = SecretsContext(environ)
@@ -52,7 +52,7 @@ def read_agents(document: str, source: str, base: Agent, environ: Mapping[str, s
         raise AgentsError(source, found)
 
     def plans(kind: str) -> dict[str, AgentPlan]:
-        """The agents of ``[number.…]`` or ``[agent.…]``."""
+        """Return the agents of ``[number.…]`` or ``[agent.…]``."""
         whole = {str(path[1]): own.over(default).values for path, own in stated.items() if path[0] == kind}
         return {name: plan_of(values, base, name, has_hours=kind != "agent") for name, values in whole.items()}
 
@@ -75,7 +75,7 @@ def _parse(document: str, source: str) -> dict[str, Any]:
 
 
 def _tables(data: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The tables of agents, as far as they are tables; ``[default]`` is always one."""
+    """Yield the agents' tables, skipping what is no table. ``[default]`` is included even if it is missing."""
     default = data.get("default", {})
     if isinstance(default, dict):
         yield ("default",), default
@@ -99,7 +99,8 @@ def _checked(
 def _faults(
     stated: Mapping[Path, Stated], default: Stated, named: set[str], lines: Mapping[Path, int]
 ) -> Iterator[Problem]:
-    """What is wrong with agents as a whole. What is wrong with the default is not told again of who inherits it."""
+    """Yield the problems of agents as a whole. Problems of the default are not repeated for agents that inherit
+    them."""
     of_default = set(faults(default.values, default.paths, ("default",), named))
     yield from (problem_at(at, what, lines) for at, what in of_default)
     for path, own in stated.items():

@@ -1,7 +1,7 @@
-"""The tables of ``agents.toml`` as they are written: which keys there are, and what each may hold.
+"""The tables of ``agents.toml``: which keys there are, and what each may hold.
 
-What is not here is found by pydantic alone. A key that is not stated is not set (``model_fields_set``): it is
-inherited. docs/agents.md lists the same keys; a test holds the two together.
+Pydantic finds unknown keys and wrong types by itself. A key that the file leaves out is not in ``model_fields_set``,
+and is inherited. docs/agents.md lists the same keys; a test checks that they agree.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .variables import check_text
 
 DAY = 24 * 3600  # seconds
 LONGEST_TEXT = 100_000  # characters
-LONGEST_SENTENCE = 500  # that Twilio says before the stream: the stream's token is good for a minute
+LONGEST_SENTENCE = 500  # characters for Twilio to say before the stream, whose token is valid for one minute
 TOOL_DEADLINE = 30  # seconds
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # the Realtime API's own rule for the names of tools
+_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # the Realtime API's rule for tool names
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")
 _VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,7 +36,7 @@ _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name: letters, digits, _ and -, at most 64 of them")
+        raise ValueError(f"{text!r} is not a valid name: use letters, digits, _ and -, at most 64 of them")
     return text
 
 
@@ -53,7 +53,7 @@ def _template(text: str) -> str:
 
 def _language(text: str) -> str:
     if not _LANGUAGE.fullmatch(text):
-        raise ValueError(f"{text!r} is no language tag: write it as de or de-DE")
+        raise ValueError(f"{text!r} is not a language tag: write it as de or de-DE")
     return text
 
 
@@ -75,7 +75,7 @@ def _https(text: str) -> str:
         parts = urlsplit(text)
         port_fits = parts.port != 0
     except ValueError:
-        raise ValueError("it is no URL") from None
+        raise ValueError("it is not a URL") from None
     if parts.scheme != "https" or not parts.hostname or not port_fits:
         raise ValueError("it must be an https:// address: what a caller says is not sent unencrypted")
     if parts.username is not None or parts.fragment or re.search(r"[\s{}\\]", text):
@@ -84,11 +84,11 @@ def _https(text: str) -> str:
 
 
 def _secret(text: str, info: ValidationInfo) -> str:
-    """The text with its ``${NAME}`` replaced from the environment, which the context holds."""
+    """Return the text with each ``${NAME}`` replaced from the environment in the validation context."""
     context = cast(SecretsContext, info.context)
     filled = _VARIABLE.sub(lambda found: context.value(found[1]), text)
     if not _HEADER_VALUE.fullmatch(filled):
-        raise ValueError("it holds a character that no header may")
+        raise ValueError("it holds a character that is not allowed in a header")
     return filled
 
 
@@ -102,16 +102,16 @@ def _one_of(*choices: str) -> AfterValidator:
 
 
 class SecretsContext:
-    """Where ``${NAME}`` is looked up. ``found``: what was taken from there, for the log to mask."""
+    """Where ``${NAME}`` is looked up. ``found``: the values that were used, which the log must mask."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.found: set[str] = set()
 
     def value(self, name: str) -> str:
-        """A variable's value. Raises `ValueError`."""
+        """Return a variable's value. Raises `ValueError`."""
         if not _VARIABLE_NAME.fullmatch(name):
-            raise ValueError(f"${{{name}}} is no name of a variable: write ${{NAME}}")
+            raise ValueError(f"${{{name}}} does not name a variable: write ${{NAME}}")
         if not (value := self._environ.get(name, "").strip()):
             raise ValueError(f"{name} is not set: set it in .env, or in the environment of the service, and restart it")
         self.found.add(value)
@@ -171,7 +171,7 @@ class HttpTable(Table):
         return self
 
     def tool(self) -> HttpTool:
-        """As it is run."""
+        """Return the tool as it is run."""
         parameters = {"type": "object", "properties": {}, **self.parameters}
         return HttpTool(
             self.name, self.description, parameters, self.url, self.method, self.headers, self.timeout_seconds
@@ -187,7 +187,7 @@ class McpTable(Table):
 
 
 class KeyTable(Table):
-    """``tool``, and beside it the tool's arguments."""
+    """What a key on the phone does: ``tool``, and the tool's arguments beside it."""
 
     model_config = ConfigDict(extra="allow")
     tool: Name
@@ -211,7 +211,7 @@ class HoursTable(Table):
 
 
 class AgentTable(Table):
-    """One agent, with a field for each key that its table may have."""
+    """An agent's table, with a field for each key that it may have."""
 
     instructions: Template = ""
     greeting: Template = ""
@@ -233,7 +233,7 @@ class AgentTable(Table):
 
 
 class FileTable(Table):
-    """The file. Its agents are looked at one by one, so that one that is wrong hides nothing of the others."""
+    """The file. Its agents are validated one by one, so that errors in one do not hide errors in others."""
 
     default: dict[str, Any] = {}
     number: dict[Number, dict[str, Any]] = {}

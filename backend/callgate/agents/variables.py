@@ -13,34 +13,32 @@ from .parties import Parties
 
 VARIABLES: Final = ("caller", "called", "date", "time", "weekday", "time_zone", "open", "direction")
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-# What a caller's number, or a SIP address, is made of. All else could be an instruction to the model.
+# The characters of a phone number or SIP address. Any other text could be an instruction to the model.
 _ADDRESS: Final = re.compile(r"[+0-9A-Za-z@.:_-]{1,64}")
 
 
 def check_text(text: str) -> None:
-    """Raise `ValueError` where a text can't be filled in."""
+    """Raise `ValueError` if the text is not a valid template."""
     try:
         parts = list(Formatter().parse(text))
     except ValueError:
-        raise ValueError("there is a single { or }: a brace that is meant as such is written twice") from None
+        raise ValueError("there is a single { or }: write a literal brace twice") from None
     for _, name, spec, conversion in parts:
         if name is None:
             continue
         if name not in VARIABLES or spec or conversion:
             written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             known = ", ".join(f"{{{each}}}" for each in VARIABLES)
-            raise ValueError(
-                f"there is no variable {{{written}}}: there are {known}; a brace that is meant as such is written twice"
-            )
+            raise ValueError(f"there is no variable {{{written}}}: there are {known}; write a literal brace twice")
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with its variables' values. It is one that `check_text` takes."""
+    """Fill in a text that `check_text` has accepted."""
     return text.format_map(values)
 
 
 def values(parties: Parties, at: datetime, time_zone: ZoneInfo, *, is_open: bool) -> dict[str, str]:
-    """The values of all variables, at a moment which knows its time zone."""
+    """Return the values of all variables at the time ``at``, which is timezone-aware."""
     local = at.astimezone(time_zone)
     return {
         "caller": _address(parties.caller),

@@ -1,4 +1,4 @@
-"""What is said to a caller without a model, as base64 µ-law."""
+"""Recorded sentences that are played to a caller without a model, as base64 µ-law."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from importlib.resources import files
 
 @cache
 def one_moment() -> str:
-    """ "One moment, please." How it was made: README.md beside this file."""
+    """Return the clip "One moment, please." README.md beside this file says how it was made."""
     return base64.b64encode(files(__package__).joinpath("one-moment.ulaw").read_bytes()).decode()
