@@ -41,7 +41,7 @@ def test_issued_certificate_is_served_and_described(issued: LocalEdge) -> None:
     serial = issued.served_certificate().serial_number
     done = keeper(issued, "issue")
     assert done.returncode == 0, done.stderr
-    assert "the certificate is good, and nothing was asked for" in done.stdout
+    assert "the certificate is good, so no new one was requested" in done.stdout
     assert f"serial {serial:X}" in done.stdout
     assert "valid until " in done.stdout
     assert "renewed about " in done.stdout
@@ -69,7 +69,7 @@ def test_rollback_serves_the_pair_before_and_again_undoes_it(issued: LocalEdge) 
 
     done = keeper(issued, "rollback")
     assert done.returncode == 0, done.stderr
-    assert "to undo it" in done.stdout
+    assert "to undo this" in done.stdout
     assert issued.served_certificate() != newest
     assert read_state(issued.state / "certbot", issued.domain)["held_back"] == f"{newest.serial_number:X}"
 

@@ -1,10 +1,11 @@
-"""The keeper of the certificate: gets it, renews it, publishes it to nginx, and proves that it is served.
+"""The certificate's keeper: gets the certificate, renews it, publishes it to nginx, and verifies that it is served.
 
-    python3 -m keeper run         the service: for years, without anybody's help
-    python3 -m keeper issue       now, with every step shown; what scripts/issue-cert.sh runs
-    python3 -m keeper rollback    back to the pair that was published before
-    python3 -m keeper health      is the service alive, and its certificate good?
+    python3 -m keeper run         run the service, which needs no attention for years
+    python3 -m keeper issue       get the certificate now and show every step; scripts/issue-cert.sh runs this
+    python3 -m keeper rollback    return to the pair that was published before
+    python3 -m keeper health      check that the service is alive and its certificate good
 
 certbot talks to the certificate authority; `issue` and `hooks/publish`, beside this package, tell it how, and check
-what it got. This package decides when, finds out beforehand what would fail, and says in one sentence what did.
+what it received. This package decides when to do so, finds out beforehand what would fail, and explains each failure in
+one sentence.
 """

@@ -1,4 +1,4 @@
-"""What certbot and the authority said, in one sentence with what to do. Pure.
+"""Explains the errors of certbot and the authority in one sentence, with what to do. Pure.
 
 The authority's problem types are those of RFC 8555, section 6.7.
 """
@@ -17,52 +17,52 @@ RETRY_AFTER: Final = re.compile(r"^Retry-After: *(.+)$", re.MULTILINE | re.IGNOR
 RETRY_AFTER_DATE: Final = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
 ANSWER: Final = re.compile(r"^HTTP (\d{3})$", re.MULTILINE)
 
-#: What each type of problem with a challenge means: the cause, and what to do.
+#: The cause of each type of problem with a challenge, and what to do.
 CHALLENGES: Final = {
     "dns": ("the name does not resolve", "set its A record (and AAAA, if there is IPv6) to this machine"),
     "connection": (
         "the authority can't reach it on port 80",
-        "open port 80 to the world (firewall, security group, router), and let the DNS records lead to this machine",
+        "open port 80 to the world (firewall, security group, router), and point the DNS records to this machine",
     ),
     "unauthorized": (
         "another server answers at this name on port 80",
-        "let the A and AAAA records lead to this machine, and nothing else stand before nginx on port 80",
+        "point the A and AAAA records to this machine, and put nothing in front of nginx on port 80",
     ),
     "incorrectResponse": (
         "another server answers at this name on port 80",
-        "let the A and AAAA records lead to this machine, and nothing else stand before nginx on port 80",
+        "point the A and AAAA records to this machine, and put nothing in front of nginx on port 80",
     ),
     "caa": (
         "the domain's CAA record forbids this authority",
-        'add a CAA record 0 issue "letsencrypt.org", or remove those there are',
+        'add a CAA record 0 issue "letsencrypt.org", or remove the existing ones',
     ),
-    "tls": ("the authority was led to a TLS server that it can't talk to", "let port 80 be answered by this machine"),
-    "malformed": ("the authority does not take this name", "check the name; wildcards can't be had by http-01"),
+    "tls": ("the authority was redirected to a TLS server that it can't talk to", "let this machine answer port 80"),
+    "malformed": ("the authority does not accept this name", "check the name; http-01 does not allow wildcards"),
 }
 
 #: The other problems.
 PROBLEMS: Final = {
     "rejectedIdentifier": ("the authority does not issue for this name", "check the name, or use another one"),
-    "unsupportedIdentifier": ("the authority issues no certificates for such a name", "use a host name"),
+    "unsupportedIdentifier": ("the authority issues no certificates for this kind of name", "use a host name"),
     "invalidProfile": (
         "the authority does not offer this profile",
         "set ACME_PROFILE to one that it offers, or unset it",
     ),
-    "invalidContact": ("the authority does not take the e-mail address", "correct ACME_EMAIL, or unset it"),
-    "unsupportedContact": ("the authority does not take the e-mail address", "correct ACME_EMAIL, or unset it"),
+    "invalidContact": ("the authority does not accept the e-mail address", "correct ACME_EMAIL, or unset it"),
+    "unsupportedContact": ("the authority does not accept the e-mail address", "correct ACME_EMAIL, or unset it"),
     "accountDoesNotExist": (
         "the authority does not know our account",
         "remove the folder config/accounts from the certbot volume: the next try makes a new account",
     ),
-    "externalAccountRequired": ("the authority wants an account bound to one of its own", "use Let's Encrypt"),
+    "externalAccountRequired": ("the authority requires an external account binding", "use Let's Encrypt"),
     "userActionRequired": ("the authority wants you to agree to something", "follow the link in its message"),
     "badNonce": (
         "the authority refused our nonces again and again",
-        "nothing: it is tried again; should it stay so, look for a proxy before the authority",
+        "nothing, the keeper will retry; if this persists, look for a proxy in front of the authority",
     ),
     "serverInternal": (
-        "the authority has trouble of its own",
-        "nothing: it is tried again; see https://letsencrypt.status.io",
+        "the authority has an internal error",
+        "nothing, the keeper will retry; see https://letsencrypt.status.io",
     ),
     "caa": CHALLENGES["caa"],
     "dns": CHALLENGES["dns"],
@@ -79,7 +79,7 @@ UNREACHABLE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why there is no certificate. ``retry_at`` (Unix time) is what the authority asked for, if it did."""
+    """Why there is no certificate. ``retry_at`` (Unix time): when the authority said to retry, if it did."""
 
     cause: str
     todo: str
@@ -91,7 +91,7 @@ class Diagnosis:
 
 
 def diagnose(output: str, log: str, now: float) -> Diagnosis:
-    """Explain a failed run of certbot by its output and its log file; ``now`` is Unix time."""
+    """Explain a failed run of certbot from its output and its log file; ``now`` is Unix time."""
     return (
         _machine_trouble(output)
         or _rate_limit(output, log, now)
@@ -131,7 +131,7 @@ def _rate_limit(output: str, log: str, now: float) -> Diagnosis | None:
     body = re.search(r"{[^{}]*error:rateLimited[^{}]*}", log)
     detail = re.search(r'"detail": *"([^"]*)"', body[0]) if body else None
     said_so = f" ({_shortened(detail[1])})" if detail else ""
-    todo = f"wait; nothing is asked of it{until}. Doing it by hand more often makes it later, not sooner"
+    todo = f"wait; the authority is not asked again{until}. Retrying by hand only makes it later"
     return Diagnosis(f"the authority's rate limit is reached{said_so}", todo, retry_at)
 
 
@@ -155,7 +155,7 @@ def _challenge(output: str) -> Diagnosis | None:
     if not found:
         return None
     name, kind, detail = found.groups()
-    cause, todo = CHALLENGES.get(kind, (f"its challenge failed with '{kind}'", "read the authority's own words"))
+    cause, todo = CHALLENGES.get(kind, (f"its challenge failed with '{kind}'", "read the authority's message"))
     if kind in ("unauthorized", "dns") and "CAA" in detail:
         cause, todo = CHALLENGES["caa"]
     return Diagnosis(f"{name}: {cause} ({_shortened(detail)})", todo)
@@ -172,7 +172,7 @@ def _connection(output: str) -> Diagnosis | None:
         return None
     return Diagnosis(
         f"the ACME server can't be reached ({found[0]})",
-        "check that this machine may open connections to it, and https://letsencrypt.status.io; it is tried again",
+        "check that this machine may connect to it, and https://letsencrypt.status.io; the keeper will retry",
     )
 
 
@@ -183,7 +183,7 @@ def _problem(output: str, log: str) -> Diagnosis | None:
     if not kinds:
         return None
     kind = kinds[-1]
-    cause, todo = PROBLEMS.get(kind, (f"the authority answered '{kind}' ({_last_line(output)})", "read its own words"))
+    cause, todo = PROBLEMS.get(kind, (f"the authority answered '{kind}' ({_last_line(output)})", "read its message"))
     return Diagnosis(cause, todo, is_bad_nonce=kind == "badNonce")
 
 

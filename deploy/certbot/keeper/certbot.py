@@ -1,4 +1,4 @@
-"""certbot, by `issue` and `certbot renew`, and the folders it keeps: CERTBOT_STATE/{config,work,logs}."""
+"""Runs certbot, through `issue` and `certbot renew`, and reads its folders: CERTBOT_STATE/{config,work,logs}."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from keeper.settings import Settings
 
 HERE: Final = Path(__file__).resolve().parent.parent
 TIMEOUT: Final = 600.0
-# certbot repeats a request whose nonce was refused once, and then gives up; nothing is spent by another run.
+# certbot repeats a request whose nonce was refused only once, and then gives up; another run counts against no limit.
 BAD_NONCE_TRIES: Final = 3
 LOG_READ: Final = 1_000_000
 
 #: "5 per exact set of names in 7 days": https://letsencrypt.org/docs/rate-limits/
 WEEKLY_LIMIT: Final = 5
 WEEK: Final = 7 * DAYS
-# Let's Encrypt dates certificates back by an hour.
+# Let's Encrypt backdates certificates by an hour.
 BACKDATED: Final = 1 * HOURS
 
 
 class Certbot:
-    """certbot for one certificate, whose first name is also its name in certbot's folders."""
+    """certbot for one certificate. Its first host name is also its name in certbot's folders."""
 
     def __init__(
         self, settings: Settings, names: Sequence[str], *, state: Path | None = None, staging: bool = False
@@ -49,24 +49,24 @@ class Certbot:
             "CERT_PUBLISHED": str(settings.published),
         }
 
-    # What is there.
+    # certbot's folders.
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The certificate's."""
+        """The host names of the certificate."""
         return self._names
 
     @property
     def lineage(self) -> Path:
-        """The folder of the newest pair."""
+        """The folder of the newest certificate and its key."""
         return self._config / "live" / self._names[0]
 
     def certificate(self) -> Certificate | None:
-        """Return the newest certificate; None where there is none."""
+        """Return the newest certificate; None if there is none."""
         return certificate.read(self.lineage / "fullchain.pem")
 
     def server(self) -> str:
-        """Return the directory URL of the authority that issued it; empty where there is none."""
+        """Return the directory URL of the authority that issued the certificate; empty if there is none."""
         try:
             remembered = self._renewal_file.read_text()
         except OSError:
@@ -80,16 +80,16 @@ class Certbot:
 
     def issued_lately(self, now: float) -> list[float]:
         """Return when certificates of exactly these names were issued in the week before ``now``, oldest first."""
-        # Beside the folder stand those that were set aside: their certificates were issued too.
+        # Include the folders that were set aside: their certificates were issued too.
         archives = (self._config / "archive").glob(f"{self._names[0]}*/cert*.pem")
         found = [certificate.read(file) for file in archives]
         times = [c.not_before.timestamp() + BACKDATED for c in found if c and c.names == frozenset(self._names)]
         return sorted(at for at in times if at > now - WEEK)
 
     def set_aside_half_written(self) -> list[Path]:
-        """Rename what a certbot that was killed left half-written, which the next one would stumble over.
+        """Rename files that a killed certbot left half-written, because the next one would fail on them.
 
-        certbot makes the file in `renewal` first and fills it last: while it is empty, nothing here works.
+        certbot creates the file in `renewal` first and fills it last; while it is empty, certbot does not work.
         """
         if self.server() and self.certificate():
             return []
@@ -101,17 +101,17 @@ class Certbot:
                 path.rename(aside[-1])
         return aside
 
-    # What it does. All raise IssueError.
+    # Running certbot. All methods raise IssueError.
 
     async def issue(self, *, server: str, email: str, profile: str, force: bool) -> None:
-        """Get a certificate, and publish it by the hook; one that is not due is kept, unless ``force``."""
+        """Get a certificate, which the hook publishes. One that is not due is kept, unless ``force``."""
         others = [word for name in self._names[1:] for word in ("--domain", name)]
         options = [*others, *_profile(profile), *(["--force-renewal"] if force else [])]
         environ = {"DOMAIN": self._names[0], "ACME_EMAIL": email, "ACME_SERVER": server}
         await self._run([str(HERE / "issue"), *options], environ)
 
     async def renew(self, *, profile: str) -> None:
-        """Have certbot renew the certificate if it is due, or the authority asks for it (ARI, RFC 9773)."""
+        """Have certbot renew the certificate if it is due or the authority asks for it (ARI, RFC 9773)."""
         folders = [f"--{name}-dir={self._state / name}" for name in ("config", "work", "logs")]
         options = [*folders, "--cert-name", self._names[0], "--non-interactive", "--no-random-sleep-on-renew"]
         await self._run([self._settings.certbot, "renew", *options, *_profile(profile)], {})
@@ -131,7 +131,7 @@ class Certbot:
 
     def _diagnose(self, done: Done) -> Diagnosis:
         if done.timed_out:
-            return Diagnosis(f"certbot was not done after {TIMEOUT:.0f} s", "it is tried again")
+            return Diagnosis(f"certbot did not finish within {TIMEOUT:.0f} s", "the keeper will retry")
         return diagnose(done.output, self._log(), time.time())
 
     def _log(self) -> str:

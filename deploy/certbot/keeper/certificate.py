@@ -1,4 +1,4 @@
-"""What a certificate says. Pure but for `read`, which opens one file."""
+"""The contents of a certificate. Pure, except `read`, which opens a file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-#: The organisation in every certificate that this package makes itself.
+#: The organisation in every certificate that this package issues itself.
 SELF_SIGNED: Final = "Callgate self-signed, not for production"
-#: How the names of Let's Encrypt's untrusted authorities begin: https://letsencrypt.org/docs/staging-environment/
+#: The prefix of the names of Let's Encrypt's untrusted authorities: https://letsencrypt.org/docs/staging-environment/
 STAGING: Final = "(STAGING)"
 
-# What certbot does when the authority gives no better time (ARI): renew when a third of the lifetime is left, a half of
-# one shorter than ten days.
+# When certbot renews if the authority names no better time (ARI): when a third of the lifetime is left, or half of a
+# lifetime shorter than ten days.
 SHARE_LEFT_AT_RENEWAL: Final = 1 / 3
 SHARE_LEFT_AT_RENEWAL_SHORT: Final = 1 / 2
 SHORT_LIFETIME: Final = datetime.timedelta(days=10)
@@ -37,7 +37,7 @@ class Certificate:
 
     @classmethod
     def parse(cls, pem: bytes) -> Certificate:
-        """Read a chain's first certificate. Raises ValueError."""
+        """Parse the first certificate of a chain. Raises ValueError."""
         certificate = x509.load_pem_x509_certificate(pem)
         issuer = certificate.issuer.rfc4514_string()
         return cls(
@@ -56,7 +56,7 @@ class Certificate:
 
     @property
     def renewal(self) -> datetime.datetime:
-        """About when it is renewed, if the authority does not ask for it earlier."""
+        """About when the certificate is renewed, unless the authority asks for an earlier renewal."""
         share = SHARE_LEFT_AT_RENEWAL_SHORT if self.lifetime < SHORT_LIFETIME else SHARE_LEFT_AT_RENEWAL
         return self.not_after - self.lifetime * share
 
@@ -65,14 +65,14 @@ class Certificate:
         return f"{self.serial:X}"
 
     def valid_at(self, now: float) -> bool:
-        """Whether its dates include a time (Unix)."""
+        """Whether the certificate's dates include the time ``now`` (Unix)."""
         return self.not_before.timestamp() <= now < self.not_after.timestamp()
 
     def is_due_at(self, now: float) -> bool:
         return now >= self.renewal.timestamp()
 
     def good_for(self, name: str, now: float) -> bool:
-        """Whether a client that asks for ``name`` now finds name and dates in order."""
+        """Whether name and dates are valid for a client that asks for ``name`` now."""
         return name in self.names and self.valid_at(now)
 
 
@@ -86,7 +86,7 @@ def _names(certificate: x509.Certificate) -> frozenset[str]:
 
 
 def read(file: Path) -> Certificate | None:
-    """Read a chain's file; None where there is none that can be read as one."""
+    """Read a chain from a file; None if there is no valid one."""
     try:
         return Certificate.parse(file.read_bytes())
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def read(file: Path) -> Certificate | None:
 
 
 def is_address(name: str) -> bool:
-    """Whether a name is an IPv4 address."""
+    """Whether ``name`` is an IPv4 address."""
     try:
         ipaddress.IPv4Address(name)
     except ValueError:
@@ -103,7 +103,7 @@ def is_address(name: str) -> bool:
 
 
 def der_serial(der: bytes) -> int:
-    """Return the serial number of a certificate as it comes out of a handshake."""
+    """Return the serial number of a certificate from a handshake."""
     return x509.load_der_x509_certificate(der).serial_number
 
 

@@ -1,4 +1,4 @@
-"""The command line: 0 when all is good, 1 when it failed, 2 when it can't work as it was asked for."""
+"""The command line. It exits with 0 on success, 1 on failure, 2 if the options or settings can't work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run one verb and return the exit status."""
     options = _parser().parse_args(argv)
     _set_up_logging(with_time=options.verb == "run")
-    # nginx and the backend run as other users; what is secret has modes of its own.
+    # nginx and the backend run as other users. Secret files get stricter modes.
     os.umask(0o022)
     try:
         keeper = Keeper(Settings.parse(os.environ if environ is None else environ))
@@ -103,7 +103,7 @@ def _health(keeper: Keeper, options: argparse.Namespace) -> int:
 
 
 def _until_done(work: Awaitable[None]) -> bool:
-    """Do it; SIGTERM and SIGINT cancel it, at once. Return whether it came to its end."""
+    """Run ``work``, which SIGTERM and SIGINT cancel at once. Return whether it was completed."""
     return asyncio.run(_with_signals(work))
 
 

@@ -1,10 +1,10 @@
-"""Every error the keeper raises on purpose; str() is one line that an operator can act on.
+"""Every error that the keeper raises on purpose; str() is one line that an operator can act on.
 
 KeeperError
 ├── UsageError          settings or options that can't work; nothing was tried
-├── PreflightError      something found wrong before the certificate authority was asked for anything
-├── LimitError          a limit of the certificate authority that is not to be spent, or is spent
-├── IssueError          certbot failed; carries the diagnosis
+├── PreflightError      a problem found before the certificate authority was asked for anything
+├── LimitError          a limit of the certificate authority that is used up, or must not be used up
+├── IssueError          certbot failed; the text is the diagnosis
 ├── PublishError        the pair was refused by its checks, or can't be written
 ├── UnservedError       published, but nginx serves something else
 └── BusyError           another keeper is at work on this certificate
@@ -22,11 +22,11 @@ class UsageError(KeeperError):
 
 
 class PreflightError(KeeperError):
-    """What was found wrong before anything was asked for."""
+    """Problems found before the authority was asked for anything."""
 
 
 class LimitError(KeeperError):
-    """A limit of the certificate authority. ``retry_at`` is Unix time, or None where it is not known."""
+    """A limit of the certificate authority. ``retry_at`` is Unix time, or None if it is not known."""
 
     def __init__(self, reason: str, retry_at: float | None = None) -> None:
         self.retry_at = retry_at
@@ -34,7 +34,7 @@ class LimitError(KeeperError):
 
 
 class IssueError(KeeperError):
-    """certbot did not get a certificate. ``retry_at`` is what the authority asked for (Unix time), or None."""
+    """certbot did not get a certificate. ``retry_at``: when the authority said to retry (Unix time), or None."""
 
     def __init__(self, reason: str, retry_at: float | None = None) -> None:
         self.retry_at = retry_at
@@ -42,7 +42,7 @@ class IssueError(KeeperError):
 
 
 class PublishError(KeeperError):
-    """The pair was not published; what was published before still is."""
+    """The pair was not published; the one published before still is."""
 
 
 class UnservedError(KeeperError):

@@ -1,4 +1,4 @@
-"""One HTTP GET, to an address of choice: what preflight needs of HTTP, bounded in time and size."""
+"""A minimal HTTP GET for preflight: to a chosen address, with limits on time and size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Answer:
 
 
 class _Received:
-    """Stands in for the socket that http.client reads an answer from."""
+    """Stands in for the socket from which http.client reads a response."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -37,9 +37,9 @@ class _Received:
 async def get(
     url: str, *, connect_to: str | None = None, trust: ssl.SSLContext | None = None, timeout: float = TIMEOUT
 ) -> Answer:
-    """Ask for a URL; ``connect_to`` is the address instead of the name's own.
+    """Fetch a URL. ``connect_to``: the address to connect to instead of the host's own.
 
-    Raises OSError (TimeoutError among them), and ValueError for what is not HTTP. Redirects are not followed.
+    Raises OSError (including TimeoutError), or ValueError if the response is not HTTP. Redirects are not followed.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -1,4 +1,4 @@
-"""`keeper issue` and `keeper rollback`: one step by hand, with everything that happens shown."""
+"""`keeper issue` and `keeper rollback`: one step by hand, showing everything that happens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("keeper")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for, checked."""
+    """A validated request for a certificate."""
 
     names: tuple[str, ...]
     email: str
@@ -44,7 +44,7 @@ class Request:
         dry_run: bool = False,
         force: bool = False,
     ) -> Request:
-        """Check options against the settings; raise `UsageError`."""
+        """Check the options against the settings. Raises `UsageError`."""
         if settings.is_rehearsal:
             example = domains[0] if domains else "voice.example.com"
             raise UsageError(f"DOMAIN is not set, so nginx serves no domain yet: write DOMAIN={example} into .env")
@@ -58,9 +58,7 @@ class Request:
             raise UsageError("--domain localhost: no authority issues a certificate for that")
         _check_ip(names, ip)
         if (staging or dry_run) and not settings.staging_server and staging:
-            raise UsageError(
-                f"--staging: {settings.server} has no staging server that is known; ACME_STAGING_SERVER names it"
-            )
+            raise UsageError(f"--staging: no staging server of {settings.server} is known: set ACME_STAGING_SERVER")
         chosen = settings.profile if profile is None else profile
         return cls(
             names=names,
@@ -83,11 +81,11 @@ def _check_ip(names: Sequence[str], ip: bool) -> None:
             "nginx needs EDGE_REQUIRE_SNI=off)"
         )
     if addresses and len(names) > 1:
-        raise UsageError("--ip: a certificate for an IP address is for that address alone here")
+        raise UsageError("--ip: a certificate for an IP address can hold no other names here")
 
 
 async def issue(keeper: Keeper, request: Request) -> None:
-    """Do what is asked for; raises a KeeperError."""
+    """Carry out the request. Raises a KeeperError."""
     async with keeper.store.lock(LOCK_TIMEOUT):
         state = keeper.settings.state / "staging" if request.staging else None
         certbot = Certbot(keeper.settings, request.names, state=state, staging=request.staging or keeper.is_staging)
@@ -95,7 +93,7 @@ async def issue(keeper: Keeper, request: Request) -> None:
             await _rehearse_only(keeper, request)
         elif not request.force and (good := _good(keeper, certbot, request)):
             await _publish(keeper, certbot, request)
-            log.info("the certificate is good, and nothing was asked for: %s", describe(good))
+            log.info("the certificate is good, so no new one was requested: %s", describe(good))
         else:
             await _issue(keeper, certbot, request)
 
@@ -109,22 +107,20 @@ def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | N
 
 async def _rehearse_only(keeper: Keeper, request: Request) -> None:
     server = keeper.settings.staging_server or request.server
-    log.info("looking at what would keep it from being issued; nothing is changed")
+    log.info("looking for problems beforehand; nothing is changed")
     await keeper.look(request.names, server=server, profile=request.profile)
-    log.info("rehearsing at %s; the certificate is thrown away", server)
+    log.info("rehearsing at %s; its certificate is discarded", server)
     await keeper.rehearse(request.names, server=server, email=request.email, profile=request.profile)
     log.info("the rehearsal went well; nothing that is served or kept was changed")
 
 
 async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
-    log.info("looking at what would keep it from being issued; nothing is changed")
+    log.info("looking for problems beforehand; nothing is changed")
     await keeper.look(request.names, server=request.server, profile=request.profile)
     ladder, now = keeper.recall().ladder, keeper.clock()
     if ladder.forbidden(now) and not request.force:
         until = when(ladder.not_before)
-        raise LimitError(
-            f"the authority asked to be left alone until {until}: wait until then (--force asks nevertheless)"
-        )
+        raise LimitError(f"the authority asked to be left alone until {until}: wait until then (--force asks anyway)")
     keeper.spare_the_limit(certbot, server=request.server, by_force=request.force)
     with keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
         set_aside_half_written(certbot)
@@ -141,20 +137,20 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
         log.warning("THIS IS A STAGING CERTIFICATE, AND NOBODY TRUSTS IT. %s.", REFUSED_BY_TWILIO)
-        log.warning("A real one takes its place at the keeper's next check, or now without --staging.")
+        log.warning("A real one replaces it at the keeper's next check, or now if you run this without --staging.")
 
 
 async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> None:
     is_staging = request.staging or keeper.is_staging
     await keeper.published.publish(certbot.lineage, names=request.names, staging=is_staging)
-    # With --staging, the real certificate that is kept (if there is one) must not be published over it at once.
+    # With --staging, keep the service from replacing it at once with the real certificate, if there is one.
     real = Certbot(keeper.settings, request.names).certificate() if request.staging else None
     keeper.remember(replace(keeper.recall(), held_back=real.serial_hex if real else ""))
     await keeper.confirm()
 
 
 async def rollback(keeper: Keeper) -> None:
-    """Make the pair that was published before the current one again; raises a KeeperError."""
+    """Publish the pair again that was published before the current one. Raises a KeeperError."""
     async with keeper.store.lock(LOCK_TIMEOUT):
         left = keeper.published.certificate()
         back = keeper.published.swap(keeper.clock())
@@ -165,4 +161,4 @@ async def rollback(keeper: Keeper) -> None:
         await keeper.confirm()
         log.info("served now, by the handshake: %s", describe(back))
         undo = f"serial {left.serial_hex}" if left else "the one before"
-        log.info("to undo it (back to %s), run --rollback again; the next renewal is published as ever", undo)
+        log.info("to undo this (back to %s), run --rollback again; the next renewal is published as usual", undo)

@@ -1,4 +1,4 @@
-"""What `issue` and `run` have in common: getting a certificate, publishing it, proving that it is served."""
+"""What `issue` and `run` have in common: getting a certificate, publishing it, and verifying that it is served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from keeper.published import Published
 from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
 from keeper.state import State, Store
 
-#: Of the five that Let's Encrypt issues for the same names in a week, the last one is for emergencies (`--force`).
+#: Let's Encrypt issues five certificates a week for the same names. The last one is for emergencies (`--force`).
 SPARED: Final = 1
 EDGE_TIMEOUT: Final = 30.0
 REFUSED_BY_TWILIO: Final = "Twilio refuses it: errors 11237 (webhook) and 31910 (stream)"
@@ -32,9 +32,9 @@ log = logging.getLogger("keeper")
 
 
 class Keeper:
-    """One domain's certificate. ``clock`` gives Unix time, ``chance`` a number from 0 up to 1.
+    """Keeps one domain's certificate. ``clock`` returns Unix time, ``chance`` a number from 0 up to 1.
 
-    ``patience`` is how many seconds nginx may take to serve what was published.
+    ``patience``: how many seconds nginx may take to serve what was published.
     """
 
     def __init__(
@@ -51,28 +51,26 @@ class Keeper:
         self._patience: Final = patience
         self.store: Final = Store(settings.state / "keeper", domain=settings.domain, server=settings.server)
         self.published: Final = Published(settings.published, settings.domain, settings.passed_on)
-        # What could not be written, on a full disk, counts nevertheless while this process lives.
+        # State that could not be written, as on a full disk, still applies while this process lives.
         self._unwritten: State | None = None
 
     @property
     def is_staging(self) -> bool:
-        """Whether the authority is one that nobody trusts, by the settings."""
+        """Whether the settings name an authority that nobody trusts."""
         return self.settings.server == LETS_ENCRYPT_STAGING
 
-    # What is remembered.
+    # The state that survives restarts.
 
     def recall(self) -> State:
         return self._unwritten or self.store.read()
 
     def remember(self, state: State) -> bool:
-        """Remember; False, with a line in the log, where that can't be written."""
+        """Save the state. Return False, and log it, if it can't be written."""
         try:
             self.store.write(state)
         except OSError as error:
             if self._unwritten is None:
-                log.error(
-                    "what the keeper must remember can't be written (%s): make room in CERTBOT_STATE", error.strerror
-                )
+                log.error("the keeper's state can't be written (%s): make room in CERTBOT_STATE", error.strerror)
             self._unwritten = state
             return False
         self._unwritten = None
@@ -82,11 +80,11 @@ class Keeper:
     def attempt(
         self, certbot: Certbot, *, interrupted: str, told: Callable[[KeeperError, Ladder], None] | None = None
     ) -> Iterator[None]:
-        """One attempt to have a certificate issued and published. It is remembered as a failure, in the words of
-        ``interrupted``, until it is a success: whatever ends this process, nobody asks the authority again at once.
+        """Wrap one attempt to have a certificate issued and published.
 
-        Where it fails, ``told`` hears why, and when the next one is due. Raises `PublishError` where it can't be
-        remembered.
+        Until it succeeds, it is saved as a failure with the text ``interrupted``: however this process ends, nothing
+        asks the authority again at once. If it fails, ``told`` is called with the error and the next due time. Raises
+        `PublishError` if the state can't be saved.
         """
         before = self.recall()
         if not self.remember(replace(before, ladder=before.ladder.failed(self.clock()), failure=interrupted)):
@@ -95,7 +93,7 @@ class Keeper:
             yield
         except (PreflightError, PublishError, IssueError, LimitError) as error:
             retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
-            is_local = isinstance(error, PreflightError | PublishError)  # the authority was asked for nothing
+            is_local = isinstance(error, PreflightError | PublishError)  # the authority was not involved
             ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at)
             self.remember(replace(before, ladder=ladder, failure=str(error)))
             if told is not None:
@@ -106,12 +104,12 @@ class Keeper:
         ladder = before.ladder.succeeded(self.clock(), lifetime=lifetime, chance=self.chance())
         self.remember(replace(self.recall(), ladder=ladder, failure=""))
 
-    # Steps. Each raises a KeeperError that says what to do.
+    # Steps. Each raises a KeeperError, whose text says what to do.
 
     async def look(
         self, names: Sequence[str], *, server: str, profile: str, shown: Collection[Verdict] = tuple(Verdict)
     ) -> None:
-        """Look for what is wrong beforehand; raise `PreflightError` if something is. ``shown`` findings are logged."""
+        """Look for problems beforehand, and raise `PreflightError` if there are any. ``shown``: the verdicts to log."""
         if not await served.accepts_connections(self.settings.edge, EDGE_TIMEOUT):
             raise PreflightError(f"nothing listens at {self.settings.edge}: start nginx, and look at its log")
         findings = await preflight(self.settings, names, server=server, profile=profile, now=self.clock())
@@ -120,15 +118,15 @@ class Keeper:
                 log.log(logging.INFO if finding.verdict is Verdict.GOOD else logging.WARNING, "  %s", finding)
         wrong = [finding.says for finding in findings if finding.verdict is Verdict.WRONG]
         if wrong:
-            raise PreflightError("nothing was asked of the certificate authority: " + "; and ".join(wrong))
+            raise PreflightError("the certificate authority was not asked: " + "; and ".join(wrong))
 
     def spare_the_limit(self, certbot: Certbot, *, server: str, by_force: bool) -> None:
-        """Raise `LimitError` when another certificate of these names would be too many for this week."""
+        """Raise `LimitError` if another certificate for these names would exceed this week's limit."""
         if server == LETS_ENCRYPT:
             check_weekly_limit(certbot.issued_lately(self.clock()), by_force=by_force)
 
     async def rehearse(self, names: Sequence[str], *, server: str, email: str, profile: str) -> None:
-        """Get a certificate that is thrown away, with the account that it takes; nothing served or kept is touched."""
+        """Get a certificate with a new account, and discard both. Nothing that is served or kept is changed."""
         with tempfile.TemporaryDirectory(prefix="callgate-rehearsal-") as folder:
             elsewhere = replace(self.settings, published=Path(folder) / "published")
             certbot = Certbot(elsewhere, names, state=Path(folder) / "certbot", staging=True)
@@ -137,7 +135,7 @@ class Keeper:
     async def get(
         self, certbot: Certbot, *, server: str, email: str, profile: str, rehearsed: bool, force: bool
     ) -> None:
-        """Get a new certificate. ``rehearsed``: one of the staging server first, where there is such a server."""
+        """Get a new certificate. ``rehearsed``: first get one from the staging server, if there is one."""
         what = {"email": email, "profile": profile}
         if rehearsed and self.settings.staging_server:
             log.info("rehearsing at %s", self.settings.staging_server)
@@ -146,7 +144,7 @@ class Keeper:
         await certbot.issue(server=server, force=force, **what)
 
     async def confirm(self) -> Certificate:
-        """Prove by a handshake that what is published is served, and return it. Raises `UnservedError`."""
+        """Verify by a handshake that the published certificate is served, and return it. Raises `UnservedError`."""
         published = self.published.certificate()
         name, edge = self.settings.domain, self.settings.edge
         try:
@@ -165,18 +163,18 @@ class Keeper:
 
 
 def set_aside_half_written(certbot: Certbot) -> None:
-    """Move out of certbot's way what it would stumble over."""
+    """Move files out of the way on which certbot would fail."""
     for path in certbot.set_aside_half_written():
         log.warning("set aside what a certbot that was killed left half-written: %s", path)
 
 
 def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
-    """Raise `LimitError` when the week's certificates are used up; ``issued`` are the times, oldest first."""
+    """Raise `LimitError` if the week's certificates are used up. ``issued``: when they were issued, oldest first."""
     allowed = WEEKLY_LIMIT if by_force else WEEKLY_LIMIT - SPARED
     if len(issued) < allowed:
         return
     free_at = issued[len(issued) - allowed] + WEEK + BACKDATED
-    last = "" if by_force else "; the last one of the week is kept for an emergency, and --force takes it"
+    last = "" if by_force else "; the last one of the week is reserved for emergencies (--force)"
     raise LimitError(
         f"{len(issued)} certificates of exactly these names were issued within 7 days, and Let's Encrypt allows "
         f"{WEEKLY_LIMIT}: the next one is due after {when(free_at)}{last}",
@@ -185,13 +183,13 @@ def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
 
 
 def when(at: float | datetime.datetime) -> str:
-    """Write a time for people."""
+    """Format a time for people."""
     moment = at if isinstance(at, datetime.datetime) else datetime.datetime.fromtimestamp(at, datetime.UTC)
     return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def describe(certificate: Certificate) -> str:
-    """Say what a certificate is, until when, and about when it is renewed."""
+    """Describe a certificate, with its end and its approximate renewal."""
     names = ", ".join(sorted(certificate.names))
     return (
         f"{names}: serial {certificate.serial_hex}, issued by {certificate.issuer}, valid until "

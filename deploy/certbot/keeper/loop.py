@@ -1,4 +1,4 @@
-"""`keeper run`: the service. It looks after the certificate for as long as it runs, and no error ends it."""
+"""`keeper run`: the service, which looks after the certificate. No error ends it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Service:
-    """The service's turns. What it did last is remembered to say each thing once."""
+    """The service, which works in turns. It remembers its last message, so as not to repeat it."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
@@ -66,12 +66,12 @@ class Service:
 
     async def _beat(self, sleep: Sleep) -> None:
         while True:
-            with contextlib.suppress(OSError):  # health then says that it has not heard from us
+            with contextlib.suppress(OSError):  # then `health` reports the missing heartbeat
                 self._keeper.store.beat()
             await sleep(HEARTBEAT_INTERVAL)
 
     async def turn(self) -> None:
-        """Do what is due. Errors are logged; those of the authority move the next try."""
+        """Do what is due. Errors are logged; those of the authority postpone the next try."""
         try:
             async with self._keeper.store.lock(timeout=0):
                 if self._keeper.settings.is_rehearsal:
@@ -80,7 +80,7 @@ class Service:
                     await self._keep_issued()
                 await self._confirm()
         except BusyError:
-            log.debug("somebody else is at work on the certificate")
+            log.debug("another keeper is at work on the certificate")
         except KeeperError as error:
             self._complain(str(error))
         except OSError as error:
@@ -135,7 +135,7 @@ class Service:
             return True
         published = keeper.published.certificate()
         is_served = published is not None and published.good_for(keeper.settings.domain, now)
-        # All was well, and then somebody emptied the volumes.
+        # The last try succeeded, but the volumes were emptied since.
         return not is_served and state.ladder.failures == 0 and self._certbot.certificate() is None
 
     async def _attempt(self) -> None:
@@ -185,7 +185,7 @@ class Service:
             force=self._certbot.certificate() is not None,
         )
 
-    # Without one.
+    # Without a domain.
 
     async def _keep_self_signed(self) -> None:
         keeper, now = self._keeper, self._keeper.clock()
@@ -212,7 +212,7 @@ class Service:
 
 
 def health(keeper: Keeper) -> tuple[bool, str]:
-    """Whether the service lives and what it keeps is good, and one line about it."""
+    """Return whether the service is alive and its certificate good, and one line about it."""
     now, name = keeper.clock(), keeper.settings.domain
     age = keeper.store.heartbeat_age(now)
     if age is None or age > HEARTBEAT_LIMIT:

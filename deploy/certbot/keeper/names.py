@@ -1,4 +1,4 @@
-"""What DNS says about a name: addresses, and who may issue certificates for it (CAA, RFC 8659)."""
+"""Looks up a name in DNS: its addresses, and who may issue certificates for it (CAA, RFC 8659)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT: Final = 3.0
 
 
 class Trouble(enum.Enum):
-    """Why there is no answer."""
+    """Why a query has no answer."""
 
     NXDOMAIN = "the name does not exist"
     SERVFAIL = "its DNS servers fail (SERVFAIL)"
@@ -33,7 +33,7 @@ FAILURES: Final = (Trouble.SERVFAIL, Trouble.TIMEOUT)
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The answer to one question; no records and no trouble: there are none of this type."""
+    """The answer to one query. No records and no trouble: the name has none of this type."""
 
     values: tuple[str, ...] = ()
     trouble: Trouble | None = None
@@ -48,10 +48,9 @@ class Caa:
 
 
 class Names:
-    """Asks a DNS server; without one, those that this machine asks.
+    """Queries a DNS server; without ``server``, those that this machine is configured for.
 
-    ``control`` is a name that is asked for when another question failed: a resolver that can't answer that either is
-    itself what is broken.
+    ``control``: a name to look up when another query has failed. If that fails too, the resolver itself is broken.
     """
 
     def __init__(self, server: Address | None, *, control: str) -> None:
@@ -60,12 +59,12 @@ class Names:
         self._resolver.lifetime = TIMEOUT
 
     async def addresses(self, name: str) -> tuple[Records, Records]:
-        """Return the A and the AAAA records."""
+        """Return the A and AAAA records."""
         a, aaaa = await asyncio.gather(self.ask(name, "A"), self.ask(name, "AAAA"))
         return a, aaaa
 
     async def ask(self, name: str, kind: str) -> Records:
-        """Ask one question."""
+        """Send one query."""
         records = await self._ask(name, kind)
         if records.trouble in FAILURES and (await self._ask(self._control, kind)).trouble in FAILURES:
             return Records(trouble=Trouble.RESOLVER)
@@ -85,7 +84,7 @@ class Names:
         return Records(tuple(record.to_text() for record in answer))
 
     async def caa(self, name: str) -> tuple[list[Caa], Trouble | None]:
-        """Return the CAA records that count for a name: its own, or else those of the nearest parent that has any."""
+        """Return the CAA records that apply to a name: its own, or else those of the nearest parent that has any."""
         labels = name.split(".")
         for start in range(len(labels)):
             records = await self.ask(".".join(labels[start:]), "CAA")
@@ -117,7 +116,7 @@ def _caa(text: str) -> Caa:
 
 
 def permits(records: list[Caa], identities: frozenset[str]) -> bool:
-    """Whether CAA records let an authority of these names issue by http-01."""
+    """Whether the CAA records let the authority with these identities issue by http-01."""
     issue = [record.value for record in records if record.tag == "issue"]
     return not issue or any(_permits(value, identities) for value in issue)
 

@@ -1,6 +1,6 @@
-"""What would keep a certificate from being issued, found out before the authority is asked. Changes nothing.
+"""Looks for problems that would keep a certificate from being issued, before the authority is asked. Changes nothing.
 
-Each finding is *good*, *wrong* (it can't work), *suspicious* (it may not), or *can't tell* from here.
+Each finding is *good*, *wrong* (it can't work), *suspicious* (it may not work), or *can't tell* from here.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from keeper.names import FAILURES, Caa, Names, Trouble, permits
 from keeper.settings import Settings
 
 CHALLENGE_FOLDER: Final = Path(".well-known") / "acme-challenge"
-SPACE_WANTED: Final = 10_000_000  # bytes; a certificate, its key and certbot's logs need less than a tenth of it
-# Certificates are dated back an hour by Let's Encrypt; browsers and telephones are less patient.
+SPACE_WANTED: Final = 10_000_000  # bytes; a certificate, its key and certbot's logs need less than a tenth of this
+# Let's Encrypt backdates certificates by an hour; browsers and telephones tolerate less.
 CLOCK_SUSPICIOUS: Final = 60.0
 CLOCK_WRONG: Final = 3600.0
-# What DNS is asked when it failed, to see whether all of it does: the authority's name, or this where it has none.
+# The name to look up after a failed DNS query, to see whether all queries fail, if the authority has no host name.
 CONTROL: Final = "letsencrypt.org"
 DEFAULT_IDENTITIES: Final = frozenset({"letsencrypt.org"})
 NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class Verdict(enum.Enum):
-    """What a finding amounts to."""
+    """The verdict of a finding."""
 
     GOOD = "good"
     WRONG = "wrong"
@@ -47,7 +47,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     verdict: Verdict
     says: str
@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """What an authority's directory says (RFC 8555, section 7.1.1), and what was found out by asking for it."""
+    """An authority's directory (RFC 8555, section 7.1.1), and the findings from fetching it."""
 
     findings: tuple[Finding, ...]
     identities: frozenset[str] = DEFAULT_IDENTITIES
@@ -70,7 +70,7 @@ GOOD, WRONG, SUSPICIOUS, CANT_TELL = Verdict.GOOD, Verdict.WRONG, Verdict.SUSPIC
 async def preflight(
     settings: Settings, names: Sequence[str], *, server: str, profile: str, now: float
 ) -> list[Finding]:
-    """Look at everything; ``server`` is the directory URL that will be asked, ``now`` Unix time."""
+    """Check everything. ``server``: the authority's directory URL; ``now``: Unix time."""
     authority = urlsplit(server).hostname or ""
     resolver = Names(settings.resolver, control=CONTROL if is_address(authority) else authority)
     host_names = [name for name in names if not is_address(name)]
@@ -84,7 +84,7 @@ async def preflight(
     return [*(f for findings in looks for f in findings), *permissions, *directory.findings, *disk]
 
 
-# The name, and what answers there.
+# The name, and the server that answers there.
 
 
 async def _look_at_name(settings: Settings, resolver: Names, name: str) -> list[Finding]:
@@ -104,7 +104,7 @@ async def _look_at_name(settings: Settings, resolver: Names, name: str) -> list[
 def _address(name: str, address: str) -> Finding:
     if not ipaddress.ip_address(address).is_global:
         return Finding(
-            SUSPICIOUS, f"{name} is {address}: not a public address, so only an authority in this network gets there"
+            SUSPICIOUS, f"{name} is {address}: not a public address, so only an authority in this network can reach it"
         )
     return Finding(GOOD, f"{name} is {address}")
 
@@ -141,9 +141,9 @@ async def _probe(port: int, name: str, address: str, token: str, content: str) -
         else f"http://{name}:{port}/{CHALLENGE_FOLDER}/{token}"
     )
     advice = (
-        "the authority prefers it: remove the AAAA record, or let it lead here"
+        "the authority prefers IPv6: remove the AAAA record, or point it to this machine"
         if is_v6
-        else ("open port 80 to the world, and see that the record leads here; some routers let nobody in from inside")
+        else ("open port 80 to the world, and check that the record points here; some routers refuse it from inside")
     )
     bad = WRONG if is_v6 else SUSPICIOUS
     try:
@@ -152,7 +152,7 @@ async def _probe(port: int, name: str, address: str, token: str, content: str) -
         return Finding(bad, f"{where} does not answer: {advice}")
     except OSError as error:
         if error.errno in NO_ROUTE:
-            return Finding(CANT_TELL, f"whether {where} is open: there is no way to it from here ({error.strerror})")
+            return Finding(CANT_TELL, f"whether {where} is open: there is no route to it from here ({error.strerror})")
         return Finding(bad, f"{where} can't be reached ({os.strerror(error.errno or 0)}): {advice}")
     except ValueError as error:
         return Finding(bad, f"at {where}, {error}: {advice}")
@@ -164,7 +164,7 @@ async def _probe(port: int, name: str, address: str, token: str, content: str) -
 def _permission(name: str, records: list[Caa], trouble: Trouble | None, identities: frozenset[str]) -> Finding:
     if trouble in FAILURES:
         return Finding(
-            WRONG, f"CAA of {name}: {trouble.value}, and then no authority issues: mend the domain's DNS servers"
+            WRONG, f"CAA of {name}: {trouble.value}, so no authority will issue: repair the domain's DNS servers"
         )
     if trouble:
         return Finding(CANT_TELL, f"whether CAA permits {name}: {trouble.value}")
@@ -217,7 +217,7 @@ def _clock(date: str, now: float) -> list[Finding]:
         ]
     if abs(off) < CLOCK_SUSPICIOUS:
         return [Finding(GOOD, "this machine's clock agrees with the ACME server's")]
-    says = f"this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}: let it be set by NTP"
+    says = f"this machine's clock is {abs(off):.0f} s {'fast' if off > 0 else 'slow'}: set it by NTP"
     return [Finding(WRONG if abs(off) >= CLOCK_WRONG else SUSPICIOUS, says)]
 
 

@@ -1,4 +1,4 @@
-"""Runs a program to its end. Whoever is cancelled meanwhile (SIGTERM) ends the program first, with all its children."""
+"""Runs a program to its end. If the caller is cancelled (SIGTERM), the program and its children are ended first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STOP_TIMEOUT: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a program ended. ``output`` is the end of what it said, on both channels."""
+    """How a program ended. ``output``: the end of what it wrote to standard output and standard error."""
 
     status: int
     output: str
@@ -25,7 +25,7 @@ class Done:
 
 
 async def run_program(argv: Sequence[str], *, environ: Mapping[str, str], timeout: float) -> Done:
-    """Run a program; end it after ``timeout`` seconds. Raises OSError where it can't be started."""
+    """Run a program; end it after ``timeout`` seconds. Raises OSError if it can't be started."""
     # A process group of its own, so that its children can be ended with it.
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -60,7 +60,7 @@ async def _read_lines(process: asyncio.subprocess.Process, lines: deque[str]) ->
 async def _read_line(stream: asyncio.StreamReader) -> bytes:
     try:
         return await stream.readline()
-    except ValueError:  # longer than asyncio's limit: that part of it is dropped
+    except ValueError:  # longer than asyncio's limit: that part is dropped
         return b"...\n"
 
 

@@ -1,4 +1,4 @@
-"""What nginx reads: CERT_PUBLISHED/<name>/current, written by `hooks/publish` alone, but for the way back."""
+"""The published pair that nginx reads: CERT_PUBLISHED/<name>/current. `hooks/publish` writes it, and `swap` here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMEOUT: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The published pairs of one name. ``environ`` is for the hook."""
+    """The published pairs of one name. ``environ``: passed to the hook."""
 
     folder: Path
     name: str
@@ -33,7 +33,7 @@ class Published:
         return self.folder / self.name
 
     def certificate(self) -> Certificate | None:
-        """Return what is published; None where there is nothing that can be read."""
+        """Return the published certificate; None if there is no valid one."""
         return certificate.read(self._home / "current" / "fullchain.pem")
 
     def issuer_pem(self) -> bytes:
@@ -41,7 +41,7 @@ class Published:
         return pem(x509.load_pem_x509_certificates((self._home / "current" / "fullchain.pem").read_bytes())[-1])
 
     async def publish(self, lineage: Path, *, names: Sequence[str] = (), staging: bool = False) -> None:
-        """Check the pair in a folder, and make it the current one. Raises `PublishError`; nothing is changed then."""
+        """Check the pair in a folder, and make it the current one. On `PublishError`, nothing has been changed."""
         environ = {
             **self.environ,
             "RENEWED_LINEAGE": str(lineage),
@@ -52,7 +52,7 @@ class Published:
         done = await run_program([str(HOOK)], environ=environ, timeout=TIMEOUT)
         if done.status or done.timed_out:
             said = [line.removeprefix("publish: ") for line in done.output.splitlines() if line.startswith("publish: ")]
-            raise PublishError(said[-1] if said else done.output.strip() or "hooks/publish failed without a word")
+            raise PublishError(said[-1] if said else done.output.strip() or "hooks/publish failed without a message")
 
     def swap(self, now: float) -> Certificate:
         """Make the other kept pair the current one, and return its certificate. Raises `PublishError`."""
@@ -65,7 +65,7 @@ class Published:
         found = certificate.read(others[0] / "fullchain.pem")
         if not found or not found.good_for(self.name, now):
             raise PublishError(
-                f"the pair before ({others[0].name}) is expired or not for {self.name}: it stays unpublished"
+                f"the previous pair ({others[0].name}) is expired or not for {self.name}: it is not published"
             )
         new = self._home / ".current"
         new.unlink(missing_ok=True)

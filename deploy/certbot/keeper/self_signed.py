@@ -1,7 +1,7 @@
-"""The certificate for rehearsals on a machine without a domain.
+"""Makes the certificate for rehearsals on a machine without a domain.
 
-Its own issuer is made with it, and the issuer's key is forgotten: nobody can make another certificate that those who
-trust this one would take.
+Its issuer is made with it, and the issuer's key is discarded, so nobody can make another certificate that clients who
+trust this issuer would accept.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from keeper.certificate import SELF_SIGNED, pem
 
 LIFETIME: Final = datetime.timedelta(days=90)
-# A client's clock may be a little late.
+# A client's clock may be slow.
 BACKDATED: Final = datetime.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class SelfSigned:
-    """PEM: the chain and key that nginx serves, and the issuer's certificate, for those who are to trust it."""
+    """In PEM: the chain and the key that nginx serves, and the issuer's certificate, for clients to trust."""
 
     fullchain: bytes
     privkey: bytes

@@ -1,4 +1,4 @@
-"""The proof: what a client gets in a handshake with nginx."""
+"""Checks which certificate a client gets in a handshake with nginx."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from keeper.errors import UnservedError
 from keeper.settings import Address
 
 HANDSHAKE_TIMEOUT: Final = 5.0
-#: nginx may serve what it has in its cache for a few seconds more.
+#: nginx may serve the certificate in its cache for a few more seconds.
 TIMEOUT: Final = 15.0
 POLL_INTERVAL: Final = 0.25
 
 
 async def accepts_connections(edge: Address, timeout: float) -> bool:
-    """Whether somebody listens there, within ``timeout`` seconds."""
+    """Whether something listens at ``edge`` within ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -34,9 +34,9 @@ async def accepts_connections(edge: Address, timeout: float) -> bool:
 
 
 async def served_serial(edge: Address, name: str) -> int:
-    """Shake hands as a client of ``name`` does, and return the certificate's serial number. Raises OSError.
+    """Do a TLS handshake for ``name``, and return the certificate's serial number. Raises OSError.
 
-    Whether a client would trust it is not asked here: hooks/publish has checked that, and a rehearsal's is not trusted.
+    Trust is not checked: hooks/publish has checked it, and a rehearsal's certificate is not trusted.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -50,7 +50,7 @@ async def served_serial(edge: Address, name: str) -> int:
 
 
 async def confirm(edge: Address, name: str, published: Certificate, *, timeout: float) -> None:
-    """Return when a new handshake gets the published certificate; raise `UnservedError` if none does in time."""
+    """Wait until a new handshake gets the published certificate. Raises `UnservedError` if none does in time."""
     deadline = time.monotonic() + timeout
     while True:
         try:

@@ -1,20 +1,20 @@
-"""The keeper's settings: the one reader of the environment.
+"""The keeper's settings. Only this module reads the environment. Defaults are in parentheses.
 
 DOMAIN               the host name, or the IPv4 address, that nginx serves; localhost: a rehearsal (localhost)
 ACME_EMAIL           the account's e-mail address; may be empty
 ACME_SERVER          the authority's directory URL (Let's Encrypt)
 ACME_STAGING_SERVER  the directory URL where issuing is rehearsed first (Let's Encrypt's staging server, when the
                      authority is Let's Encrypt; none otherwise)
-ACME_CA_BUNDLE       a PEM file that is trusted for talking to ACME_SERVER (what the machine trusts)
+ACME_CA_BUNDLE       a PEM file of CAs to trust for ACME_SERVER (those that the machine trusts)
 ACME_PROFILE         classic, tlsserver or shortlived, with Let's Encrypt (its default)
-EDGE_HTTPS           where the served certificate is looked at: HOST:PORT (nginx:8443)
-ACME_WEBROOT         the folder nginx serves challenges from (/var/lib/callgate/webroot)
-CERTBOT_STATE        the folder of certbot's account and certificates, and of our own state (/var/lib/callgate/certbot)
-CERT_PUBLISHED       the folder nginx reads certificates from (/var/lib/callgate/published)
-REHEARSAL            the folder for ca.pem, what rehearsals without a domain trust (/var/lib/callgate/rehearsal)
-CERTBOT              the program (certbot)
-KEEPER_RESOLVER      the DNS server asked beforehand: HOST:PORT (the machine's own)
-KEEPER_HTTP_PORT     where the authority asks for challenges; other than 80 in tests only (80)
+EDGE_HTTPS           where to check the served certificate: HOST:PORT (nginx:8443)
+ACME_WEBROOT         the folder from which nginx serves challenges (/var/lib/callgate/webroot)
+CERTBOT_STATE        the folder for certbot's account and certificates, and for our state (/var/lib/callgate/certbot)
+CERT_PUBLISHED       the folder from which nginx reads certificates (/var/lib/callgate/published)
+REHEARSAL            the folder for ca.pem, which clients trust in rehearsals (/var/lib/callgate/rehearsal)
+CERTBOT              certbot's command (certbot)
+KEEPER_RESOLVER      the DNS server for the checks beforehand: HOST:PORT (the machine's own)
+KEEPER_HTTP_PORT     the port on which the authority fetches challenges; not 80 only in tests (80)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REHEARSAL_DOMAIN: Final = "localhost"
 
 LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
-# What the rest of certbot's environment may be: nothing else of ours reaches it.
+# The variables that are passed on to certbot; it gets no others of this environment.
 PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "CERT_GROUP", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -71,12 +71,12 @@ class Settings:
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether there is no domain, and so nobody who would issue a certificate."""
+        """Whether there is no domain, and so no authority would issue a certificate."""
         return self.domain == REHEARSAL_DOMAIN
 
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the environment; raise `UsageError`."""
+        """Read the environment. Raises `UsageError`."""
 
         def get(name: str, default: str = "") -> str:
             return environ.get(name, "").strip() or default
@@ -102,7 +102,7 @@ class Settings:
 
 
 def host_name(source: str, value: str) -> str:
-    """Return a host name as DNS compares it; ``source`` is who said it. Raises `UsageError`."""
+    """Normalise a host name. ``source``: the setting or option it comes from. Raises `UsageError`."""
     name = value.lower().removesuffix(".")
     if not HOST_NAME.fullmatch(name):
         raise UsageError(

@@ -1,6 +1,6 @@
-"""What the keeper remembers over restarts, and the lock that lets only one of its processes act.
+"""The keeper's state, which survives restarts, and the lock that lets only one of its processes act.
 
-Below CERTBOT_STATE/keeper: `<domain>.json`, `lock`, `heartbeat`.
+They are in CERTBOT_STATE/keeper: `<domain>.json`, `lock`, `heartbeat`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ log = logging.getLogger("keeper")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All that is remembered."""
+    """The state that is saved."""
 
-    #: The authority that the rest is about: of another one it says nothing.
+    #: The authority that the rest is about; it says nothing about any other.
     server: str = ""
     ladder: Ladder = field(default_factory=Ladder)
-    #: The last failure, in words; empty when the last try went well.
+    #: The last failure, in words; empty if the last try succeeded.
     failure: str = ""
-    #: Why what is served is not what was published; empty when it is.
+    #: Why the published certificate is not served; empty if it is.
     unserved: str = ""
-    #: The serial number (hex) of a pair that certbot keeps and that is not to be published: after a rollback, or while
-    #: a staging certificate is tried.
+    #: The serial number (hex) of a pair in certbot's folders that must not be published: after a rollback, or while a
+    #: staging certificate is tried.
     held_back: str = ""
 
 
 class Store:
-    """The folder."""
+    """The folder with the state, the lock and the heartbeat."""
 
     def __init__(self, folder: Path, *, domain: str, server: str) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Store:
         return self._folder / "heartbeat"
 
     def read(self) -> State:
-        """Return what is remembered; a blank state, with a warning, where that can't be read."""
+        """Return the saved state; a new one, with a warning, if it can't be read."""
         try:
             values = json.loads(self._file.read_text())
             state = State(**{**values, "ladder": Ladder(**values["ladder"])})
@@ -66,7 +66,7 @@ class Store:
         return state if state.server == self._server else State(server=self._server)
 
     def write(self, state: State) -> None:
-        """Replace what is remembered, in one step. Raises OSError."""
+        """Replace the saved state atomically. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         new = self._file.with_name(f"{self._file.name}.new")
         with new.open("w") as file:
@@ -76,12 +76,12 @@ class Store:
         new.replace(self._file)
 
     def beat(self) -> None:
-        """Show that the service is alive. A full disk does not keep it from it."""
+        """Show that the service is alive. This works on a full disk too."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self.heartbeat.touch()
 
     def heartbeat_age(self, now: float) -> float | None:
-        """Return the seconds since the last heartbeat; None where there was none."""
+        """Return the seconds since the last heartbeat; None if there was none."""
         try:
             return now - self.heartbeat.stat().st_mtime
         except FileNotFoundError:

@@ -23,10 +23,10 @@ def challenge(kind: str, detail: str) -> str:
         (
             challenge("unauthorized", "192.0.2.1: Invalid response: 404"),
             "another server answers",
-            "lead to this machine",
+            "records to this machine",
         ),
         (challenge("caa", "CAA record prevents issuance"), "CAA record forbids", "letsencrypt.org"),
-        (challenge("brandNew", "something"), "failed with 'brandNew'", "the authority's own words"),
+        (challenge("brandNew", "something"), "failed with 'brandNew'", "the authority's message"),
         ("OSError: [Errno 28] No space left on device", "the disk is full", "make room"),
         (
             "PermissionError: [Errno 13] Permission denied: '/var/x'",
@@ -56,7 +56,7 @@ def test_output_is_translated(output: str, cause: str, todo: str):
     ("kind", "cause"),
     [
         ("badNonce", "refused our nonces"),
-        ("serverInternal", "trouble of its own"),
+        ("serverInternal", "an internal error"),
         ("rejectedIdentifier", "does not issue for this name"),
         ("invalidContact", "e-mail address"),
         ("invalidProfile", "profile"),
@@ -93,4 +93,4 @@ def test_rate_limit_without_a_header_is_read_from_its_text():
 
 def test_trouble_of_the_authority_without_a_problem_document_is_seen_by_its_status():
     diagnosis = diagnose("An unexpected error occurred:\n...", "Received response:\nHTTP 503\n\nbusy", NOW)
-    assert "trouble of its own" in diagnosis.cause
+    assert "an internal error" in diagnosis.cause

@@ -71,7 +71,7 @@ def test_fifth_certificate_of_a_week_is_kept_for_an_emergency():
     with pytest.raises(LimitError) as refused:
         check_weekly_limit(issued, by_force=False)
     assert refused.value.retry_at == pytest.approx(NOW + 3 * DAYS, abs=2 * HOURS)
-    assert "--force takes it" in str(refused.value)
+    assert "reserved for emergencies (--force)" in str(refused.value)
     check_weekly_limit(issued, by_force=True)
 
 

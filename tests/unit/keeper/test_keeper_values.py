@@ -96,7 +96,7 @@ def test_address_takes_the_profile_that_it_needs():
         (DOMAIN, {"domains": ["other.example"]}, "not among the --domain given"),
         (DOMAIN, {"ip": True}, "leave --ip out"),
         (ADDRESS, {}, "add --ip"),
-        (ADDRESS, {"ip": True, "domains": [ADDRESS, "b.example"]}, "for that address alone"),
+        (ADDRESS, {"ip": True, "domains": [ADDRESS, "b.example"]}, "can hold no other names"),
         (DOMAIN, {"domains": [DOMAIN, "localhost"]}, "no authority issues"),
     ],
 )
