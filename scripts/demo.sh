@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh [--say FILE.wav] [--stay] [--json] [--out FOLDER]: one call through everything that a real call passes (TLS with
-# a certificate that certbot got from an ACME server, nginx, the backend, a realtime model), on this machine alone, with
-# no account and no key. It installs what it needs, and leaves nothing running. Safe to run again.
+# demo.sh [--say FILE.wav] [--stay] [--json] [--out FOLDER]: place one call through everything that a real call passes
+# (TLS with a certificate that certbot got from an ACME server, nginx, the backend, a realtime model), on this machine
+# alone, with no account and no key. It installs what it needs, and leaves nothing running. Safe to run again.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# doctor.sh [OPTION…]: looks at the whole chain of a call from outside in, and says what is wrong first. Changes nothing.
+# doctor.sh [OPTION…]: check the whole chain of a call from the outside in, and report problems first. Changes nothing.
 #
-# Where the bundle runs, in a container beside its backend, with the .env of now; else from .venv. It works before the
-# bundle is up, and says so. The options are those of `callgate doctor`. Exit status: 0 nothing is wrong, 1 something is,
-# 2 it can't be looked at.
+# If the bundle is running, it runs in a container beside the backend, with the current .env; otherwise from .venv. It
+# also works before the bundle is up, and says so. The options are those of `callgate doctor`. Exit status: 0 no problem,
+# 1 a problem, 2 the checks can't be run.
 #
 # Environment:
-#   CALLGATE_COMPOSE_OVERRIDE    one more compose file
+#   CALLGATE_COMPOSE_OVERRIDE    an additional compose file
 
 set -euo pipefail
 
@@ -22,8 +22,8 @@ is_up() {
   [ -n "$(compose ps --quiet 2>/dev/null)" ]
 }
 
-# A container of its own: the backend's has the .env of when it was started. It asks that one by its name.
-# -T: no terminal, so that it runs from cron and CI too. It has no .env, so it is told who can read that.
+# A new container, because the backend's still has the .env with which it was started. The backend is reached by its name.
+# -T: no terminal, so that this also works in cron and CI. The container has no .env, so the file's mode is passed.
 in_container() {
   local mode
   mode=$(stat -Lc %a .env 2>/dev/null) || mode=

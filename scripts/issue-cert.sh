@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# issue-cert.sh [OPTION…]: gets the certificate for DOMAIN now, and shows every step. Safe to run again: a good one is kept.
+# issue-cert.sh [OPTION…]: get the certificate for DOMAIN now, and show every step. Safe to run again: a good one is kept.
 #
-# It starts nginx, which answers the authority's challenge on port 80, and hands its options to the keeper, in a container
-# of the certbot service. Exit status: 0 the certificate is good, 1 it failed, 2 it can't work as things stand.
+# It starts nginx, which answers the authority's challenge on port 80, and passes its options to the keeper in a container
+# of the certbot service. Exit status: 0 the certificate is good, 1 failed, 2 the options or the set-up can't work.
 #
 # Environment:
-#   CALLGATE_COMPOSE_OVERRIDE    one more compose file
+#   CALLGATE_COMPOSE_OVERRIDE    an additional compose file
 
 set -euo pipefail
 
 UNUSABLE=2
-SPACE_WANTED=1000000 # kB, for the images; what the keeper needs, it looks at itself
+SPACE_WANTED=1000000 # kB, for the images; the keeper checks its own needs
 
 usage() {
   cat <<'TEXT'
-issue-cert.sh [OPTION…]: gets the certificate for DOMAIN (in .env) now, and shows every step; a good one is kept.
+issue-cert.sh [OPTION…]: get the certificate for DOMAIN (in .env) now, and show every step; a good one is kept.
 
-  --domain NAME    a host name, once for each; DOMAIN must be among them (DOMAIN)
+  --domain NAME    a host name; may be repeated; DOMAIN must be among them (DOMAIN)
   --email ADDRESS  the account's e-mail address (ACME_EMAIL)
   --staging        a certificate that nobody trusts, from the staging server; Twilio refuses it (11237, 31910)
   --dry-run        a rehearsal: nothing that is served or kept is changed
   --ip             DOMAIN is an IPv4 address
   --profile NAME   the authority's profile: classic, tlsserver, shortlived (ACME_PROFILE)
-  --force          issue although it is not due
-  --rollback       back to the pair that was published before; again, to undo it
+  --force          issue even if it is not due
+  --rollback       go back to the pair that was published before; run it again to undo that
 TEXT
 }
 
@@ -52,8 +52,8 @@ check_disk() {
 }
 
 keeper() { # keeper VERB [OPTION…]
-  # A container of its own, also when the service runs: that one has the .env of when it was started. They wait for each
-  # other by a lock in the volume. -T: no terminal, so that it runs from cron and CI too.
+  # A new container even if the service is running, because that one still has the .env with which it was started. A lock
+  # in the volume keeps the two apart. -T: no terminal, so that this also works in cron and CI.
   compose run -T --rm --no-deps --entrypoint python3 certbot -m keeper "$@"
 }
 

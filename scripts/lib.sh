@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What the scripts share: source it. It sets strict mode, changes to the project's root, and defines the functions below.
+# The functions that the scripts share, to be sourced. It sets strict mode, changes to the project's root, and defines:
 #
-#   say TEXT…                    a line about what happens now
-#   die TEXT…                    one line about what is wrong and what to do, then exit 1
-#   need_packages PACKAGE…       the Debian packages are installed; exit 3, with the command to run, where root must do it
-#   need_venv                    .venv is there, with everything in requirements-dev.txt, and Callgate itself
-#   install_into VENV OPTION…    what `uv pip install OPTION…` does, with pip's settings; where uv does not work, pip
+#   say TEXT…                    print a line about what happens now
+#   die TEXT…                    print one line about what is wrong and what to do, and exit with 1
+#   need_packages PACKAGE…       install missing Debian packages; without root, print the command to run, and exit with 3
+#   need_venv                    create or update .venv, with requirements-dev.txt and Callgate itself
+#   install_into VENV OPTION…    run `uv pip install OPTION…` with pip's settings, or pip if uv is not there
 
 set -euo pipefail
 
@@ -14,9 +14,9 @@ cd "$project"
 
 EXIT_NOT_ROOT=3
 PYTHON_WANTED=3.11
-LOCK_TIMEOUT=900 # seconds; a first set-up on a slow line
+LOCK_TIMEOUT=900 # seconds; enough for a first set-up over a slow connection
 
-# uv leaves it to the first import to compile a module. Where Python may not keep that, every start would compile anew.
+# uv leaves modules to be compiled at their first import. If Python could not keep the result, each start would recompile.
 unset PYTHONDONTWRITEBYTECODE
 
 say() {
@@ -51,25 +51,25 @@ is_installed() {
   [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-# In a subshell: its traps end with it.
+# In a subshell, so that its traps end with it.
 install_packages() (
   export DEBIAN_FRONTEND=noninteractive
   keep_services_stopped
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" "$@" >/dev/null
-  # policy-rc.d keeps a service from being started now, not from being started at the next boot.
+  # policy-rc.d keeps a service from being started now, but not at the next boot.
   local service
   for service in nginx postgresql; do
     case " $* " in *" $service "*) disable_service "$service" ;; esac
   done
 )
 
-# Packages start their services when installed, unless this program says no. Callgate starts its own nginx; a second one
-# would hold port 80. The tests start their own PostgreSQL. See invoke-rc.d(8).
+# Packages start their services when they are installed, unless policy-rc.d forbids it; see invoke-rc.d(8). Callgate
+# starts its own nginx, and a second one would occupy port 80. The tests start their own PostgreSQL.
 keep_services_stopped() {
   local policy=/usr/sbin/policy-rc.d
   [ ! -e "$policy" ] || return 0
-  # shellcheck disable=SC2064 # now, while the variable is there
+  # shellcheck disable=SC2064 # expand it now, while the variable exists
   trap "rm -f '$policy'" EXIT
   trap 'exit 130' HUP INT TERM
   printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -88,13 +88,13 @@ disable_service() {
 
 need_venv() {
   local python stamp=.venv/.set-up-from wanted
-  # It is emptied and filled anew: that must not happen to a folder elsewhere, which others may use.
+  # .venv may be emptied and refilled, which must not happen to a folder elsewhere that others may use.
   [ ! -L .venv ] || die ".venv is a symbolic link to $(readlink .venv), which would be overwritten: remove the link (rm .venv)"
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null && ! can_make_venv python3; then
     need_packages python3 python3-venv
   fi
   python=$(find_python)
-  # Where it is counts too: scripts in .venv name it, and so does the link to Callgate's source.
+  # The location matters too: scripts in .venv contain it, and so does the link to Callgate's source.
   wanted=$(
     "$python" --version
     pwd
@@ -102,7 +102,7 @@ need_venv() {
   )
   if is_set_up "$stamp" "$wanted"; then return 0; fi
 
-  # Two scripts may start at once: the second one waits, and then finds all done.
+  # If two scripts start at once, the second one waits, and then finds nothing left to do.
   exec {lock}<.
   flock --timeout "$LOCK_TIMEOUT" "$lock" || die "another script has been setting up .venv for $LOCK_TIMEOUT s: end it"
   if ! is_set_up "$stamp" "$wanted"; then
@@ -141,8 +141,8 @@ can_make_venv() {
 }
 
 set_up_venv() { # set_up_venv PYTHON
-  # What is there and works is kept, and only brought up to date. Not after an interruption: an installer takes a package
-  # for installed before all of it is there.
+  # A .venv that works is only updated; but not after an interruption, because an installer may count a package as
+  # installed before it is complete.
   if [ -e .venv/.incomplete ] || ! venv_works_here; then make_venv "$1"; fi
   touch .venv/.incomplete
   if install_uv && fill_venv; then return 0; fi
@@ -156,13 +156,13 @@ make_venv() { # make_venv PYTHON
   "$1" -m venv --clear .venv || die "$1 can't make .venv: the reason is above"
 }
 
-# Programs in .venv/bin name the place they were made for: in a copy of the project they are somebody else's.
+# Programs in .venv/bin contain the path for which they were made. In a copied project, they point to the original.
 venv_works_here() {
   .venv/bin/python -m pip --version >/dev/null 2>&1 || return 1
   case $(head -n 1 .venv/bin/pip) in "#!$PWD/.venv/bin/python"*) return 0 ;; *) return 1 ;; esac
 }
 
-# Only as a wheel: where there is none, to compile uv would take far longer than pip does without it.
+# Only as a wheel: if there is none, compiling uv would take far longer than installing with pip.
 install_uv() {
   .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes --only-binary :all: \
     -r requirements-uv.txt
@@ -173,7 +173,7 @@ fill_venv() {
     install_into .venv --no-deps --no-build-isolation --editable .
 }
 
-install_into() { # install_into VENV OPTION…: the options are those that `uv pip install` and `pip install` share
+install_into() { # install_into VENV OPTION…: with options that `uv pip install` and `pip install` share
   local venv=$1 setting environ=() options=()
   shift
   if [ -x .venv/bin/uv ]; then

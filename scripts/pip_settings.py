@@ -1,12 +1,12 @@
-"""pip's settings as settings of uv, which reads none of pip's.
+"""Translates pip's settings for uv, which does not read them.
 
-``pip config list`` on standard input; on standard output environment variables, one ``NAME=value`` on a line, and
-``--no-index``, for which there is no variable. It says where packages come from and whom to trust; what else pip can be
-told makes no difference here, where each package and its hash are given.
+It reads the output of ``pip config list`` from standard input, and prints environment variables, one ``NAME=value`` per
+line, and ``--no-index``, for which there is no variable. Only the settings about where packages come from and whom to
+trust are translated; the others make no difference here, where each package is pinned with its hash.
 
-Additional indexes are left out. pip chooses among the files of all indexes; uv takes a version from the first one that
-has it, although the file for this machine may be in another. So a package that only an additional index has is one that
-uv can't install, and pip does.
+Additional indexes are left out. pip chooses among the files of all indexes, but uv takes a version from the first index
+that has it, although the file for this machine may be in another. So uv can't install a package that only an additional
+index has; pip then installs it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-# In the order in which pip heeds them: the last one wins.
+# In pip's order of precedence: the last one wins.
 SECTIONS: Final = ("global", "install", ":env:")
 
 VARIABLES: Final = {
@@ -29,13 +29,13 @@ VARIABLES: Final = {
     "timeout": ("UV_HTTP_TIMEOUT",),
     "trusted-host": ("UV_INSECURE_HOST",),
 }
-# pip parts several values by white space, uv by this.
+# pip separates several values by white space, uv by these.
 SEPARATORS: Final = {"find-links": ",", "trusted-host": " "}
 TRUE: Final = ("1", "true", "yes", "on", "y", "t")
 
 
 def uv_settings(lines: Iterable[str]) -> Iterator[str]:
-    """Yield what uv is to be told, for what ``pip config list`` printed. Lines that are no setting are passed over."""
+    """Yield uv's settings for the output of ``pip config list``. Lines that are not settings are ignored."""
     found = [line.strip().partition("=") for line in lines]
     settings = {}
     for section in SECTIONS:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# setup.sh [STEP…] [OPTION…]: from nothing to a number that is answered. It asks for what is missing, checks it, writes
-# .env, gets the certificate, starts the bundle, points the Twilio number here, and places the test call; each of these
-# can be run alone, and again. --help says how. Exit status: 0 done, 1 a step did not go on, 2 wrong usage.
+# setup.sh [STEP…] [OPTION…]: set everything up until the number is answered. It asks for missing settings, checks them,
+# writes .env, gets the certificate, starts the bundle, points the Twilio number here, and places the test call. Each step
+# can be run alone and repeated; --help says how. Exit status: 0 done, 1 a step failed, 2 wrong usage.
 
 invoked_from=$PWD
 # shellcheck source=scripts/lib.sh

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# test.sh [fast|edge|engine|all]: sets up what the tests need, and runs them. Says how long each part took.
+# test.sh [fast|edge|engine|all]: set up what the tests need, run them, and say how long each part took.
 #   fast    formatting, lint and types of everything; the unit and application tests. Under a minute.
-#   edge    whole calls; what needs other programs: the real nginx, certbot, an ACME server and PostgreSQL; and the demo.
-#   engine  the production bundle on a Docker engine: the one that is here, or one of the tests' own (tests/engine/up.sh).
-#   all     all three, in this order. The default, and what CI runs.
+#   edge    whole calls; tests that need other programs: nginx, certbot, an ACME server and PostgreSQL; and the demo.
+#   engine  the production bundle on a Docker engine: this machine's, or one for the tests alone (tests/engine/up.sh).
+#   all     all three, in this order. This is the default, and what CI runs.
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 part=${1:-all}
 starting=   # the process that starts the engine
-engine_log= # what it says, while other tests run
+engine_log= # its output, while other tests run
 edge_packages=(ca-certificates curl nginx openssl pebble alsa-utils postgresql)
 [ $# -le 1 ] || die "it takes one word at most: fast, edge, engine or all"
 
@@ -51,12 +51,12 @@ engine() {
   [ -z "$engine_log" ] || cat "$engine_log" >&2
   [ "$status" -eq 0 ] || exit "$status"
   say "engine tests: the production bundle"
-  # Each file has bundles of its own, and waits for them most of the time.
+  # Each file starts its own bundles, and waits for them most of the time.
   .venv/bin/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20 --durations-min=3 \
     tests/engine
 }
 
-# In a session of its own: whoever ends this script ends that too.
+# In its own session, so that the whole process group can be ended with this script.
 start_engine() {
   engine_client=$(mktemp)
   setsid tests/engine/up.sh >"$engine_client" </dev/null &
@@ -64,7 +64,7 @@ start_engine() {
   trap end_engine EXIT
 }
 
-# What ran before goes on running.
+# End only the engine that this script has started.
 end_engine() {
   if kill -- "-$starting" 2>/dev/null; then wait "$starting" || true; fi
   if grep -q CALLGATE_ENGINE_STARTED= "$engine_client"; then tests/engine/down.sh; fi
@@ -86,7 +86,7 @@ all)
   need_packages "${edge_packages[@]}"
   need_venv
   engine_log=$(mktemp)
-  start_engine 2>"$engine_log" # it mostly waits for a mirror, while other tests run
+  start_engine 2>"$engine_log" # it mostly waits for a mirror, so other tests run meanwhile
   timed fast
   timed edge
   timed engine

@@ -1,1 +1,1 @@
-"""What scripts/demo.sh shows, and the edge on this machine alone, which the tests and the bench use too."""
+"""The demo that scripts/demo.sh runs, and its local edge, which the tests and the benchmarks use too."""

@@ -1,10 +1,10 @@
-"""One call through the whole path, on this machine: the work of scripts/demo.sh, which installs what this needs.
+"""Places one call through the whole path on this machine. scripts/demo.sh installs what this needs, and runs it.
 
     the phone ── TLS ──▶ nginx ──▶ backend ──▶ line check
                           ▲ a certificate from Pebble, by certbot's http-01
 
-Only the two companies are stood in for: Twilio by ``callgate phone``, OpenAI by the line check. Everything between them
-is what production runs. Exit code: 0 when the caller heard their own words, 1 when anything failed.
+Only the two companies are simulated: Twilio by ``callgate phone``, OpenAI by the line check. Everything between them is
+what runs in production. Exit code: 0 if the caller heard their own words, 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CORRELATION_WANTED = 0.95
 CALL_TIMEOUT = 150.0  # seconds
 BIN = Path(sys.executable).parent
 
-# What an operator looks for in the log, in the order of a call.
+# The log lines of a call that an operator looks for, in order.
 LANDMARKS = (
     "Creating Media Stream with URL",
     "MEDIA STREAM WEBSOCKET ENDPOINT HIT!",
@@ -47,11 +47,11 @@ LANDMARKS = (
 
 
 class DemoError(CallgateError):
-    """A step of the demo that did not do what it shows."""
+    """A step of the demo failed."""
 
 
 class Demo:
-    """The stack, and what was found out on the way."""
+    """Starts the stack, places the call, and collects the results in ``found``."""
 
     def __init__(self, out: Path, *, quiet: bool) -> None:
         self._out = out
@@ -60,12 +60,12 @@ class Demo:
         self.found: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
-        """Show a line, with the seconds since the beginning."""
+        """Print a line, with the seconds since the start."""
         stream = sys.stderr if self._quiet else sys.stdout
         print(f"[{time.monotonic() - self._began:5.1f} s] {text}", file=stream, flush=True)
 
     def start(self, stack: ExitStack) -> tuple[LocalEdge, Program]:
-        """Start backend, nginx and ACME server, and have certbot get the certificate."""
+        """Start the backend, nginx and the ACME server, and have certbot get the certificate."""
         edge = stack.enter_context(LocalEdge(DOMAIN))
         backend, port = self._start_backend(edge, stack)
         edge.start_nginx(port)
@@ -75,7 +75,7 @@ class Demo:
         edge.start_acme()
         self.say("the ACME server (Pebble) and its DNS server answer")
         edge.issue()
-        certificate = edge.served_certificate()  # of a handshake that the ACME server's root verified
+        certificate = edge.served_certificate()  # from a handshake, verified with the ACME server's root
         self.found["certificate"] = {
             "issuer": certificate.issuer.rfc4514_string(),
             "serial": f"{certificate.serial_number:x}",
@@ -104,15 +104,15 @@ class Demo:
         return backend, port
 
     def call(self, edge: LocalEdge, backend: Program, recording: Path) -> None:
-        """Place the call with `callgate phone`, which proves what was heard."""
+        """Place the call with `callgate phone`, which checks what was heard."""
         self._out.mkdir(parents=True, exist_ok=True)
         self.say(f"callgate phone calls https://{DOMAIN}/incoming-call and says {recording.name}")
         argv = [str(BIN / "callgate"), "phone", *phone_options(edge), "--say", str(recording), "--expect-echo"]
-        argv += ["--live", "--json"]  # events on standard error, as they happen; the report is in the file
+        argv += ["--live", "--json"]  # events go to standard error as they happen; the report is in the file
         for option, name in (("--record", "call.wav"), ("--timeline", "timeline.json"), ("--picture", "timeline.png")):
             argv += [option, str(self._out / name)]
         stream = sys.stderr if self._quiet else sys.stdout
-        # In the state folder: no .env of a real installation has a say.
+        # Run it in the state folder, so that no .env of a real installation is read.
         done = subprocess.run(argv, env=_phone_environ(edge), cwd=edge.state, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=stream, timeout=CALL_TIMEOUT)  # fmt: skip
         if done.returncode == 2:
@@ -135,7 +135,7 @@ class Demo:
                 self.say(f"  {line}")
 
     def show_summary(self) -> None:
-        """The end of it: what was proven."""
+        """Print what the demo has shown."""
         call, certificate = self.found["call"], self.found["certificate"]
         for label, text in (
             ("certificate", f"issued by {certificate['issuer']} through certbot, verified in the handshake"),
@@ -148,7 +148,7 @@ class Demo:
 
 
 def phone_options(edge: LocalEdge) -> list[str]:
-    """What tells `callgate phone` where the edge is."""
+    """Return the options that tell `callgate phone` where the edge is."""
     return ["--to", f"https://{DOMAIN}/incoming-call", "--connect-to", f"{LOOPBACK}:{edge.https_port}",
             "--ca", str(edge.ca_file)]  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""The local edge without a demo, for a backend that is started by hand:
+"""Runs the local edge without the demo, for a backend that is started by hand:
 
     PYTHONPATH=scripts .venv/bin/python -m demo.edge_alone --backend-port 8765 --domain callgate.example [--state DIR]
 
-starts it, shows each step, writes DIR/edge.json when all is ready, and stays until SIGINT or SIGTERM.
+It shows each step, writes DIR/edge.json when everything is ready, and stays until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see the module's docstring. 0 after a signal, 1 after a failure."""
+    """Run the command line; see the module's docstring. Return 0 after a signal, 1 after a failure."""
     parser = argparse.ArgumentParser(description="nginx, an ACME server and certbot, on free ports of this machine")
     parser.add_argument("--backend-port", type=int, default=8765, help="the backend's port on this machine (8765)")
     parser.add_argument("--domain", default="callgate.example", help="the host name served (callgate.example)")
     parser.add_argument("--state", type=Path, help="the folder for everything that is written (a temporary one)")
     options = parser.parse_args(argv)
-    for ending in (signal.SIGINT, signal.SIGTERM):  # the first is ignored where a shell started this in the background
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this in the background has SIGINT ignored
         signal.signal(ending, _interrupt)
     try:
         with LocalEdge(options.domain, state=options.state) as edge:

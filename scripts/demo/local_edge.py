@@ -1,8 +1,8 @@
 """The whole edge on one machine: an ACME server (Pebble), nginx and certbot, on free ports of the loopback address.
 
-`LocalEdge` starts and ends the programs, for the demo and the tests. What nginx and certbot do stands in deploy/, in
-the files that a server runs; here they are only given other ports, other folders and another ACME server. Root is not
-needed; as root, nginx's workers run as another user, as they would on a server.
+`LocalEdge` starts and stops the programs, for the demo and the tests. nginx and certbot are run by the same files in
+deploy/ as on a server, only with other ports, other folders and another ACME server. Root is not needed; as root,
+nginx's workers run as another user, as on a server.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
 
 
 class LocalEdge:
-    """nginx, and when asked for an ACME server and certbot. A context manager: leaving it ends them all.
+    """nginx, and on request an ACME server and certbot. As a context manager, it stops them all on exit.
 
-    ``state`` is where everything is kept; without it a temporary folder, removed in the end. ``published`` are another
-    edge's certificates, to be served here too. ``environ`` is added to what deploy/nginx/entrypoint gets,
-    ``acme_environ`` to what Pebble gets.
+    ``state``: the folder for everything; by default a temporary one, which is removed at the end. ``published``: the
+    certificates of another edge, to be served here too. ``environ`` is added to the environment of
+    deploy/nginx/entrypoint, ``acme_environ`` to that of Pebble.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LocalEdge:
         acme_environ: Mapping[str, str] | None = None,
     ) -> None:
         self.domain: Final = domain
-        # Our names in it come from an earlier run and are removed; anything else is left alone.
+        # Files in it with our names come from an earlier run and are removed; all others are left alone.
         self.state: Final = Path(tempfile.mkdtemp(prefix="callgate-edge-")) if state is None else state.resolve()
         self._state_is_ours: Final = state is None
         self.logs: Final = self.state / "logs"
@@ -131,7 +131,7 @@ class LocalEdge:
             "EDGE_LISTEN": LOOPBACK,
             "EDGE_HTTP_PORT": str(self.http_port),
             "EDGE_HTTPS_PORT": str(self.https_port),
-            # The same configuration can be tried with another nginx.
+            # EDGE_NGINX allows trying the same configuration with another nginx.
             "EDGE_NGINX": os.environ.get("EDGE_NGINX") or find_program("nginx"),
             "EDGE_STATE": str(self.state / "nginx"),
             "CERT_PUBLISHED": str(self.published),
@@ -156,14 +156,14 @@ class LocalEdge:
         return self.logs / "nginx-error.log"
 
     def _nginx_is_ready(self) -> bool:
-        # The master writes its process id when it has bound its ports. `nginx -t` before that leaves the file empty.
+        # The master writes its process id once it has bound its ports. The `nginx -t` before leaves the file empty.
         pid_file = self.state / "nginx" / "nginx.pid"
         return self.nginx is not None and pid_file.exists() and pid_file.read_text().strip() == str(self.nginx.pid)
 
-    # The ACME server, and the DNS server that it asks.
+    # The ACME server, and its DNS server.
 
     def start_acme(self) -> None:
-        """Start Pebble. It asks for challenges at nginx's HTTP port, so nginx comes first."""
+        """Start Pebble. nginx must be running, because Pebble fetches challenges from its HTTP port."""
         if not self.http_port:
             raise EdgeError("start nginx before the ACME server, which asks for challenges at nginx's port")
         for attempt in ("first", "last"):
@@ -205,7 +205,7 @@ class LocalEdge:
 
         self.acme_directory = f"https://{LOOPBACK}:{acme_port}/dir"
         trust = ssl.create_default_context(cafile=folder / "cert.pem")
-        # The root is made anew at each start; clients of the edge verify with it.
+        # Pebble creates a new root at each start. Clients of the edge verify with it.
         with urllib.request.urlopen(
             f"https://{LOOPBACK}:{management_port}/roots/0", timeout=START_TIMEOUT, context=trust
         ) as answer:
@@ -213,7 +213,7 @@ class LocalEdge:
 
     def _start_acme_program(self, name: str, options: Sequence[str]) -> Program:
         log = self.logs / f"{name}.log"
-        # By default it also refuses some good nonces at random; certbot tries once more, and fails at the second.
+        # By default, Pebble refuses some good nonces at random. certbot retries only once, and would sometimes fail.
         environ = {**clean_environ(), "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0", **self._acme_environ}
         program = Program(name, [find_program(name), *options], environ=environ, stdout=log, stderr=log)
         self._acme.append(program)
@@ -222,11 +222,11 @@ class LocalEdge:
     # Certificates.
 
     def issue(self, *certbot_options: str) -> None:
-        """Get and publish the certificate, by deploy/certbot/issue."""
+        """Get and publish the certificate with deploy/certbot/issue."""
         self._run_certbot([str(DEPLOY / "certbot" / "issue"), *certbot_options])
 
     def renew(self, *certbot_options: str) -> None:
-        """Have certbot renew what is due, by what it remembers of ``issue``."""
+        """Have certbot renew what is due, with the options that it remembers from ``issue``."""
         folder = self.state / "certbot"
         folders = [f"--{name}-dir={folder / name}" for name in ("config", "work", "logs")]
         self._run_certbot([find_program("certbot"), "renew", "--no-random-sleep-on-renew", *folders, *certbot_options])
@@ -253,19 +253,19 @@ class LocalEdge:
 
     @property
     def publish_environ(self) -> dict[str, str]:
-        """What deploy/certbot/hooks/publish is told: where, and for whom."""
+        """The environment of deploy/certbot/hooks/publish: where to publish, and for which group."""
         group = {"CERT_GROUP": grp.getgrgid(self._worker_user.pw_gid).gr_name} if self._worker_user else {}
         return {"CERT_PUBLISHED": str(self.published), **group}
 
     def connect(self, *, timeout: float = 10 * SECONDS) -> ssl.SSLSocket:
-        """Open a TLS connection as a client of ``domain`` does, verified with ``ca_file`` alone."""
+        """Open a TLS connection to ``domain``, verified with ``ca_file`` alone."""
         trust = ssl.create_default_context(cafile=self.ca_file)
         return trust.wrap_socket(
             socket.create_connection((LOOPBACK, self.https_port), timeout=timeout), server_hostname=self.domain
         )
 
     def served_certificate(self) -> x509.Certificate:
-        """Return the certificate of a new, verified handshake."""
+        """Return the certificate from a new, verified handshake."""
         with self.connect() as client:
             der = client.getpeercert(binary_form=True)
         if der is None:
@@ -274,23 +274,23 @@ class LocalEdge:
 
     @property
     def issuer(self) -> str:
-        """Who issued the certificate that is served, as RFC 4514 writes it."""
+        """The issuer of the certificate that is served, in RFC 4514 notation."""
         return self.served_certificate().issuer.rfc4514_string()
 
-    # The end.
+    # Stopping.
 
     @property
     def programs(self) -> list[Program]:
         return [program for program in (self.nginx, *self._acme) if program is not None]
 
     def stop_acme(self) -> None:
-        """End the ACME server, and the DNS server that it asks."""
+        """Stop the ACME server and its DNS server."""
         while self._acme:
             self._acme.pop().stop()
 
     def stop(self) -> None:
-        """End all programs, and remove the state folder if it was a temporary one. May be called again."""
-        with contextlib.ExitStack() as each:  # whatever one of them raises, the next one is stopped
+        """Stop all programs, and remove the state folder if it is a temporary one. May be called again."""
+        with contextlib.ExitStack() as each:  # if stopping one raises, the others are stopped nevertheless
             if self._state_is_ours:
                 each.callback(shutil.rmtree, self.state, ignore_errors=True)
             for program in self.programs:
@@ -298,7 +298,7 @@ class LocalEdge:
 
 
 def _make_self_signed(cert: Path, key: Path) -> None:
-    """Make a certificate for the loopback address that is its own issuer, and its key."""
+    """Make a self-signed certificate for the loopback address, and its key."""
     options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     options += ["-subj", f"/CN={LOOPBACK}", "-addext", f"subjectAltName=IP:{LOOPBACK}"]
     options += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]

@@ -1,4 +1,4 @@
-"""Child processes with a log, free ports, and waiting for both: what `local_edge` and the demo stand on."""
+"""Child processes with a log, and free ports, for `local_edge` and the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final
 from callgate.core.units import SECONDS
 from callgate.errors import CallgateError
 
-START_TIMEOUT: Final = 60 * SECONDS  # the first start of a Python program compiles all that it imports
+START_TIMEOUT: Final = 60 * SECONDS  # the first start of a Python program compiles all its imports
 STOP_TIMEOUT: Final = 5 * SECONDS
 POLL_INTERVAL: Final = 0.02 * SECONDS
 
@@ -28,11 +28,11 @@ PACKAGES: Final = {"nginx": "nginx", "openssl": "openssl", "pebble": "pebble", "
 
 
 class EdgeError(CallgateError):
-    """A part of the edge that does not start, or ended, or did not do what it was asked."""
+    """A part of the edge did not start, ended unexpectedly, or failed."""
 
 
 def find_program(name: str) -> str:
-    """Return the path of a program. Beside this Python comes first (certbot); the sbin folders are looked into too."""
+    """Return the path of a program. The folder of this Python comes first (certbot); sbin folders are searched too."""
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), SBIN]
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
@@ -49,7 +49,7 @@ def clean_environ() -> dict[str, str]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback address that nobody used a moment ago, for TCP and for UDP."""
+    """Return ports of the loopback address that were free a moment ago, for TCP and for UDP."""
     with contextlib.ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
@@ -57,14 +57,14 @@ def free_ports(count: int) -> list[int]:
             udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             tcp.bind((LOOPBACK, 0))
             port = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):  # somebody's UDP port: the next one
+            with contextlib.suppress(OSError):  # the UDP port is taken: try the next one
                 udp.bind((LOOPBACK, port))
                 ports.append(port)
         return ports
 
 
 def port_answers(port: int) -> bool:
-    """Whether somebody accepts connections at a port of the loopback address."""
+    """Whether something accepts connections on a port of the loopback address."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1 * SECONDS).close()
     except OSError:
@@ -73,14 +73,14 @@ def port_answers(port: int) -> bool:
 
 
 class Program:
-    """A child process whose output goes to a file. It ends when ``stop`` returns."""
+    """A child process whose output goes to a file. When ``stop`` returns, it has ended."""
 
     def __init__(
         self, name: str, argv: Sequence[str], *, environ: Mapping[str, str], stdout: Path, stderr: Path
     ) -> None:
         self.name: Final = name
         self.log: Final = stderr
-        # A session of its own: a Ctrl-C at the terminal is for us, who then stop everything in order.
+        # In its own session, so that Ctrl-C at the terminal reaches only us, and we stop everything in order.
         with stdout.open("ab") as out, stderr.open("ab") as err:
             self._process = subprocess.Popen(
                 argv, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
@@ -117,11 +117,11 @@ class Program:
         return EdgeError(f"{self.name} {what}:\n{last_lines(self.log)}")
 
     def send(self, signum: signal.Signals) -> None:
-        """Send the program a signal; not its children."""
+        """Send a signal to the program, but not to its children."""
         self._process.send_signal(signum)
 
     def stop(self) -> None:
-        """End the program and its children; what does not end when asked is killed. May be called again."""
+        """End the program and its children, and kill those that do not end when asked. May be called again."""
         if self._process.returncode is not None:
             return
         os.killpg(self.pid, signal.SIGTERM)

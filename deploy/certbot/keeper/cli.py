@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--dry-run", action="store_true", help="a rehearsal: nothing served or kept is changed")
     step.add_argument("--ip", action="store_true", help="the certificate is for an IPv4 address")
     step.add_argument("--profile", help="the authority's profile: classic, tlsserver, shortlived (ACME_PROFILE)")
-    step.add_argument("--force", action="store_true", help="issue although it is not due")
-    verbs.add_parser("rollback", help="back to the pair published before").set_defaults(run=_rollback)
+    step.add_argument("--force", action="store_true", help="issue even if it is not due")
+    verbs.add_parser("rollback", help="go back to the pair published before").set_defaults(run=_rollback)
     verbs.add_parser("health", help="is the service alive, and its certificate good?").set_defaults(run=_health)
     return parser
 
