@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # doctor.sh [OPTION…]: check the whole chain of a call from the outside in, and report problems first. Changes nothing.
 #
-# If the bundle is running, it runs in a container beside the backend, with the current .env; otherwise from .venv. It
-# also works before the bundle is up, and says so. The options are those of `callgate doctor`. Exit status: 0 no problem,
+# While the bundle is up, this runs in a container beside its backend, with the current .env; otherwise from .venv. It
+# works before the bundle is up too, and says so. The options are those of `callgate doctor`. Exit status: 0 no problem,
 # 1 a problem, 2 the checks can't be run.
 #
 # Environment:
@@ -22,8 +22,8 @@ is_up() {
   [ -n "$(compose ps --quiet 2>/dev/null)" ]
 }
 
-# A new container, because the backend's still has the .env with which it was started. The backend is reached by its name.
-# -T: no terminal, so that this also works in cron and CI. The container has no .env, so the file's mode is passed.
+# A new container, because the backend's still has the .env with which it was started; the backend is reached by its
+# name. -T: no terminal, so that this also works in cron and CI. The container has no .env, so its mode is passed.
 in_container() {
   local mode
   mode=$(stat -Lc %a .env 2>/dev/null) || mode=

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# issue-cert.sh [OPTION…]: get the certificate for DOMAIN now, and show every step. Safe to run again: a good one is kept.
+# issue-cert.sh [OPTION…]: get the certificate for DOMAIN now, and show every step. If run again, it keeps a good one.
 #
-# It starts nginx, which answers the authority's challenge on port 80, and passes its options to the keeper in a container
-# of the certbot service. Exit status: 0 the certificate is good, 1 failed, 2 the options or the set-up can't work.
+# It starts nginx, which answers the authority's challenge on port 80, and passes its options to the keeper, in a
+# container of the certbot service. Exit status: 0 the certificate is good, 1 it failed, 2 options or set-up can't work.
 #
 # Environment:
 #   CALLGATE_COMPOSE_OVERRIDE    an additional compose file
@@ -52,8 +52,8 @@ check_disk() {
 }
 
 keeper() { # keeper VERB [OPTION…]
-  # A new container even if the service is running, because that one still has the .env with which it was started. A lock
-  # in the volume keeps the two apart. -T: no terminal, so that this also works in cron and CI.
+  # A new container even if the service is running, because that one still has the .env with which it was started. They
+  # wait for each other by a lock in the volume. -T: no terminal, so that this also works in cron and CI.
   compose run -T --rm --no-deps --entrypoint python3 certbot -m keeper "$@"
 }
 

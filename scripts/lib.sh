@@ -3,7 +3,7 @@
 #
 #   say TEXT…                    print a line about what happens now
 #   die TEXT…                    print one line about what is wrong and what to do, and exit with 1
-#   need_packages PACKAGE…       install missing Debian packages; without root, print the command to run, and exit with 3
+#   need_packages PACKAGE…       install missing Debian packages; without root, print the command to run, and exit 3
 #   need_venv                    create or update .venv, with requirements-dev.txt and Callgate itself
 #   install_into VENV OPTION…    run `uv pip install OPTION…` with pip's settings, or pip if uv is not there
 
@@ -16,7 +16,8 @@ EXIT_NOT_ROOT=3
 PYTHON_WANTED=3.11
 LOCK_TIMEOUT=900 # seconds; enough for a first set-up over a slow connection
 
-# uv leaves modules to be compiled at their first import. If Python could not keep the result, each start would recompile.
+# uv leaves modules to be compiled at their first import. If Python could not keep the result, every start would compile
+# them again.
 unset PYTHONDONTWRITEBYTECODE
 
 say() {

@@ -82,7 +82,7 @@ class Registry:
         return call_sid in self._came
 
     def take_up(self, call_sid: str, webhook: str) -> bool:
-        """Note that this webhook resumes the call. Return False if it was the last one to do so already."""
+        """Note that this webhook resumes the call. Return False if the call was last resumed by the same webhook."""
         if self._taken_up.get(call_sid) == webhook:
             return False
         self._taken_up[call_sid] = webhook
