@@ -21,7 +21,7 @@ fast() {
   .venv/bin/ruff check --quiet .
   .venv/bin/shfmt -d -i 2 "${shell_scripts[@]}"
   .venv/bin/shellcheck -x -P SCRIPTDIR "${shell_scripts[@]}"
-  say "unit and application tests, which often wait; types meanwhile"
+  say "unit and application tests; type checks at the same time"
   local types=.venv/types.log checking status=0
   .venv/bin/mypy >"$types" 2>&1 &
   checking=$!

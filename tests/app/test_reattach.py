@@ -61,12 +61,12 @@ async def test_a_call_that_is_still_on_the_line_is_connected_anew(fake, rest, tm
     rest.live = {there: "in-progress", gone: "completed"}
     await abandon(fake, tmp_path, there, gone)
     async with running(config_for(fake.url, tmp_path, STORE="on", PORT="1"), http_client=rest.http_client):
-        await until(lambda: "it is connected anew" in log.getvalue() and rest.requests >= 3)
+        await until(lambda: "it is reconnected" in log.getvalue() and rest.requests >= 3)
     assert list(rest.updates) == [there]
     twiml = ElementTree.fromstring(rest.updates[there])
     assert twiml.find("./Connect/Stream") is not None
     assert twiml.findtext("./Redirect") == f"{BASE_URL}/call-interrupted?resumed=1&proof={PROOF}"
-    assert f"{there} was abandoned by a process that is gone: it is connected anew" in log.getvalue()
+    assert f"{there} was abandoned by a process that is gone: it is reconnected" in log.getvalue()
 
 
 async def test_a_call_of_our_own_that_still_rings_is_looked_at_again(fake, rest, tmp_path):

@@ -234,4 +234,4 @@ def is_gone(pid: int) -> bool:
 def test_service_that_is_gone_is_unhealthy(edge: LocalEdge) -> None:
     done = keeper(edge, "health")
     assert done.returncode == 1
-    assert "was heard never" in done.stdout
+    assert "has never run" in done.stdout

@@ -103,7 +103,7 @@ def check_call(found: StoredCall, log: str) -> None:
     for happened in (
         "the tool [", "HTTP tool find_parcel: status 200", "Took a message of", "Caller spoke over",
         "reported invalid_value (", "response failed (server_error (", "closed the session: 4000 (",
-        "refused the session: HTTP 503, [", "closed the session: 4001 (", "is taken up again", "the agent hung up",
+        "refused the session: HTTP 503, [", "closed the session: 4001 (", "and is resumed", "the agent hung up",
     ):  # fmt: skip
         assert happened in log, happened
 

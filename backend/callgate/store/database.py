@@ -173,7 +173,7 @@ class Database:
 
     def _fails(self, failure: str) -> None:
         if self.failure is None and self._serves:
-            log.error("The store fails, which no caller notices: %s", failure)
+            log.error("The store fails, but calls go on: %s", failure)
         self.failure = failure
         if self._opening is not None and self._opening.done():
             self._opening = None  # open it again next time: the database may have been replaced

@@ -109,7 +109,7 @@ class AfterStream:
         self._calls.assigned.call_goes_on(call_sid, Parties.of_webhook(params), stream.memory.came_at)
         if isinstance(then, SendDigits):
             return self._send_digits(call_sid, then, resumed, absences, stream.memory.turns)
-        log.warning("The call was interrupted (%s) and is taken up again", why)
+        log.warning("The call was interrupted (%s) and is resumed", why)
         self._calls.ledger.call_resumed(call_sid)
         return self._streams.go_on(call_sid, stream.memory.turns, resumed + 1, replace(absences, back=False))
 

@@ -89,7 +89,7 @@ class Reattach:
             return
         self._claimed.discard(call_sid)
         if status == "in-progress":
-            log.warning("%s was abandoned by a process that is gone: it is connected anew", call_sid)
+            log.warning("%s was abandoned by a process that is gone: it is reconnected", call_sid)
         else:
             log.info("%s was abandoned, and is over: Twilio says it is %s", call_sid, foreign(status))
             self._ledger.call_over(call_sid, status)

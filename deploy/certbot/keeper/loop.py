@@ -216,8 +216,8 @@ def health(keeper: Keeper) -> tuple[bool, str]:
     now, name = keeper.clock(), keeper.settings.domain
     age = keeper.store.heartbeat_age(now)
     if age is None or age > HEARTBEAT_LIMIT:
-        heard = "never" if age is None else f"not for {age:.0f} s"
-        return False, f"the keeper's service was heard {heard}: see its log"
+        heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
+        return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
     trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
     if published is None:

@@ -61,7 +61,7 @@ class Store:
         except FileNotFoundError:
             return State(server=self._server)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("the keeper's state can't be read, and starts anew: %s", error)
+            log.warning("the keeper's state can't be read, so a new one is started: %s", error)
             return State(server=self._server)
         return state if state.server == self._server else State(server=self._server)
 

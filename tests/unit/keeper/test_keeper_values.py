@@ -241,7 +241,7 @@ def test_state_that_is_damaged_starts_anew_with_a_warning(tmp_path: Path, text: 
     (tmp_path / f"{DOMAIN}.json").write_text(text)
     with caplog.at_level(logging.WARNING):
         assert store(tmp_path).read() == State(server="https://ca.example/dir")
-    assert "starts anew" in caplog.text
+    assert "a new one is started" in caplog.text
 
 
 async def test_lock_lets_one_in_and_tells_the_other(tmp_path: Path):
