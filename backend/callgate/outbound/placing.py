@@ -1,4 +1,4 @@
-"""Places a call exactly once per idempotency key, within the limits per minute and per day, and on a free line."""
+"""Places a call only once per idempotency key, within the limits per minute and per day, and on a free line."""
 
 from __future__ import annotations
 

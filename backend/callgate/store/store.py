@@ -196,7 +196,7 @@ class Store(Archive):
                     log.info("%d calls are deleted: they ended longer ago than RETENTION_DAYS", deleted)
                 pause = self._times.sweep
             except StoreError as exc:
-                log.debug("Old calls are not deleted: %s", exc)
+                log.debug("Old calls can't be deleted: %s", exc)
                 pause = self._times.beat
             if await self._stops_within(pause):
                 return

@@ -95,7 +95,7 @@ class AfterStream:
         if resumed >= MOST_RESUMES and then is None:
             return self._apologise(f"it was interrupted {resumed + 1} times")
         if self._calls.registry.draining:
-            log.info("The caller is to wait for another process: this one is stopping")
+            log.info("The caller is asked to wait for another process: this one is stopping")
             return twiml.wait(self._calls.config.base_url, resumed, absences, proof=self._calls.config.edge_proof)
         if not had_stream and not resumed and absences == NEVER_AWAY:
             is_known = stream.memory.call is not None or self._calls.assigned.known(call_sid) is not None
@@ -124,7 +124,7 @@ class AfterStream:
         if self._calls.is_over(params):
             return twiml.hang_up()
         if self._calls.registry.draining:
-            log.info("The caller is to wait for another process: this one is stopping")
+            log.info("The caller is asked to wait for another process: this one is stopping")
             return twiml.wait(
                 self._calls.config.base_url, resumed, absences, twiml.TRANSFERRED, status, self._calls.config.edge_proof
             )

@@ -127,7 +127,7 @@ class Ledger:
         try:
             found = await self._store.memory(call_sid)
         except StoreError as exc:
-            log.warning("What was said before is not known: %s", exc)
+            log.warning("What was said before can't be read: %s", exc)
             return Memory()
         if found is None:
             return Memory()

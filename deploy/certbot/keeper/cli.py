@@ -89,7 +89,7 @@ def _issue(keeper: Keeper, options: argparse.Namespace) -> int:
     )
     if _until_done(issue(keeper, request)):
         return GOOD
-    return _say(FAILED, "ended by a signal; what was served is served still")
+    return _say(FAILED, "ended by a signal; nginx goes on serving what it served before")
 
 
 def _rollback(keeper: Keeper, options: argparse.Namespace) -> int:
