@@ -97,8 +97,8 @@ def test_field_unknown_to_the_sdk_is_found_however_deep() -> None:
 @pytest.mark.parametrize(
     ("event", "fault"),
     [
-        ({"type": "response.audio.delta"}, "no event type"),
-        ({}, "no event type"),
+        ({"type": "response.audio.delta"}, "is not an event type"),
+        ({}, "is not an event type"),
         ({"type": "error", "event_id": "event_1", "error": {"type": "server_error"}}, "message"),
         ({"type": "input_audio_buffer.cleared"}, "event_id"),
     ],
