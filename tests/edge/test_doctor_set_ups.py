@@ -135,7 +135,7 @@ async def test_a_second_model_of_which_openai_says_nothing_now_is_warned_of_and_
     assert found.first_wrong is None, found.first_wrong
     assert found.named("model.key").status is Status.WARNING
     told = {finding.found: finding.status for finding in found.named("model.exists").findings}
-    assert told[f"{MODEL} is there"] is Status.OK
+    assert told[f"{MODEL} is available"] is Status.OK
     assert [status for text, status in told.items() if "gpt-realtime-mini" in text] == [Status.SKIPPED]
 
 
@@ -151,7 +151,7 @@ async def test_a_number_whose_callers_would_not_be_put_through_is_warned_of(set_
     assert await warnings_of(set_up) == {}
     set_up.good.twilio.webhooks[NUMBER]["voice_url"] = f"https://{set_up.domain}/incoming-call"
     warned = await warnings_of(set_up)
-    assert "does not show nginx" in warned["twilio.number"]
+    assert "does not prove to nginx" in warned["twilio.number"]
 
 
 async def test_a_certificate_that_should_have_been_renewed_is_warned_of(set_up: SetUp) -> None:
@@ -296,14 +296,14 @@ def test_the_command_exits_with_0_where_all_is_well_and_shows_no_secret(command:
     assert code == 0, printed
     assert "All is well." in printed
     assert "[x] The number's webhook is that address" in printed
-    assert "[?] A test call goes through: not asked for" in printed
+    assert "[?] A test call goes through: not tried" in printed
     assert not any(secret in printed for secret in (AUTH_TOKEN, API_KEY, NUMBER))
 
 
 def test_the_command_exits_with_1_and_begins_with_the_cause(command: Command) -> None:
     code, printed = command(OPENAI_API_KEY="sk-another")
     assert code == 1
-    assert "First to look at: OpenAI key" in printed.splitlines()[2]
+    assert "Fix this first: OpenAI key" in printed.splitlines()[2]
     assert "sk-another" not in printed
 
 

@@ -90,7 +90,7 @@ def name_servers_that_fail(it: SetUp) -> None:
     it.good.tell_dns("set-servfail")
 
 
-@broken("dns.addresses", "no public address")
+@broken("dns.addresses", "not a public address")
 def private_address(it: SetUp) -> None:
     it.good.tell_dns("clear-a")
     it.good.tell_dns("add-a", addresses=["192.168.1.7"])
@@ -129,14 +129,14 @@ async def staging_certificate(it: SetUp) -> None:
     await it.serve_tls(Authority("(STAGING) Pretend Pear X1").issue(it.domain))
 
 
-@broken("tls.certificate", "chain is not complete")
+@broken("tls.certificate", "chain is incomplete")
 async def missing_intermediate(it: SetUp) -> None:
     pair = Authority("An intermediate").issue(it.domain)
     end = b"-----END CERTIFICATE-----\n"
     await it.serve_tls(pair, chain=pair.fullchain.split(end)[0] + end)
 
 
-@broken("tls.certificate", "nobody trusts")
+@broken("tls.certificate", "is not trusted")
 async def unknown_authority(it: SetUp) -> None:
     await it.serve_tls(Authority("An authority of one's own").issue(it.domain))
 
@@ -152,24 +152,24 @@ async def expired_certificate(it: SetUp) -> None:
     await it.serve_tls(it.good.authority.issue(it.domain, starts_in=start, ends_in=end))
 
 
-@broken("tls.certificate", "no TLS 1.2")
+@broken("tls.certificate", "does not speak TLS 1.2")
 async def only_tls_1_3(it: SetUp) -> None:
     await it.serve_tls(it.good.authority.issue(it.domain), tls_1_2=False)
 
 
-@broken("port.80", "gives no answer for")
+@broken("port.80", "does not answer for")
 def nginx_with_another_name(it: SetUp) -> None:
     it.nginx_before(it.good.backend_port, domain="other.example")
 
 
-@broken("backend.alive", "does not run")
+@broken("backend.alive", "is not running")
 def backend_down(it: SetUp) -> None:
     (port,) = free_ports(1)
     it.values["PORT"] = str(port)
     it.nginx_before(port)
 
 
-@broken("backend.alive", "something else")
+@broken("backend.alive", "something other than the backend")
 async def another_program_at_the_backends_port(it: SetUp) -> None:
     async def hello(request: web.Request) -> web.Response:
         return web.Response(text="hello")
@@ -177,7 +177,7 @@ async def another_program_at_the_backends_port(it: SetUp) -> None:
     it.values["PORT"] = str(await it.stack.enter_async_context(serving(hello, None)))
 
 
-@broken("webhook.stranger", "nginx answers in the backend's place")
+@broken("webhook.stranger", "nginx answers instead of the backend")
 def nginx_that_looks_elsewhere(it: SetUp) -> None:
     it.nginx_before(free_ports(1)[0])
 
@@ -190,7 +190,7 @@ async def redirected_webhook(it: SetUp) -> None:
     await it.serve_https(redirect)
 
 
-@broken("webhook.stranger", "answers a request that is not Twilio's with status 200")
+@broken("webhook.stranger", "answers a request that is not from Twilio with status 200")
 async def somebody_who_takes_all(it: SetUp) -> None:
     async def take(request: web.Request) -> web.Response:
         return web.Response(text="<Response/>", content_type="text/xml")
@@ -198,7 +198,7 @@ async def somebody_who_takes_all(it: SetUp) -> None:
     await it.serve_https(take)
 
 
-@broken("webhook.signed", "refuses (403)")
+@broken("webhook.signed", "rejects (403)")
 def backend_that_has_another_token(it: SetUp) -> None:
     it.backend(TWILIO_AUTH_TOKEN="the-token-of-last-year")
 
@@ -224,12 +224,12 @@ async def model_that_is_never_reached(it: SetUp) -> None:
     await it.examine()  # only a call reveals it
 
 
-@broken("twilio.account", "does not know this pair")
+@broken("twilio.account", "does not accept this pair")
 def wrong_auth_token(it: SetUp) -> None:
     it.good.twilio.refuse = (401, 20003, "Authenticate")
 
 
-@broken("twilio.account", "does not know")
+@broken("twilio.account", "does not accept")
 def wrong_auth_token_everywhere(it: SetUp) -> None:
     it.values["TWILIO_AUTH_TOKEN"] = "somebody-elses-token"
     it.backend(TWILIO_AUTH_TOKEN="somebody-elses-token")
@@ -255,7 +255,7 @@ def number_on_a_trunk(it: SetUp) -> None:
     it.good.twilio.webhooks[NUMBER]["trunk_sid"] = "TK" + "2" * 32
 
 
-@broken("twilio.number", "is not a number of this account")
+@broken("twilio.number", "does not belong to this account")
 def foreign_number(it: SetUp) -> None:
     it.values["TWILIO_PHONE_NUMBER"] = "+15559998877"
 
@@ -287,7 +287,7 @@ def model_past_its_shutdown(it: SetUp) -> None:
     it.good.openai.models[MODEL] = {"shutdown_date": "2026-01-20"}
 
 
-@broken("model.exists", "no such model")
+@broken("model.exists", "has no such model")
 def unknown_model(it: SetUp) -> None:
     it.values["OPENAI_MODEL"] = "gpt-realtime-9"
 
@@ -309,12 +309,12 @@ def no_agents_file(it: SetUp) -> None:
     it.values["AGENTS_FILE"] = str(it.folder / "nowhere.toml")
 
 
-@broken("model.exists", "the agent night has model gpt-realtime-9: OpenAI has no such model")
+@broken("model.exists", "the agent night uses the model gpt-realtime-9, but OpenAI has no such model")
 def agent_with_an_unknown_model(it: SetUp) -> None:
     agents_say(it, '[agent.night]\nmodel = "gpt-realtime-9"\n')
 
 
-@broken("model.exists", "the agent default has model gpt-realtime-1, which was shut down on 2026-01-20")
+@broken("model.exists", "the agent default uses the model gpt-realtime-1, which was shut down on 2026-01-20")
 def agent_with_a_model_past_its_shutdown(it: SetUp) -> None:
     agents_say(it, '[default]\nmodel = "gpt-realtime-1"\n[number."+15551230009"]\ngreeting = "Hi."\n')
     it.good.openai.models["gpt-realtime-1"] = {"shutdown_date": "2026-01-20"}

@@ -195,7 +195,7 @@ def test_the_report_begins_with_the_first_that_is_wrong() -> None:
     assert lines[:6] == [
         "callgate doctor: https://x",
         "",
-        "First to look at: B",
+        "Fix this first: B",
         "          found   this is so",
         "          wanted  that",
         "          do      do it",
@@ -205,7 +205,7 @@ def test_the_report_begins_with_the_first_that_is_wrong() -> None:
 def test_warnings_are_not_wrong() -> None:
     found = Examination("https://x", (result("a", warning("soon", "later", "wait")),))
     assert found.is_well
-    assert "Well, with 1 warning." in as_text(found, str)
+    assert "Nothing is wrong; 1 warning." in as_text(found, str)
 
 
 @pytest.mark.parametrize("as_it", [as_text, lambda *args: json.dumps(as_json(*args))])

@@ -1,4 +1,4 @@
-"""Who answers: the agents' file, read as the backend reads it."""
+"""The agents file, read as the backend reads it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from callgate.agents.book import summary
 from .finding import Finding, ok, wrong
 from .world import Case
 
-CORRECT: Final = "Correct it (docs/agents.md; callgate agents check), and restart the backend"
+CORRECT: Final = "Correct it (see docs/agents.md), run callgate agents check, and restart the backend"
 
 
 async def file(case: Case) -> Sequence[Finding]:
-    """Whether the file can be used; what can't be is found wrong line by line. Whom it names is kept for `models`."""
+    """Whether the file can be used. Each problem in it is a finding. Its agents are kept for `models`."""
     try:
         case.agents = await asyncio.to_thread(load_agents, case.config)
     except AgentsError as exc:

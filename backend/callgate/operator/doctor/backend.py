@@ -1,4 +1,4 @@
-"""The backend itself: does it run, and would it answer a call now."""
+"""The backend itself: whether it is running, and whether it would answer a call now."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LOG: Final = "docker compose -f docker-compose.prod.yml logs backend"
 
 
 async def alive(case: Case) -> Sequence[Finding]:
-    """Whether it runs, here or behind BASE_URL."""
+    """Whether the backend is running, here or behind BASE_URL."""
     try:
         answer = await case.world.ask("GET", f"{backend_url(case.config)}/healthz")
     except UnreachableError as exc:
         return [await _behind(case, exc)]
     if not _is_ours(answer):
-        found = f"something else than the backend answers at port {case.config.port}"
-        return [wrong(found, "the backend", "Choose another PORT, or end what has it: ss -ltnp")]
+        found = f"something other than the backend answers on port {case.config.port}"
+        return [wrong(found, "the backend", "Find what uses the port (ss -ltnp) and stop it, or set another PORT")]
     case.is_local = True
-    return [ok(f"it runs, and listens on port {case.config.port}")]
+    return [ok(f"it is running, and listens on port {case.config.port}")]
 
 
 async def _behind(case: Case, here: UnreachableError) -> Finding:
@@ -34,32 +34,34 @@ async def _behind(case: Case, here: UnreachableError) -> Finding:
     except UnreachableError:
         answer = None
     if answer is not None and _is_ours(answer):
-        return ok("it runs, on another machine or in a container: it answers at BASE_URL")
-    found = f"the backend does not run: nothing answers at {backend_url(case.config)} ({here})"
+        return ok("it is running, in a container or on another machine: it answers at BASE_URL")
+    found = f"the backend is not running: nothing answers at {backend_url(case.config)} ({here})"
     if answer is not None:
-        found += f", and at BASE_URL comes status {answer.status}"
-    return wrong(found, "a running backend", f"docker compose -f docker-compose.prod.yml up -d; why it ended: {LOG}")
+        found += f", and BASE_URL answers with status {answer.status}"
+    do = f"Start it: docker compose -f docker-compose.prod.yml up -d. To see why it stopped: {LOG}"
+    return wrong(found, "a running backend", do)
 
 
 async def ready(case: Case) -> Sequence[Finding]:
-    """What it says of itself: /readyz, which nginx does not hand on."""
+    """What the backend reports at /readyz, which nginx does not forward."""
     if not case.is_local and not case.is_tunnel:
-        return [skipped("/readyz is private: docker compose -f docker-compose.prod.yml exec backend callgate doctor")]
+        where = "docker compose -f docker-compose.prod.yml exec backend callgate doctor"
+        return [skipped(f"/readyz can be read only inside the bundle: {where}")]
     try:
         if case.is_local:
             answer = await case.world.ask("GET", f"{backend_url(case.config)}/readyz")
         else:
             answer = await case.world.ask("GET", f"{case.config.base_url}/readyz", at=case.edge)
         if (state := answer.document) is None:
-            raise UnreachableError(f"what answers with status {answer.status} is something else")
+            raise UnreachableError(f"status {answer.status}, and no JSON")
         problems, warnings = [str(text) for text in state["problems"]], [str(text) for text in state["warnings"]]
     except (UnreachableError, KeyError, TypeError) as exc:
         return [
-            wrong(f"/readyz gives no answer of the backend's: {exc}", "whether it is ready", f"Read its log: {LOG}")
+            wrong(f"/readyz does not answer as the backend does: {exc}", "the backend's state", f"Read its log: {LOG}")
         ]
     findings = [wrong(text, "a backend that takes calls", f"Read its log: {LOG}") for text in problems]
-    findings += [warning(text, "a store that works", "docs/store.md says what to do") for text in warnings]
-    return findings or [ok(f"it would answer a call now; {state.get('live_calls', 0)} are on the line")]
+    findings += [warning(text, "a store that works", "See docs/store.md for what to do") for text in warnings]
+    return findings or [ok(f"it would answer a call now; calls in progress: {state.get('live_calls', 0)}")]
 
 
 def _is_ours(answer: Answer) -> bool:

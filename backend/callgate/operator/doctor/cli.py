@@ -1,4 +1,4 @@
-"""``callgate doctor``. Exit code 0: nothing is wrong; 1: something is; 2: it can't be looked at like this."""
+"""``callgate doctor``. Exit code 0: nothing is wrong; 1: something is wrong; 2: the doctor can't run like this."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ WELL: Final = 0
 WRONG: Final = 1
 
 _DESCRIPTION = """\
-Looks at the whole chain of a call from outside in, and names what is wrong first: settings,
-clock, disk, DNS, ports, certificate, backend, webhook and stream (as Twilio asks), store,
-Twilio account and number, OpenAI key and model. Changes nothing.
-Exit code: 0 nothing is wrong (there may be warnings), 1 something is, 2 it can't be done so."""
+Examines the whole chain of a call from the outside in, and names what is wrong first: settings,
+clock, disk, DNS, ports, certificate, backend, webhook and stream (requested as Twilio does),
+store, Twilio account and number, OpenAI key and model. Changes nothing.
+Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 the doctor can't run like this."""
 
 
 def add_parser(commands: Any) -> None:
     """Add ``doctor`` to the subparsers of the ``callgate`` command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "doctor",
-        help="look at the whole chain of a call, and say what is wrong first",
+        help="examine the whole chain of a call, and name what is wrong first",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON, and nothing else")
     calls = parser.add_mutually_exclusive_group()
-    calls.add_argument("--call", action="store_true", help="place a test call too, as Twilio would, and time its parts")
+    calls.add_argument(
+        "--call", action="store_true", help="also place a test call, as Twilio would, and time its parts"
+    )
     calls.add_argument(
         "--call-to", metavar="NUMBER", default="", help="have Twilio ring a number of TEST_CALL_TO, and follow the call"
     )
-    parser.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
+    parser.add_argument("--env-file", default=".env", help="the file with the settings that the environment lacks")
     parser.add_argument("--connect-to", metavar="HOST:PORT", help="where port 443 of BASE_URL is, whatever DNS says")
     parser.add_argument("--ca", metavar="FILE", type=Path, help="the CA to trust, instead of the system's")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, and print what was found. Raises `ConfigError` where it can't be looked at so."""
+    """Run the checks, and print what they found. Raises `ConfigError` if the doctor can't run with these arguments."""
     from callgate.config.settings import Config
     from callgate.config.sources import read_settings
     from callgate.logs.setup import Masking
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def world_of(args: argparse.Namespace, values: Mapping[str, str]) -> World:
-    """The world as it is; of a rehearsal in the bundle, the edge is where the phone finds it too."""
+    """Return the real world. For a rehearsal in the bundle, the edge is where the phone finds it too."""
     from callgate.peers.phone.call import tls_context
 
     from .world import World
@@ -88,7 +90,7 @@ def world_of(args: argparse.Namespace, values: Mapping[str, str]) -> World:
     where, ca = args.connect_to or rehearsal.get("CONNECT_TO", ""), args.ca
     if ca is None and (kept := rehearsal.get("CA")) and Path(kept).is_file():
         ca = Path(kept)
-    tls_context(ca)  # raises where it can't be used
+    tls_context(ca)  # raises if the file can't be used
     return World(edge=_address(where) if where else None, ca=ca)
 
 

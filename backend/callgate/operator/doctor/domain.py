@@ -1,4 +1,4 @@
-"""DNS: where the name leads, and who may issue certificates for it (CAA, RFC 8659)."""
+"""DNS: the addresses of the host name, and who may issue certificates for it (CAA, RFC 8659)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .world import Case
 
 TIMEOUT: Final = 4 * SECONDS
 AUTHORITY: Final = "letsencrypt.org"
-AT_DNS: Final = "at whoever hosts the domain's DNS"
+AT_DNS: Final = "at the domain's DNS provider"
 
 
 class DnsError(CallgateError):
-    """A question that DNS does not answer. ``exists``: False where it says that there is no such name."""
+    """A DNS query failed. ``exists``: False if the answer was that there is no such name (NXDOMAIN)."""
 
     def __init__(self, why: str, *, exists: bool = True) -> None:
         super().__init__(why)
@@ -33,14 +33,14 @@ class DnsError(CallgateError):
 
 
 async def addresses(case: Case) -> Sequence[Finding]:
-    """Where BASE_URL's host leads."""
+    """Whether BASE_URL's host resolves to public addresses."""
     host = case.host
     if case.world.edge is not None:
         case.addresses = ()
-        return [skipped(f"the edge is looked at where it was said to be, {case.world.edge.host}")]
+        return [skipped(f"DNS is not used: the checks connect to {case.world.edge.host}, as requested")]
     if case.is_rehearsal or is_address(host):
         case.addresses = (host,) if is_address(host) else ()
-        return [skipped("BASE_URL names no host that DNS knows")]
+        return [skipped("BASE_URL has no host name to look up in DNS")]
     try:
         v4, v6 = await asyncio.gather(_ask(case, host, "A"), _ask(case, host, "AAAA"))
     except DnsError as exc:
@@ -53,42 +53,42 @@ async def addresses(case: Case) -> Sequence[Finding]:
     if inner:
         return [
             wrong(
-                f"{host} leads to {', '.join(inner)}, which is no public address",
-                "this machine's public address: Twilio and Let's Encrypt come from outside",
+                f"{host} resolves to {', '.join(inner)}, which is not a public address",
+                "this machine's public address: Twilio and Let's Encrypt connect from the internet",
                 f"Correct the {'AAAA' if ':' in inner[0] else 'A'} record {AT_DNS}",
             )
         ]
     if not v4:
         found = f"{host} has only an AAAA record"
-        return [warning(found, "an A record: Twilio may come over IPv4 only", f"Set an A record {AT_DNS}")]
-    return [ok(f"{host} leads to {', '.join(case.addresses)}")]
+        return [warning(found, "an A record too: Twilio may use IPv4 only", f"Set an A record {AT_DNS}")]
+    return [ok(f"{host} resolves to {', '.join(case.addresses)}")]
 
 
 def _how_to_resolve(case: Case, exc: DnsError) -> str:
     if case.is_tunnel:
-        return "Start the tunnel, and see that BASE_URL is the address that it prints"
+        return "Start the tunnel, and set BASE_URL to the address that it prints"
     if exc.exists:
-        return f"Mend the domain's name servers {AT_DNS}; if other names fail here too, this machine's /etc/resolv.conf"
-    return f"Set an A record {AT_DNS}; a new one takes some minutes. Is DOMAIN spelled right?"
+        return f"Fix the name servers {AT_DNS}; if other names fail here too, fix this machine's /etc/resolv.conf"
+    return f"Set an A record {AT_DNS}; a new one takes a few minutes. Is DOMAIN spelled correctly?"
 
 
 async def authority(case: Case) -> Sequence[Finding]:
-    """Whether CAA records let Let's Encrypt issue."""
+    """Whether the CAA records let Let's Encrypt issue certificates."""
     host = case.host
     if case.world.edge is not None or case.is_tunnel or is_address(host):
-        return [skipped("no certificate is issued for this name from here")]
+        return [skipped("this machine does not obtain a certificate for this name")]
     if case.values.get("ACME_SERVER", "").strip():
-        return [skipped("ACME_SERVER names another authority")]
+        return [skipped("ACME_SERVER names an authority other than Let's Encrypt")]
     try:
         records = await _caa(case, host)
     except DnsError as exc:
-        wanted = "an answer, be it that there are none: without it no authority issues"
-        return [wrong(f"the CAA records of {host}: {exc}", wanted, f"Mend the domain's name servers {AT_DNS}")]
+        wanted = "an answer, even that there are none: without one, no authority issues certificates"
+        return [wrong(f"the CAA records of {host} can't be read: {exc}", wanted, f"Fix the name servers {AT_DNS}")]
     issuers = [value for tag, value in records if tag == "issue"]
     if issuers and not any(_permits(value) for value in issuers):
-        found = f"the CAA records of {host} let only {', '.join(issuers)} issue"
+        found = f"the CAA records of {host} let only {', '.join(issuers)} issue certificates"
         do = f'Add the CAA record 0 issue "{AUTHORITY}" {AT_DNS}, or remove the others'
-        return [wrong(found, f"{AUTHORITY} may issue: it renews the certificate", do)]
+        return [wrong(found, f"permission for {AUTHORITY}, which renews the certificate", do)]
     return [ok(f"{AUTHORITY} may issue a certificate")]
 
 

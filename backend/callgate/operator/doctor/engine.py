@@ -1,6 +1,6 @@
-"""Runs checks: those that need nothing of each other side by side, each with a deadline.
+"""Runs the checks: concurrently unless they depend on each other, each with a deadline.
 
-A check whose need was found wrong is not made: its finding would only repeat the cause.
+A check that depends on something wrong is not made, because its finding would only repeat the cause.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Generic[T]):
-    """One thing to look at. ``name`` is what machines know it by; ``look`` gets what all checks share.
+    """One check. ``name`` identifies it to machines; ``look`` is called with what all checks share.
 
-    ``needs``: the checks without which this one can't be judged; ``after``: those that it only waits for.
+    ``needs``: the checks that must not be wrong for this one to be made; ``after``: those that it only waits for.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Check(Generic[T]):
 
 
 async def run(checks: Sequence[Check[T]], shared: T) -> list[Result]:
-    """Make all checks. The results come in the order of ``checks``, which names those needed before who needs them."""
+    """Make all checks. Returns the results in the order of ``checks``, where each check follows those it depends on."""
     tasks: dict[str, asyncio.Task[Result]] = {}
     titles = {check.name: check.title for check in checks}
     async with asyncio.TaskGroup() as group:
@@ -59,8 +59,8 @@ async def _make(
 
 
 def hidden(check: Check[T], cause: str, title: str) -> Result:
-    """The result of a check that was not made, for what another one found."""
-    return Result(check.name, check.title, (skipped(f"not while {title} is wrong"),), cause=cause)
+    """Return the result of a check that was not made because of what another one found."""
+    return Result(check.name, check.title, (skipped(f"not checked, because this is wrong: {title}"),), cause=cause)
 
 
 def _cause(need: Result) -> str | None:
@@ -72,8 +72,8 @@ async def _look(check: Check[T], shared: T) -> Sequence[Finding]:
         async with asyncio.timeout(check.deadline):
             return await check.look(shared)
     except TimeoutError:
-        found = f"it could not be told within {check.deadline:.0f} s"
-        return [warning(found, "an answer in time", "Run callgate doctor again; is this machine's network slow?")]
+        found = f"the check was not done within {check.deadline:.0f} s"
+        return [warning(found, "a result in time", "Run callgate doctor again. Is this machine's network slow?")]
     except Exception as exc:  # the other checks are still worth having
-        found = f"the doctor itself failed here: {type(exc).__name__}: {exc}"
-        return [warning(found, "a finding", "Please report this line as a bug of Callgate's")]
+        found = f"the doctor itself failed in this check: {type(exc).__name__}: {exc}"
+        return [warning(found, "a result", "Please report this line as a bug in Callgate")]

@@ -1,4 +1,4 @@
-"""All checks, in the order in which a call meets them."""
+"""All checks, in the order in which a call depends on them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CALLED = ("stream.upgrade", "model.key", "model.exists", "backend.ready")
 CHECKS: Final[tuple[Check[Case], ...]] = (
     Check(name="settings.address", title="Public address", look=settings.address),
     Check(name="settings.real", title="What a real call needs", look=settings.for_real_calls),
-    Check(name="settings.file", title="The settings' file", look=settings.privacy),
+    Check(name="settings.file", title="Settings file", look=settings.privacy),
     Check(name="agents.file", title="Agents", look=agents.file),
     Check(name="machine.clock", title="Clock", look=machine.clock),
     Check(name="machine.disk", title="Disk", look=machine.disk),
@@ -87,8 +87,8 @@ REAL_CALL: Final = Check(
 async def examine(
     values: Mapping[str, str], world: World, *, env_file: Path | None = None, call: bool = False, call_to: str = ""
 ) -> Examination:
-    """Look at everything. ``values``: the settings as texts. ``call``: place the test call too; ``call_to``: one that
-    rings this number. Raises nothing."""
+    """Make all checks. ``values``: the settings as text. ``call``: also place a simulated test call; ``call_to``: also
+    have Twilio ring this number. Never raises."""
     config, read = settings.read(values)
     checks = (*CHECKS, *((CALL,) if call else ()), *((REAL_CALL,) if call_to else ()))
     if config is None:

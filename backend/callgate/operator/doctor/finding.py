@@ -1,4 +1,4 @@
-"""What a check came to. Pure."""
+"""The findings and the result of a check. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Status(enum.Enum):
-    """How a thing stands, the worst last."""
+    """What a check concluded, from the least to the most severe."""
 
     SKIPPED = "skipped"
     OK = "ok"
@@ -21,13 +21,13 @@ _ORDER = list(Status)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The worst of them; of none, `Status.SKIPPED`."""
+    """Return the worst of the statuses, or `Status.SKIPPED` if there are none."""
     return max(statuses, key=_ORDER.index, default=Status.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was seen. ``wanted`` and ``do`` are there where something should be done about it."""
+    """One thing that a check found. ``wanted`` and ``do`` are set if the operator should do something about it."""
 
     status: Status
     found: str
@@ -35,27 +35,27 @@ class Finding:
     do: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """The finding for machines."""
+        """Return the finding for machines."""
         return {"status": self.status.value, "found": self.found, "wanted": self.wanted, "do": self.do}
 
 
 def ok(found: str) -> Finding:
-    """As it should be."""
+    """Return a finding that all is as it should be."""
     return Finding(Status.OK, found)
 
 
 def wrong(found: str, wanted: str, do: str) -> Finding:
-    """It keeps calls from working, or will."""
+    """Return a finding of something that keeps calls from working, now or later."""
     return Finding(Status.WRONG, found, wanted, do)
 
 
 def warning(found: str, wanted: str, do: str) -> Finding:
-    """Calls work, but not all of them, or not for ever."""
+    """Return a finding of something that breaks some calls, or may break them later."""
     return Finding(Status.WARNING, found, wanted, do)
 
 
 def skipped(because: str) -> Finding:
-    """It was not looked at, or can't be told from here."""
+    """Return a finding that the check was not made, or can't be made from here."""
     return Finding(Status.SKIPPED, because)
 
 
@@ -80,7 +80,7 @@ class Result:
         return next(finding for finding in self.findings if finding.status is self.status)
 
     def as_json(self) -> dict[str, Any]:
-        """The result for machines."""
+        """Return the result for machines."""
         return {
             "name": self.name,
             "title": self.title,

@@ -1,7 +1,7 @@
-"""TLS handshakes as Twilio may make them, and the certificates that the server sent in one.
+"""TLS handshakes as Twilio may make them, and the certificates that the server sends in them.
 
-Python's ``ssl`` shows only from 3.13 on what a server sent, and a chain that is not complete is just what is looked
-for. So it is read where TLS 1.2 sends it in the clear (RFC 5246, section 7.4.2).
+Python's ``ssl`` exposes the chain that a server sent only from 3.13 on, and an incomplete chain must be detected. So
+the chain is read from a TLS 1.2 handshake, which sends it in the clear (RFC 5246, section 7.4.2).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from callgate.core.units import SECONDS
 from callgate.peers.phone.options import Address
 
 TIMEOUT: Final = 5 * SECONDS
-MOST_RECEIVED: Final = 256 * 1024  # bytes, of one handshake
+MOST_RECEIVED: Final = 256 * 1024  # bytes in one handshake
 
 HANDSHAKE: Final = 22  # a record's type
 CERTIFICATE: Final = 11  # a handshake message's type
 
 
 def unjudging() -> ssl.SSLContext:
-    """A client that takes any certificate: it sends nothing secret, and is there to look."""
+    """Return a client context that accepts any certificate, for connections that send nothing secret."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -30,16 +30,16 @@ def unjudging() -> ssl.SSLContext:
 
 
 def only_tls_1_2() -> ssl.SSLContext:
-    """As `unjudging`, and speaks nothing newer than TLS 1.2."""
+    """Return a context like `unjudging`'s that speaks only TLS 1.2."""
     context = unjudging()
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 async def shake_hands(address: Address, name: str | None, context: ssl.SSLContext) -> tuple[bytes, ...]:
-    """Shake hands, naming a host or none. Returns the certificates that were sent in the clear, as DER.
+    """Make a handshake, with ``name`` as SNI if set. Returns the certificates that were sent in the clear, as DER.
 
-    Raises OSError: `ssl.SSLError` where the handshake fails, `TimeoutError` where it takes longer than `TIMEOUT`.
+    Raises OSError: `ssl.SSLError` if the handshake fails, `TimeoutError` if it takes longer than `TIMEOUT`.
     """
     async with asyncio.timeout(2 * TIMEOUT):
         return await asyncio.to_thread(_shake_hands, address, name, context)
@@ -66,7 +66,7 @@ def _shake_hands(address: Address, name: str | None, context: ssl.SSLContext) ->
 
 
 def certificates_in(received: bytes) -> tuple[bytes, ...]:
-    """The certificates, as DER, in what a server sent up to TLS 1.2's ChangeCipherSpec; none where it is cut short."""
+    """Return the certificates, as DER, that a server sent before TLS 1.2's ChangeCipherSpec; none if it is cut off."""
     messages = b"".join(_handshake_records(received))
     while len(messages) >= 4:
         kind, length = messages[0], int.from_bytes(messages[1:4], "big")

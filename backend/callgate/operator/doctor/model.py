@@ -1,6 +1,6 @@
-"""The model's server: is the key good, does the model exist, and until when.
+"""The model's server: whether the key is valid, and whether the model exists, and until when.
 
-Source: https://platform.openai.com/docs/api-reference/models. A model's entry names its ``shutdown_date``.
+Source: https://platform.openai.com/docs/api-reference/models. A model's entry gives its ``shutdown_date``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BILLING: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached",
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A model that calls are served with. ``said``: by whom it is named; ``change``: how to name another."""
+    """A model that serves calls. ``said``: what names it, and how; ``change``: how to choose another one."""
 
     name: str
     said: str
@@ -34,75 +34,78 @@ class Asked:
 
 
 async def key(case: Case) -> Sequence[Finding]:
-    """Whether OpenAI takes the key. What it says of the models is kept for `models`."""
+    """Whether OpenAI accepts the key. What OpenAI says about the models is kept for `models`."""
     config = case.config
     if config.uses_line_check:
-        return [skipped("no key is set: the line check answers")]
+        return [skipped("no key is set, so the line check answers calls")]
     if config.openai_api_key is None or config.openai_realtime_url is not None:
-        return [skipped("another server than OpenAI's answers; whether it does, the backend says")]
+        return [skipped("the model's server is not OpenAI's; Readiness shows whether the backend can reach it")]
     names = list(dict.fromkeys(asked.name for asked in _asked(case)))
     try:
         answers = await asyncio.gather(*(_ask(case, name) for name in names))
     except UnreachableError as exc:
-        do = "Look at this machine's network: each call needs it. https://status.openai.com"
-        return [wrong(f"OpenAI can't be reached from here: {exc}", "an answer", do)]
+        do = "Check this machine's network, and https://status.openai.com: every call needs OpenAI"
+        return [wrong(f"OpenAI can't be reached from here: {exc}", "an answer from OpenAI", do)]
     refusals: list[Finding] = []
     for name, (status, body) in zip(names, answers, strict=True):
         if (finding := _refusal(status, body)) is not None:
             refusals.append(finding)
         else:
             case.models[name] = {**body, "status": status}
-    return list(dict.fromkeys(refusals)) or [ok("OpenAI takes the key")]
+    return list(dict.fromkeys(refusals)) or [ok("OpenAI accepts the key")]
 
 
 def _refusal(status: int, body: Mapping[str, Any]) -> Finding | None:
     error = body.get("error")
     code = str(error.get("code") or "") if isinstance(error, dict) else ""
     if code in _BILLING:
-        do = "See https://platform.openai.com/settings/organization/billing: add credit, or raise the limit"
-        return wrong(f"OpenAI refuses for want of money ({code})", "an account with credit", do)
+        do = "Add credit, or raise the limit: https://platform.openai.com/settings/organization/billing"
+        return wrong(f"OpenAI refuses the key because of billing ({code})", "an account with credit", do)
     if status == 401:
-        found = f"OpenAI does not take OPENAI_API_KEY{f' ({code})' if code else ''}: it is wrong, expired or revoked"
-        return wrong(
-            found, "a key that is valid", f"Make a new one at {KEYS_PAGE}, set it in .env, and restart the backend"
-        )
+        found = f"OpenAI does not accept OPENAI_API_KEY{f' ({code})' if code else ''}: it is wrong, expired or revoked"
+        return wrong(found, "a valid key", f"Create one at {KEYS_PAGE}, set it in .env, and restart the backend")
     if status == 403:
-        do = "Give the key's project the permission to read models and to use the Realtime API"
-        return wrong(f"OPENAI_API_KEY may not do this{f' ({code})' if code else ''}", "a key that may", do)
+        do = "Permit the key's project to read models and to use the Realtime API"
+        found = f"OPENAI_API_KEY is not permitted to read models{f' ({code})' if code else ''}"
+        return wrong(found, "a key with that permission", do)
     if status == 429:
-        return warning("OpenAI has too many requests of this account", "room for calls", "See the account's limits")
+        do = "Check the account's limits: https://platform.openai.com/settings/organization/limits"
+        return warning("OpenAI says that this account sends too many requests", "limits that leave room for calls", do)
     if status >= 500:
-        return warning(f"OpenAI answers with status {status}", "an answer", "See https://status.openai.com")
+        do = "Check https://status.openai.com, and try again"
+        return warning(f"OpenAI answers with status {status}", "an answer about the key and the model", do)
     return None
 
 
 async def models(case: Case) -> Sequence[Finding]:
     """Whether the models exist, and until when."""
     if not case.models:
-        return [skipped("OpenAI says nothing of the model")]
+        return [skipped("OpenAI said nothing about the model")]
     return [_judge(case, asked) for asked in _asked(case)]
 
 
 def _judge(case: Case, asked: Asked) -> Finding:
     if (told := case.models.get(asked.name)) is None:
-        return skipped(f"OpenAI says nothing of {asked.name}")
+        return skipped(f"OpenAI said nothing about {asked.name}")
     if told["status"] == 404:
-        do = f"{asked.change}; or give the key's project access to it"
-        found = f"{asked.said}: OpenAI has no such model for this key"
+        do = f"{asked.change}; or give the key's project access to this model"
+        found = f"{asked.said}, but OpenAI has no such model for this key"
         return wrong(found, "a realtime model that the key's project may use", do)
     end = _date(told.get("shutdown_date"))
     if end is None:
-        return ok(f"{asked.name} is there")
+        return ok(f"{asked.name} is available")
     left = end - datetime.fromtimestamp(case.world.now(), UTC)
     if left <= timedelta(0):
-        return wrong(f"{asked.said}, which was shut down on {end:%Y-%m-%d}", "a model that runs", asked.change)
+        found = f"{asked.said}, which was shut down on {end:%Y-%m-%d}"
+        return wrong(found, "a model that is still available", asked.change)
     if left < NOTICE:
-        return warning(f"{asked.said}, which is shut down on {end:%Y-%m-%d}", "a model that stays", asked.change)
-    return ok(f"{asked.name} is there, until {end:%Y-%m-%d}")
+        found = f"{asked.said}, which will be shut down on {end:%Y-%m-%d}"
+        return warning(found, "a model that stays available", asked.change)
+    return ok(f"{asked.name} is available, until {end:%Y-%m-%d}")
 
 
 def _date(value: object) -> datetime | None:
-    """A date as ISO 8601, or as UNIX time."""
+    """Read a date, given in ISO 8601 or as UNIX time."""
     try:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
@@ -113,7 +116,7 @@ def _date(value: object) -> datetime | None:
 
 
 def _asked(case: Case) -> list[Asked]:
-    """The settings' models, and each that an agent has for its own."""
+    """Return the models in the settings, and those of agents with a model of their own."""
     config = case.config
     both = {"OPENAI_MODEL": config.openai_model, "OPENAI_FALLBACK_MODEL": config.openai_fallback_model}
     asked = [
@@ -122,12 +125,12 @@ def _asked(case: Case) -> list[Asked]:
         if name
     ]
     plans = case.agents.plans() if case.agents is not None else {}
-    own: dict[str, str] = {}  # who has it first: the others may have it from there
+    own: dict[str, str] = {}  # model: the first agent that uses it; others may inherit it from that one
     for who, plan in plans.items():
         if plan.agent.model:
             own.setdefault(plan.agent.model, mask_number(who) if who.startswith("+") else who)
-    change = f'Give it model = "{DEFAULT}" in the agents\' file, and restart the backend'
-    return asked + [Asked(name, f"the agent {who} has model {name}", change) for name, who in own.items()]
+    change = f'Set model = "{DEFAULT}" for it in the agents file, and restart the backend'
+    return asked + [Asked(name, f"the agent {who} uses the model {name}", change) for name, who in own.items()]
 
 
 async def _ask(case: Case, name: str) -> tuple[int, dict[str, Any]]:

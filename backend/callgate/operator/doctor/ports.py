@@ -1,4 +1,4 @@
-"""The ports: 443 for Twilio, 80 for the certificate's authority, and the same over IPv6 where DNS promises it."""
+"""The ports: 443 for Twilio, 80 for the certificate authority, and both over IPv6 if DNS has an AAAA record."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ HTTPS: Final = 443
 HTTP: Final = 80
 START: Final = "Start the bundle: docker compose -f docker-compose.prod.yml up -d"
 OPEN: Final = "open it in this machine's firewall and in the provider's security group"
-FROM_INSIDE: Final = "Some routers let nobody in from inside: then look from another network"
+FROM_INSIDE: Final = "Some routers refuse connections from inside to their own address: then try from another network"
 
 
 async def https(case: Case) -> Sequence[Finding]:
-    """Port 443, where Twilio's webhooks and streams come in."""
+    """Whether port 443 is open, where Twilio's webhooks and streams come in."""
     if case.world.edge is not None or case.is_rehearsal:
         return [await _tried(case, HTTPS, case.host)]
     return [await _tried(case, HTTPS, address) for address in _first_kind(case)]
 
 
 async def http(case: Case) -> Sequence[Finding]:
-    """Port 80, where the authority asks before it issues, and where no webhook may be redirected."""
+    """Whether port 80 is open for the authority's validation requests, and does not redirect webhooks."""
     if case.world.edge is not None or case.is_tunnel or case.is_rehearsal:
-        return [skipped("no certificate is issued for this name from here")]
+        return [skipped("this machine does not obtain a certificate for this name")]
     found = [await _tried(case, HTTP, address) for address in _first_kind(case)]
     if any(finding.do for finding in found):
         return found
@@ -35,10 +35,10 @@ async def http(case: Case) -> Sequence[Finding]:
 
 
 async def ipv6(case: Case) -> Sequence[Finding]:
-    """What an AAAA record promises. The authority prefers it, and Twilio may."""
+    """Whether the address in an AAAA record answers. The authority prefers it, and Twilio may use it."""
     promised = [address for address in case.addresses if ":" in address]
     if not promised or len(promised) == len(case.addresses):
-        return [skipped("there is no AAAA record beside an A record")]
+        return [skipped("the host does not have both an A and an AAAA record")]
     return [await _answers(case, address) for address in promised]
 
 
@@ -49,16 +49,16 @@ async def _answers(case: Case, address: str) -> Finding:
         except UnreachableError as exc:
             if exc.no_route:
                 return warning(
-                    f"{case.host} has an AAAA record, {address}, which can't be tried from here: there is no IPv6",
-                    "a machine that answers there as at the A record: Let's Encrypt asks there first",
+                    f"{case.host} has an AAAA record, {address}, which can't be tried from here for lack of IPv6",
+                    "the same answers there as at the A record: Let's Encrypt tries the AAAA record first",
                     "Remove the AAAA record, unless this machine answers there",
                 )
             return wrong(
-                f"{case.host} has an AAAA record, {address}, where port {port} is dead: {exc}",
-                "a machine that answers there as at the A record: Let's Encrypt asks there first",
-                "Remove the AAAA record, or have this machine answer there",
+                f"{case.host} has an AAAA record, {address}, where port {port} does not answer: {exc}",
+                "the same answers there as at the A record: Let's Encrypt tries the AAAA record first",
+                "Remove the AAAA record, or make this machine answer there",
             )
-    return ok(f"{address} answers too")
+    return ok(f"{address} also answers")
 
 
 async def _tried(case: Case, port: int, address: str) -> Finding:
@@ -67,14 +67,14 @@ async def _tried(case: Case, port: int, address: str) -> Finding:
         await open_port(at)
     except UnreachableError as exc:
         found = f"port {port} of {address} is closed: {exc}"
-        return wrong(found, _why(port), f"{_start(case)}; or {OPEN}. {FROM_INSIDE}")
+        return wrong(found, _why(port), f"{_start(case)}, or {OPEN}. {FROM_INSIDE}")
     return ok(f"port {port} of {address} is open")
 
 
 def _why(port: int) -> str:
     if port == HTTPS:
-        return "open to the world: Twilio opens streams on this port only"
-    return "open to the world: Let's Encrypt asks there, so that without it the certificate can't be had or renewed"
+        return "a port open to the internet: Twilio opens streams only on this one"
+    return "a port open to the internet: Let's Encrypt needs it to issue and renew the certificate"
 
 
 def _start(case: Case) -> str:
@@ -82,7 +82,7 @@ def _start(case: Case) -> str:
 
 
 def _first_kind(case: Case) -> list[str]:
-    """The IPv4 addresses, or those that there are."""
+    """Return the IPv4 addresses, or all addresses if there is no IPv4."""
     return [address for address in case.addresses if ":" not in address] or list(case.addresses)
 
 
@@ -93,8 +93,8 @@ async def _webhook_in_the_clear(case: Case) -> Sequence[Finding]:
     except UnreachableError as exc:
         return [
             wrong(
-                f"port 80 takes connections, and gives no answer for {case.host}: {exc}",
-                "nginx of the bundle, started with this DOMAIN",
+                f"port 80 accepts connections, but does not answer for {case.host}: {exc}",
+                "the bundle's nginx, started with this DOMAIN",
                 "docker compose -f docker-compose.prod.yml up -d nginx; or see what listens: ss -ltnp 'sport = :80'",
             )
         ]
@@ -102,8 +102,8 @@ async def _webhook_in_the_clear(case: Case) -> Sequence[Finding]:
         return [
             wrong(
                 f"http://{case.host}/incoming-call is redirected (status {answer.status})",
-                "a refusal (403): a redirect breaks Twilio's signature, and the error hides behind it",
-                "See what listens on port 80: nginx of the bundle refuses such a request",
+                "a refusal (403): a redirect breaks Twilio's signature, which hides the wrong address",
+                "Find what listens on port 80: the bundle's nginx refuses such a request",
             )
         ]
     return []

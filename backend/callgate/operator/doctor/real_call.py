@@ -1,4 +1,4 @@
-"""A test call for real: the backend rings a number through Twilio, and it is followed to its end."""
+"""A real test call: the backend rings a number through Twilio, and the doctor follows the call to its end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .waterfall import of_events
 from .world import Case
 
 LONGEST: Final = 180 * SECONDS
-WHO_SAYS_MORE: Final = "callgate calls show, with the call's SID, and Twilio's error log say more"
+WHO_SAYS_MORE: Final = "callgate calls show, with the call's SID, and Twilio's error log tell you more"
 
 
 async def call(case: Case) -> Sequence[Finding]:
-    """Ring, and wait until it is over. Its parts are kept for the report."""
+    """Place the call, and wait until it is over. Its parts are kept for the report."""
     if case.config.admin_token is None:
         return [
             wrong(
                 "ADMIN_TOKEN is not set",
-                "the token that lets a test call be placed",
-                "Set it in .env, to a long random text",
+                "the token that permits test calls",
+                "Set it in .env to a long random string, and restart the backend",
             )
         ]
     events: list[Mapping[str, Any]] = []
@@ -43,7 +43,7 @@ async def call(case: Case) -> Sequence[Finding]:
 
 
 async def _follow(service: Service, call_sid: str, events: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Hear how the call goes, until it is over or takes too long. Raises `ServiceError`."""
+    """Collect the call's events until it is over or takes too long. Raises `ServiceError`."""
     loop = asyncio.get_running_loop()
     until, latest = loop.time() + LONGEST, dict[str, Any]()
     async with contextlib.aclosing(service.news(call_sid)) as news:
@@ -57,16 +57,16 @@ async def _follow(service: Service, call_sid: str, events: list[Mapping[str, Any
 def _judge(case: Case, news: Mapping[str, Any]) -> Finding:
     number, status = mask_number(case.call_to), str(news.get("status", ""))
     if not news.get("over"):
-        return warning(f"the call to {number} still goes on", "its end", "Hang up, when you have talked enough")
+        found = f"the call to {number} is still in progress"
+        return warning(found, "its end", "Hang up when you have talked enough")
     if status != "completed":
-        return wrong(
-            f"the call to {number} ended as: {status}", "that somebody answers it", f"Answer it; {WHO_SAYS_MORE}"
-        )
+        found = f"the call to {number} ended with the status {status}"
+        return wrong(found, "a call that somebody answers", f"Answer the call. {WHO_SAYS_MORE}")
     return ok(f"the call to {number} was answered, and completed")
 
 
 def _service(case: Case) -> Service:
-    """The backend, where it can be asked; reached as everything else is."""
+    """Return a client of the backend: directly if it runs on this machine, else through BASE_URL."""
     token, options = case.config.admin_token, {"route": case.world.route, "tls": case.world.trust()}
     if case.is_local:
         return Service(backend_url(case.config), token, **options)

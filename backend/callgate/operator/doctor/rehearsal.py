@@ -1,4 +1,4 @@
-"""The test call: `callgate.peers.phone` calls as Twilio would, through all that a real call passes, and times it."""
+"""The test call: `callgate.peers.phone` calls as Twilio would, through all that a real call passes through."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def call(case: Case) -> Sequence[Finding]:
     """Place the call. Its parts are kept for the report."""
     config = case.config
     if not config.twilio_auth_tokens:
-        return [skipped("there is no auth token to sign with")]
+        return [skipped("there is no auth token to sign requests with")]
     options = PhoneOptions(
         to=f"{config.base_url}/incoming-call",
         auth_token=config.twilio_auth_tokens[0],
@@ -41,7 +41,7 @@ async def call(case: Case) -> Sequence[Finding]:
     try:
         report = await place_call(options)
     except ConfigError as exc:
-        return [wrong(str(exc), "a call", "Name another file with --ca")]
+        return [wrong(str(exc), "a test call", "Give another file with --ca")]
     case.parts += of_call(report)
     failed = broken(report.promises)
     if failed:

@@ -1,4 +1,4 @@
-"""What the doctor says, to people and to machines. Pure; nothing secret gets through."""
+"""The doctor's report, for people and for machines, with all secrets masked. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INDENT: Final = " " * 10
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All results, in order. ``is_up``: whether anything of Callgate's runs yet. ``parts``: of the test call."""
+    """All results, in order. ``is_up``: whether any part of Callgate is running. ``parts``: of the test call."""
 
     base_url: str | None
     results: tuple[Result, ...]
@@ -26,21 +26,21 @@ class Examination:
 
     @property
     def first_wrong(self) -> Result | None:
-        """What to look at first."""
+        """The first result that is wrong: what to look at first."""
         return next((result for result in self.results if result.status is Status.WRONG), None)
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing is wrong. Warnings are not wrong."""
+        """Whether nothing is wrong. Warnings don't count as wrong."""
         return self.first_wrong is None
 
     def named(self, name: str) -> Result:
-        """The result of a check."""
+        """Return the result of the check with this name."""
         return next(result for result in self.results if result.name == name)
 
 
 def as_json(examination: Examination, mask: Callable[[str], str]) -> dict[str, Any]:
-    """For machines. Keys are only ever added."""
+    """Return the report for machines. New versions may add keys, but never remove them."""
     first = examination.first_wrong
     document = {
         "well": examination.is_well,
@@ -56,8 +56,8 @@ def as_json(examination: Examination, mask: Callable[[str], str]) -> dict[str, A
 
 
 def as_text(examination: Examination, mask: Callable[[str], str]) -> str:
-    """For people: the cause on top, one line a check, the checklist at the end."""
-    lines = [f"callgate doctor: {examination.base_url or 'no settings that can be used'}", *_verdict(examination), ""]
+    """Return the report for people: the cause first, then one line for each check, then the checklist."""
+    lines = [f"callgate doctor: {examination.base_url or 'no usable settings'}", *_verdict(examination), ""]
     for result in examination.results:
         lines += _result_lines(result)
     if examination.parts:
@@ -70,12 +70,15 @@ def as_text(examination: Examination, mask: Callable[[str], str]) -> str:
 def _verdict(examination: Examination) -> list[str]:
     first = examination.first_wrong
     lines = (
-        [] if examination.is_up else ["", "Nothing of Callgate runs here yet: what can be seen without it is below."]
+        []
+        if examination.is_up
+        else ["", "Callgate is not running here. The checks that don't need it were still made."]
     )
     if first is None:
         warned = sum(result.status is Status.WARNING for result in examination.results)
-        return [*lines, "", f"Well, with {warned} warning{'s' if warned > 1 else ''}." if warned else "All is well."]
-    return [*lines, "", f"First to look at: {first.title}", *_details(first.worst)]
+        some = f"Nothing is wrong; {warned} warning{'s' if warned > 1 else ''}."
+        return [*lines, "", some if warned else "All is well."]
+    return [*lines, "", f"Fix this first: {first.title}", *_details(first.worst)]
 
 
 def _result_lines(result: Result) -> list[str]:

@@ -1,4 +1,4 @@
-"""The settings: can they be read, do they name what a real call needs, and who else can read them."""
+"""The settings: whether they can be used, include all that a real call needs, and are readable only by their owner."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .world import Case, is_tunnel_name
 NAME: Final = "settings"
 TITLE: Final = "Settings"
 ENV_MODE: Final = "DOCTOR_ENV_MODE"  # octal
-EDIT: Final = "Correct it in .env (docs/configuration.md), and restart the backend"
+EDIT: Final = "Correct it in .env (see docs/configuration.md), and restart the backend"
 
 
 def read(values: Mapping[str, str]) -> tuple[Config | None, Result]:
-    """The settings, where they can be read. What can't is found wrong, each by itself."""
+    """Return the settings, or None if they can't be used, with a finding for each bad one."""
     try:
         config = Config.parse(values)
     except ConfigError as exc:
         return None, Result(NAME, TITLE, tuple(_bad(problem) for problem in exc.problems))
-    return config, Result(NAME, TITLE, (ok("all of them can be read"),))
+    return config, Result(NAME, TITLE, (ok("all of them can be used"),))
 
 
 def _bad(problem: str) -> Finding:
@@ -38,30 +38,30 @@ def _bad(problem: str) -> Finding:
 
 
 async def address(case: Case) -> Sequence[Finding]:
-    """Whether there is an address that Twilio can reach."""
+    """Whether the settings name an address that Twilio can reach."""
     config = case.config
     if case.is_rehearsal:
         return [
             wrong(
                 "neither DOMAIN nor BASE_URL is set: this is a rehearsal on localhost, which Twilio can't reach",
-                "the host name that callers' calls reach",
-                "Set DOMAIN in .env; behind a tunnel, set BASE_URL to its https:// address",
+                "a public host name, to which Twilio sends calls",
+                "Set DOMAIN in .env. Behind a tunnel, set BASE_URL to the tunnel's https:// address instead",
             )
         ]
     if case.is_tunnel and config.domain != "localhost" and not is_tunnel_name(case.host):
         return [
             warning(
-                f"BASE_URL is {config.base_url}, and DOMAIN is {config.domain}",
-                "one name: the certificate is issued for DOMAIN",
-                "Remove BASE_URL from .env, unless a tunnel or a proxy of yours answers there; then remove DOMAIN",
+                f"BASE_URL is {config.base_url}, but DOMAIN is {config.domain}",
+                "the same host name in both: the certificate is issued for DOMAIN",
+                "Remove BASE_URL from .env; or, if your own tunnel or proxy answers there, remove DOMAIN",
             )
         ]
-    kind = "a tunnel, or a proxy of your own" if case.is_tunnel else "your own domain"
+    kind = "a tunnel or your own proxy" if case.is_tunnel else "your own domain"
     return [ok(f"{config.base_url} ({kind})")]
 
 
 async def for_real_calls(case: Case) -> Sequence[Finding]:
-    """Whether what a real call needs is set at all."""
+    """Whether all that a real call needs is set."""
     config, found = case.config, []
     if config.rehearsal or not config.twilio_auth_tokens:
         found.append(
@@ -74,7 +74,7 @@ async def for_real_calls(case: Case) -> Sequence[Finding]:
     if config.twilio_account_sid is None:
         found.append(
             warning(
-                "TWILIO_ACCOUNT_SID is not set: calls of any account are taken, and Twilio can't be asked about yours",
+                "TWILIO_ACCOUNT_SID is not set: calls for any account are taken, and yours can't be checked",
                 "the SID of your Twilio account",
                 "Copy it from the Twilio console into .env, and restart the backend",
             )
@@ -82,24 +82,24 @@ async def for_real_calls(case: Case) -> Sequence[Finding]:
     if config.uses_line_check:
         found.append(
             warning(
-                "OPENAI_API_KEY is not set: the line check answers, and says the caller's words back",
-                "a key of OpenAI's, or Azure OpenAI",
+                "OPENAI_API_KEY is not set: the line check answers calls, and says the caller's words back",
+                "an OpenAI key, or Azure OpenAI",
                 "Set OPENAI_API_KEY in .env, and restart the backend",
             )
         )
-    return found or [ok("account, auth token and model are set")]
+    return found or [ok("the account, the auth token and the model are set")]
 
 
 async def privacy(case: Case) -> Sequence[Finding]:
     """Whether only its owner can read the file with the secrets."""
     name, mode = _env_mode(case)
     if mode is None:
-        return [skipped("there is no file: the settings are in the environment")]
+        return [skipped("there is no settings file: the settings are in the environment")]
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         return [
             warning(
                 f"{name} can be read by other users of this machine (mode {mode:04o})",
-                "mode 0600: it holds secrets",
+                "mode 0600, because it contains secrets",
                 f"chmod 600 {name}",
             )
         ]
@@ -107,7 +107,7 @@ async def privacy(case: Case) -> Sequence[Finding]:
 
 
 def _env_mode(case: Case) -> tuple[str, int | None]:
-    """The file's name and mode. A container has its settings only: who started it may say the mode (doctor.sh)."""
+    """Return the file's name and mode. A container has only the settings, not the file: doctor.sh passes the mode."""
     path = case.env_file
     if path is not None and path.is_file():
         return path.name, stat.S_IMODE(os.stat(path).st_mode)
@@ -118,7 +118,7 @@ def _env_mode(case: Case) -> tuple[str, int | None]:
 
 
 def secrets_in(values: Mapping[str, str], config: Config | None) -> tuple[str, ...]:
-    """Every secret in the settings, also in those that can't be used."""
+    """Return every secret in the settings, even if the settings can't be used."""
     named = [values.get(field.metadata["env"], "") for field in settings() if field.metadata["secret"]]
     parts = [part.strip() for text in named for part in (text, *text.split(","))]
     password = _password(values.get("DATABASE_URL", ""))
@@ -133,12 +133,12 @@ def _password(url: str) -> str | None:
 
 
 def env_file_of(text: str) -> Path | None:
-    """The file that settings are read from, where there is one."""
+    """Return the file that settings are read from, if it exists."""
     path = Path(text)
     return path if path.is_file() else None
 
 
 def with_kept_token(config: Config) -> Config:
-    """Where no auth token is set, with the one that the backend made for rehearsals, if it has run here."""
+    """Return the settings with the backend's rehearsal token if no auth token is set and the backend has run here."""
     kept = None if config.twilio_auth_tokens else rehearsal_token(config.data_dir)
     return config if kept is None else dataclasses.replace(config, twilio_auth_tokens=(kept,), rehearsal=True)

@@ -1,4 +1,4 @@
-"""Twilio's REST API, as far as it is read from: by Twilio's client, in the doctor's world."""
+"""Read-only access to Twilio's REST API, with Twilio's client, in the doctor's world."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .world import Case
 
 
 def why_not(case: Case) -> str | None:
-    """Why it can't be asked at all, where it can't."""
+    """Return why the REST API can't be used, or None if it can."""
     if case.config.twilio_account_sid is None:
         return "TWILIO_ACCOUNT_SID is not set"
     return None
 
 
 def no_way(exc: TwilioUnreachableError) -> Finding:
-    """It can't be reached."""
-    do = "Look at this machine's network: test calls, and calls that are to be fetched back, need it too"
-    return warning(f"Twilio's REST API can't be reached from here: {exc}", "an answer", do)
+    """Return the finding that the REST API can't be reached."""
+    do = "Check this machine's network: test calls, and the recovery of interrupted calls, need this API too"
+    return warning(f"Twilio's REST API can't be reached from here: {exc}", "an answer from Twilio", do)
 
 
 async def get(case: Case, request: Callable[[Client], Any]) -> dict[str, Any]:
-    """Ask for a resource, as JSON. Raises `TwilioRefused` and `TwilioUnreachableError`."""
+    """Get a resource as JSON. Raises `TwilioRefused` and `TwilioUnreachableError`."""
     http_client = AskingHttpClient(route=case.world.route, tls=case.world.trust_companies())
     client = Client(case.config.twilio_account_sid, case.config.twilio_auth_tokens[0], http_client=http_client)
     found = await TwilioRest(client, 1).ask(request)

@@ -1,4 +1,4 @@
-"""Whether Twilio lets the account call where it is to call: https://www.twilio.com/docs/voice/api/dialingpermissions."""
+"""Whether the account may call the countries it needs: https://www.twilio.com/docs/voice/api/dialingpermissions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MOST_COUNTRIES: Final = "400"  # there are some 230 countries
 
 
 async def permissions(case: Case) -> Sequence[Finding]:
-    """The numbers that the settings say are to be rung, against the countries that the account may call."""
+    """Whether the account may call the countries of the numbers that the settings name."""
     if (why := why_not(case)) is not None:
         return [skipped(why)]
     config = case.config
     rung = [("FALLBACK_DIAL", number) for number in (config.fallback_dial,) if number]
     rung += [("TEST_CALL_TO", number) for number in config.test_call_to]
     if not rung:
-        return [skipped("the settings name no number that is to be rung")]
+        return [skipped("the settings name no number to call")]
     try:
         page = await get(
             case,
@@ -32,24 +32,24 @@ async def permissions(case: Case) -> Sequence[Finding]:
             ),
         )
     except TwilioError as exc:
-        return [skipped(f"the countries that may be called can't be listed: {exc}")]
+        return [skipped(f"the countries that the account may call can't be listed: {exc}")]
     countries = [entry for entry in page.get("content", []) if isinstance(entry, dict)]
     findings = [_denied(setting, number, _where(number, countries)) for setting, number in rung]
-    return [finding for finding in findings if finding] or [ok("the numbers that are to be rung may be called")]
+    return [finding for finding in findings if finding] or [ok("the account may call the numbers in the settings")]
 
 
 def _denied(setting: str, number: str, where: Sequence[Mapping[str, Any]]) -> Finding | None:
-    """A code may be that of several countries: only where none of them may be called is it certain."""
+    """Return a warning if none of the countries may be called. Several may share a code: then one suffices."""
     if not where or any(country.get("low_risk_numbers_enabled") for country in where):
         return None
     names = ", ".join(str(country.get("name", "")) for country in where)
     found = f"{setting} {mask_number(number)} is in {names}, which this account may not call (Twilio: 21215, 13227)"
-    do = "Allow it in the console, under Voice, Settings, Geo permissions"
+    do = "Allow it in the Twilio console, under Voice, Settings, Geo permissions"
     return warning(found, "a country that it may call", do)
 
 
 def _where(number: str, countries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The countries of the longest code that the number begins with."""
+    """Return the countries with the longest code that the number begins with."""
     by_code: dict[str, list[Mapping[str, Any]]] = {}
     for country in countries:
         for code in country.get("country_codes") or ():

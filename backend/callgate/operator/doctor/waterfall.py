@@ -1,4 +1,4 @@
-"""The parts of a call's beginning, one after the other, and how long each took. Pure."""
+"""The parts of a call's beginning, in order, and how long each took. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from callgate.peers.phone.simulation.report import CallReport
 
-BAR: Final = 40  # signs
+BAR: Final = 40  # characters
 ANSWER: Final = "the agent's answer"
 
 
@@ -21,12 +21,12 @@ class Stage:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """The part for machines."""
+        """Return the part for machines."""
         return {"part": self.name, "at": round(self.at, 4), "seconds": round(self.seconds, 4)}
 
 
 def of_call(report: CallReport) -> list[Stage]:
-    """From the first request to the first word, and from the caller's last word to the answer."""
+    """Return the parts from the first request to the first word, and from the caller's last word to the answer."""
     parts: list[Stage] = []
     for event in report.events:
         detail = event.detail
@@ -54,7 +54,7 @@ def of_call(report: CallReport) -> list[Stage]:
 
 
 def of_events(events: Sequence[Mapping[str, object]]) -> list[Stage]:
-    """From each event of a call that was rung to the next. An event has ``at`` (seconds) and ``name``."""
+    """Return the times between the events of a real call. An event has ``at`` (seconds) and ``name``."""
     parts: list[Stage] = []
     before = 0.0
     for event in events:
@@ -65,7 +65,7 @@ def of_events(events: Sequence[Mapping[str, object]]) -> list[Stage]:
 
 
 def as_lines(parts: Sequence[Stage]) -> list[str]:
-    """The waterfall as text: when, how long, what, and up to the agent's first sound a bar each."""
+    """Return the waterfall as text: start, duration, name, and a bar for each part up to the agent's first sound."""
     end = max((part.at + part.seconds for part in parts if part.name != ANSWER), default=0.0) or 1.0
     return [f"{part.at:8.3f} s  {part.seconds * 1000:7.0f} ms  |{_bar(part, end)}|  {part.name}" for part in parts]
 

@@ -1,7 +1,7 @@
-"""The webhook and the stream, asked as Twilio asks: signed rightly, signed wrongly, not signed at all.
+"""The webhook and the stream, requested as Twilio does, with a correct and with a wrong signature.
 
-A call is made up for it, under a CallSid of its own, and taken back at the end: nobody is rung, and the model is not
-spoken to. (The backend opens a model's session ahead of each call; it is closed again unused.)
+The requests are for a made-up call with a CallSid of its own, which is canceled at the end: nobody is rung, and nothing
+is said to the model. (The backend opens a model session ahead of each call, and closes this one unused.)
 """
 
 from __future__ import annotations
@@ -28,55 +28,57 @@ from .world import Case
 
 SLOW: Final = 5 * SECONDS  # Twilio gives up after 15
 RESTART: Final = (
-    "The backend runs with other settings than these: docker compose -f docker-compose.prod.yml up -d backend"
+    "The backend is running with other settings; restart it: docker compose -f docker-compose.prod.yml up -d backend"
 )
-READ_LOG: Final = "Read its log: docker compose -f docker-compose.prod.yml logs backend"
+READ_LOG: Final = "Read the backend's log: docker compose -f docker-compose.prod.yml logs backend"
+NOT_CALLGATE: Final = "Find out what answers there: it is not Callgate"
 
 
 async def stranger(case: Case) -> Sequence[Finding]:
-    """A request with a stranger's signature: it must be refused, and neither be redirected nor lead to somebody else.
-    nginx hands it on; what has no signature at all it refuses itself."""
+    """Whether a request with a stranger's signature reaches the backend and is refused, without a redirect.
+
+    nginx forwards such a request; one without any signature it refuses itself.
+    """
     url, form = f"{case.config.base_url}/incoming-call", {"CallSid": new_sid("CA")}
     headers = {"X-Twilio-Signature": sign_webhook("not-the-auth-token", url, form)}
     try:
         answer = await case.world.ask("POST", url, at=case.edge, headers=headers, form=form)
     except UnreachableError as exc:
-        return [wrong(f"{url} gives no answer: {exc}", "an answer", READ_LOG)]
+        return [wrong(f"{url} does not answer: {exc}", "an answer", READ_LOG)]
     if 300 <= answer.status < 400:
         where = answer.headers.get("location", "")
         return [
             wrong(
                 f"{url} is redirected with status {answer.status} to {where.partition('?')[0]}",
-                "an answer without a redirect, which breaks Twilio's signature",
-                "Make BASE_URL the address at the end of it, and give Twilio that one",
+                "an answer without a redirect, which would break Twilio's signature",
+                "Set BASE_URL to the address that the redirect leads to, and give Twilio that address",
             )
         ]
     if answer.status == 403:
-        return [ok("a request that is not Twilio's is refused with 403, and not redirected")]
+        return [ok("a request that is not from Twilio is refused with 403, and not redirected")]
     if answer.status == 200 and not _is_of_nginx(answer):
-        found = f"{url} answers a request that is not Twilio's with status 200"
-        return [wrong(found, "403: whoever asks could spend your money", "What answers there? It is not Callgate")]
+        found = f"{url} answers a request that is not from Twilio with status 200"
+        return [wrong(found, "status 403: otherwise anybody could spend your money", NOT_CALLGATE)]
     if answer.status == 200:
         return [_answered_by_nginx()]
-    what = "What answers there? Does BASE_URL lead to nginx of the bundle, or to the tunnel?"
-    return [
-        wrong(f"{url} answers a request that is not Twilio's with status {answer.status}", "403 of the backend", what)
-    ]
+    do = "Find out what answers there. Does BASE_URL lead to the bundle's nginx, or to the tunnel?"
+    found = f"{url} answers a request that is not from Twilio with status {answer.status}"
+    return [wrong(found, "status 403 from the backend", do)]
 
 
 async def webhook(case: Case) -> Sequence[Finding]:
-    """The voice webhook, signed as Twilio signs it: it must answer with TwiML that connects a stream."""
+    """Whether the voice webhook, signed as by Twilio, answers with TwiML that connects a stream."""
     if not case.config.twilio_auth_tokens:
-        return [skipped("there is no auth token to sign with")]
+        return [skipped("there is no auth token to sign requests with")]
     url = f"{case.config.base_url}/incoming-call"
     case.call_sid = new_sid("CA")
     try:
         answer = await _signed(case, url, {**_params(case), "CallStatus": "ringing"})
     except UnreachableError as exc:
-        return [wrong(f"{url} gives no answer: {exc}", "TwiML", READ_LOG)]
+        return [wrong(f"{url} does not answer: {exc}", "TwiML", READ_LOG)]
     if answer.status == 403:
-        found = f"the backend refuses (403) what these settings sign for {url}"
-        return [wrong(found, "that it knows the signature of TWILIO_AUTH_TOKEN for BASE_URL", RESTART)]
+        found = f"the backend rejects (403) a request for {url} that was signed with these settings"
+        return [wrong(found, "a backend with this TWILIO_AUTH_TOKEN and this BASE_URL", RESTART)]
     if answer.status != 200:
         return [wrong(f"{url} answers with status {answer.status} (Twilio: 11200)", "status 200, with TwiML", READ_LOG)]
     if _is_of_nginx(answer):
@@ -87,24 +89,24 @@ async def webhook(case: Case) -> Sequence[Finding]:
 def _read(case: Case, answer: Answer) -> Finding:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("text/xml", "application/xml"):
-        what = "What answers there? It is not Callgate"
-        return wrong(f"the answer is of type {kind or '(none)'} (Twilio: 12300)", "text/xml", what)
+        found = f"the answer's content type is {kind or 'missing'} (Twilio: 12300)"
+        return wrong(found, "text/xml", NOT_CALLGATE)
     try:
         stream = ElementTree.fromstring(answer.body).find("./Connect/Stream")
     except ElementTree.ParseError as exc:
         return wrong(f"the TwiML is not well-formed: {exc} (Twilio: 12100)", "TwiML", READ_LOG)
     if stream is None:
         if twiml.BUSY.encode() in answer.body:
-            more = "Raise MAX_CALLS, or add a backend: docs/operations.md, More calls"
+            more = "Raise MAX_CALLS, or add a backend (see More calls in docs/operations.md)"
             return wrong("callers are told that all lines are busy", "room for one more call", more)
-        return wrong("the TwiML connects no stream", "<Connect><Stream>", READ_LOG)
+        return wrong("the TwiML does not connect a stream", "<Connect><Stream>", READ_LOG)
     case.stream_url = stream.get("url", "")
     wanted = f"wss://{case.host}"
     if not case.stream_url.startswith(f"{wanted}/"):
         parts = urlsplit(case.stream_url)
         found = f"the stream leads to {parts.scheme}://{parts.netloc} (Twilio: 31922, 31923)"
-        return wrong(found, f"{wanted}, as BASE_URL says", RESTART)
-    return ok(f"answers in {answer.seconds * 1000:.0f} ms with TwiML that connects a stream at {wanted}")
+        return wrong(found, f"{wanted}, from BASE_URL", RESTART)
+    return ok(f"it answers in {answer.seconds * 1000:.0f} ms with TwiML that connects a stream at {wanted}")
 
 
 def _in_time(answer: Answer) -> list[Finding]:
@@ -115,23 +117,23 @@ def _in_time(answer: Answer) -> list[Finding]:
 
 
 async def forged(case: Case) -> Sequence[Finding]:
-    """An upgrade with the signature of somebody else: it must be refused."""
+    """Whether a WebSocket upgrade with a wrong signature is refused."""
     if not case.stream_url:
-        return [skipped("there is no stream to ask for")]
+        return [skipped("there is no stream to open")]
     try:
         await _upgrade(case, sign_wrongly("not-the-auth-token", case.stream_url))
     except PhoneError as exc:
         if re.search(r"\bstatus 403\b", exc.reason):
             return [ok("an upgrade with a wrong signature is refused with 403")]
-        return [skipped(f"an upgrade with a wrong signature got no further: {_hidden(case, exc.reason)}")]
+        return [skipped(f"an upgrade with a wrong signature failed before it was judged: {_hidden(case, exc.reason)}")]
     found = "an upgrade with a wrong signature is accepted"
-    return [wrong(found, "status 403: whoever asks could talk to your model", "What answers there? It is not Callgate")]
+    return [wrong(found, "status 403: otherwise anybody could talk to your model", NOT_CALLGATE)]
 
 
 async def upgrade(case: Case) -> Sequence[Finding]:
-    """The stream's upgrade, signed as Twilio signs it, must be answered with 101. Then the call is taken back."""
+    """Whether the stream's upgrade, signed as by Twilio, is answered with 101. Cancels the made-up call at the end."""
     if not case.stream_url:
-        return [skipped("there is no stream to ask for")]
+        return [skipped("there is no stream to open")]
     try:
         took = await _upgrade(case, sign_upgrade(case.config.twilio_auth_tokens[0], case.stream_url))
     except PhoneError as exc:
@@ -143,19 +145,19 @@ async def upgrade(case: Case) -> Sequence[Finding]:
 
 
 async def _upgrade(case: Case, signature: str | None) -> float:
-    """Open the stream, and close it. How long TCP, TLS and the upgrade took, in seconds. Raises `PhoneError`."""
+    """Open and close the stream. Returns how long TCP, TLS and the upgrade took, in seconds. Raises `PhoneError`."""
     opened = await open_stream(case.stream_url, signature, case.world.trust(), TwilioLimits(), case.edge)
     await opened.connection.close()
     return opened.tcp_seconds + opened.tls_seconds + opened.upgrade_seconds
 
 
 async def _take_back(case: Case) -> None:
-    """Tell the backend that the call is over, so that the session which waits for it is closed now."""
+    """Tell the backend that the call is over, so that it closes the session waiting for it now."""
     over = {**_params(case), "CallStatus": "canceled", "CallDuration": "0"}
     try:
         await _signed(case, f"{case.config.base_url}/call-status", over)
     except UnreachableError:
-        await asyncio.sleep(0)  # it is closed by itself within a minute
+        await asyncio.sleep(0)  # the session is closed by itself within a minute
 
 
 async def _signed(case: Case, url: str, form: dict[str, str]) -> Answer:
@@ -174,23 +176,21 @@ def _params(case: Case) -> dict[str, str]:
 
 
 def _is_of_nginx(answer: Answer) -> bool:
-    """Whether nginx answered in the backend's place: it counts how often the caller has waited."""
+    """Whether nginx answered instead of the backend: its TwiML counts how often the caller has waited."""
     return b"<Redirect" in answer.body and b"waited=" in answer.body
 
 
 def _answered_by_nginx() -> Finding:
     return wrong(
-        "nginx answers in the backend's place: it asks callers for patience",
-        "TwiML of the backend's",
-        "The backend is down, too slow, or nginx looks for it elsewhere: docker compose -f docker-compose.prod.yml ps",
+        "nginx answers instead of the backend, and asks callers to wait",
+        "the backend's own TwiML",
+        "The backend is down, too slow, or not where nginx expects it: docker compose -f docker-compose.prod.yml ps",
     )
 
 
 def _how_to_upgrade(code: int) -> str:
     if code == 31920:
-        return (
-            "See that the proxy hands on Upgrade and Connection (deploy/nginx/snippets/proxy-headers.conf). " + READ_LOG
-        )
+        return "Make the proxy forward Upgrade and Connection (deploy/nginx/snippets/proxy-headers.conf). " + READ_LOG
     return f"{advice(code)[:1].upper()}{advice(code)[1:]}"
 
 
