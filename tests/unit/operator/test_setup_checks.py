@@ -73,7 +73,7 @@ def test_a_name_that_does_not_resolve_is_refused_with_what_to_do():
 
 @pytest.mark.parametrize("domain", ["voice.example.com", "example.org", "localhost", "a.invalid"])
 def test_a_name_that_is_nobodys_own_is_refused(domain):
-    with pytest.raises(SetupRefused, match="nobody's own"):
+    with pytest.raises(SetupRefused, match="nobody can own"):
         check_domain(domain, outside(PUBLIC, here=(PUBLIC,)), own_authority=False)
 
 
@@ -88,7 +88,7 @@ def test_the_key_goes_to_openai_alone_and_is_good():
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Answer(401, b""), "does not know this key"),
+        (Answer(401, b""), "does not accept this key"),
         (Answer(403, b""), "may not use"),
         (Answer(404, b"{}"), "may not use"),
         (Answer(429, b""), "answered 429"),

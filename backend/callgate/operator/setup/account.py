@@ -1,4 +1,4 @@
-"""The operator's Twilio account, over its REST API, as far as the set-up needs it."""
+"""What the set-up needs of the operator's Twilio account, over the REST API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_AUTHENTICATED: Final = 20003  # https://www.twilio.com/docs/api/errors/20003
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A telephone number of the account, and where its calls go."""
+    """A phone number of the account, and where its calls go."""
 
     sid: str
     phone_number: str = field(repr=False)
@@ -31,9 +31,9 @@ class Number:
 
 
 class Account:
-    """One account. ``http_client``: how Twilio is reached; it must have a deadline.
+    """A Twilio account. ``http_client``: sends the requests; it must have a timeout.
 
-    Every method raises `SetupRefused` when Twilio says no, or can't be reached.
+    Every method raises `SetupRefused` if Twilio refuses the request, or can't be reached.
     """
 
     def __init__(self, account_sid: str, auth_token: str, http_client: HttpClient) -> None:
@@ -41,7 +41,7 @@ class Account:
         self._client = Client(account_sid, auth_token, http_client=http_client)
 
     def check(self) -> str:
-        """Twilio knows the account and its token, and the account is active. Returns its kind: Full or Trial."""
+        """Check that Twilio accepts the token, and that the account is active. Returns its type: Full or Trial."""
         with _asking("the account"):
             account = self._client.api.v2010.accounts(self._sid).fetch()
         if account.status != "active":
@@ -49,18 +49,18 @@ class Account:
                 "TWILIO_ACCOUNT_SID",
                 found=f"the account is {account.status}",
                 wanted="an active account",
-                do="see the console's billing page, or ask Twilio's support",
+                do="see the billing page of the Twilio console, or ask Twilio's support",
             )
         return str(account.type or "Full")
 
     def numbers(self) -> list[Number]:
-        """Those that can take calls."""
+        """Return the account's numbers that can take calls."""
         with _asking("the account's numbers"):
             found = self._client.incoming_phone_numbers.list(limit=MOST_NUMBERS)
         return [number for number in map(_number, found) if number.takes_calls]
 
     def number(self, phone_number: str) -> Number:
-        """The one that is written so."""
+        """Return the account's entry for a phone number that can take calls."""
         with _asking("the account's numbers"):
             found = self._client.incoming_phone_numbers.list(phone_number=phone_number, limit=MOST_NUMBERS)
         for number in map(_number, found):
@@ -68,13 +68,13 @@ class Account:
                 return number
         raise SetupRefused(
             "TWILIO_PHONE_NUMBER",
-            found="this account has no such number that takes calls",
-            wanted="one of the account's own numbers, with the capability Voice",
-            do="look at Phone Numbers, Active numbers in the console; is it another account's, or a subaccount's?",
+            found="this account has no such number that can take calls",
+            wanted="one of the account's own numbers, with the Voice capability",
+            do="check Phone Numbers, Active numbers in the Twilio console; does it belong to another (sub)account?",
         )
 
     def number_by_sid(self, sid: str) -> Number:
-        """The one with this SID."""
+        """Return the number with this SID."""
         try:
             with asking():
                 return _number(self._client.incoming_phone_numbers(sid).fetch())
@@ -83,15 +83,15 @@ class Account:
                 raise _refusal("the number", exc) from exc
             raise SetupRefused(
                 f"The number {sid}",
-                found="the account has none of this SID",
-                wanted="the number that this script has changed",
-                do=f"is it another account's? If you gave it up, remove {FILE}",
+                found="the account has no number with this SID",
+                wanted="the number that this script changed",
+                do=f"check whether it belongs to another account; if you released it, remove {FILE}",
             ) from exc
         except TwilioUnreachableError as exc:
             raise _silence(exc) from exc
 
     def point(self, number: Number, webhooks: Webhooks) -> None:
-        """Have the number's calls go there. Only what differs is sent."""
+        """Set the number's webhooks. Only what differs is sent."""
         before = number.webhooks.as_json()
         changes = {name: value for name, value in webhooks.as_json().items() if value != before[name]}
         with _asking("the change of the number"):
@@ -100,13 +100,13 @@ class Account:
             lacking = ", ".join(name for name, _, _ in now.changes_to(webhooks))
             raise SetupRefused(
                 "The number",
-                found=f"Twilio said yes, and left its {lacking} as it was",
-                wanted="all of its webhooks set",
-                do="set what is missing by hand in the Twilio console",
+                found=f"Twilio accepted the change, but did not change {lacking}",
+                wanted="all of the number's webhooks set",
+                do="set what is missing in the Twilio console",
             )
 
     def call_status(self, call_sid: str) -> str:
-        """How a call stands: queued, ringing, in-progress, completed, busy, no-answer, canceled or failed."""
+        """Return a call's status: queued, ringing, in-progress, completed, busy, no-answer, canceled or failed."""
         with _asking("the call"):
             return str(self._client.calls(call_sid).fetch().status)
 
@@ -135,8 +135,8 @@ def _silence(exc: TwilioUnreachableError) -> SetupRefused:
     return SetupRefused(
         "Twilio",
         found=f"api.twilio.com can't be reached ({exc})",
-        wanted="an answer over https",
-        do="check this machine's network, its DNS and its clock",
+        wanted="an answer over HTTPS",
+        do="check this machine's network, DNS and clock",
     )
 
 
@@ -144,13 +144,13 @@ def _refusal(what: str, exc: TwilioRefused) -> SetupRefused:
     if exc.code == NOT_AUTHENTICATED or exc.status == 401:
         return SetupRefused(
             "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN",
-            found="Twilio does not know this pair (error 20003)",
+            found="Twilio does not accept this pair (error 20003)",
             wanted="the account's SID and its auth token",
-            do="copy both from the console's start page; an API key's secret is not an auth token",
+            do="copy both from the start page of the Twilio console; the secret of an API key is not an auth token",
         )
     return SetupRefused(
         "Twilio",
-        found=f"asked about {what}, it said no: {exc.message} (error {exc.code or exc.status})",
-        wanted="yes",
+        found=f"Twilio refused the request for {what}: {exc.message} (error {exc.code or exc.status})",
+        wanted="a request that Twilio accepts",
         do=f"see https://www.twilio.com/docs/api/errors/{exc.code}" if exc.code else "try again in a minute",
     )

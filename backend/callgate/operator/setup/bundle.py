@@ -1,4 +1,4 @@
-"""The steps ``cert`` and ``start``: the project's own script, and ``docker compose``, whose words are shown."""
+"""The steps ``cert`` and ``start``, which run the project's script and ``docker compose``, and show their output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callgate.core.units import MINUTES
 from .refusal import SetupRefused
 from .setup import Setup, is_on_own_domain
 
-# The first time, images are fetched and built.
+# The first run pulls and builds images.
 CERTIFICATE_DEADLINE: Final = 40 * MINUTES
 START_DEADLINE: Final = 40 * MINUTES
 ANSWER_DEADLINE: Final = 1 * MINUTES
@@ -21,7 +21,7 @@ SERVICES: Final = ("nginx", "certbot", "backend")
 TUNNEL_TOKENS: Final = {
     "ngrok": "NGROK_AUTHTOKEN",
     "cloudflared": "CLOUDFLARED_TUNNEL_TOKEN",
-}  # what each needs in .env
+}  # the .env setting that each service needs
 COMPOSE_FILE: Final = "docker-compose.prod.yml"
 LOGS: Final = f"docker compose -f {COMPOSE_FILE} logs"
 
@@ -34,42 +34,45 @@ class Bundle:
         self._compose = ["docker", "compose", "-f", COMPOSE_FILE, *(["-f", override] if override else [])]
 
     def check_docker(self) -> None:
-        """There is an engine, and Compose. Raises `SetupRefused`."""
-        install = "install Docker Engine with its compose plugin (docs.docker.com/engine/install)"
+        """Check that there is a Docker engine, with Compose. Raises `SetupRefused`."""
+        install = "install Docker Engine with its Compose plugin (docs.docker.com/engine/install)"
         if self._status("docker", "compose", "version") != 0:
-            raise SetupRefused("docker", found="no docker with compose", wanted="Compose v2", do=install)
+            raise SetupRefused("docker", found="Docker with Compose is not installed", wanted="Compose v2", do=install)
         if self._status("docker", "info") != 0:
             raise SetupRefused(
                 "docker",
-                found="the docker engine does not answer",
-                wanted="an engine that this user may use",
+                found="the Docker engine does not answer",
+                wanted="a running engine that this user may use",
                 do="start it (systemctl start docker), or run this with sudo",
             )
 
     def issue_certificate(self) -> None:
-        """Have the certificate, a new one or the good one that is there. Raises `SetupRefused`."""
+        """Get a certificate, unless there is a valid one. Raises `SetupRefused`."""
         if status := self._run(["scripts/issue-cert.sh"], CERTIFICATE_DEADLINE):
             raise SetupRefused(
                 "The certificate",
-                found=f"scripts/issue-cert.sh ended with {status}; what was wrong stands above",
+                found=f"scripts/issue-cert.sh ended with {status}; the reason is shown above",
                 wanted="a certificate that Twilio trusts",
-                do="mend that, and run scripts/setup.sh cert start number call",
+                do="fix what it complains about, and run scripts/setup.sh cert start number call",
             )
 
     def start(self, services: Sequence[str] = ()) -> bool:
-        """Have these, or all, up and healthy. Whether any container is another than before. Raises `SetupRefused`."""
+        """Start these services, or all, and wait until they are healthy.
+
+        Returns whether any container was started or replaced. Raises `SetupRefused`.
+        """
         before = self.containers()
         if status := self._run([*self._compose, "up", "-d", "--wait", *services], START_DEADLINE):
             raise SetupRefused(
                 "The bundle",
-                found=f"docker compose up ended with {status}; its last words stand above",
-                wanted=f"{', '.join(services or SERVICES)}, healthy",
-                do=f"{LOGS} says why; a port that is taken is another program's: ss -ltnp 'sport = :443'",
+                found=f"docker compose up ended with {status}; its output is shown above",
+                wanted=f"{', '.join(services or SERVICES)}, all healthy",
+                do=f"see why: {LOGS}; if another program uses a port: ss -ltnp 'sport = :443'",
             )
         return self.containers() != before
 
     def containers(self) -> frozenset[str]:
-        """The ids of those that run."""
+        """Return the ids of the running containers."""
         done = self._ask([*self._compose, "ps", "--quiet"])
         return frozenset(done.stdout.split())
 
@@ -82,8 +85,8 @@ class Bundle:
             raise SetupRefused(
                 command[0],
                 found=f"it can't be run ({exc.strerror})",
-                wanted="the project as it is",
-                do="check it out anew",
+                wanted="the project's files as they were released",
+                do="check out the project again",
             ) from exc
 
     def _status(self, *command: str) -> int:
@@ -107,27 +110,31 @@ class Bundle:
 
 
 def get_certificate(setup: Setup, bundle: Bundle) -> bool:
-    """The step ``cert``. issue-cert.sh itself says whether there was anything to do."""
+    """Run the step ``cert``. Returns False, because issue-cert.sh itself says whether it changed anything."""
     setup.terminal.step("certificate")
     config = setup.settings.config()
     if not is_on_own_domain(config):
-        setup.terminal.say(f"Calls come to {config.base_url}: its certificate is the tunnel's.")
+        setup.terminal.say(f"Calls come to {config.base_url}: the tunnel has the certificate.")
         return False
     bundle.issue_certificate()
     return False
 
 
 def start_bundle(setup: Setup, bundle: Bundle) -> bool:
-    """The step ``start``. Whether anything was started."""
+    """Run the step ``start``. Returns whether anything was started."""
     services = _services(setup)
     setup.terminal.step(", ".join(services or SERVICES))
     changed = bundle.start(services)
-    setup.terminal.say("All is up and healthy." if changed else "All was up and healthy: nothing was started.")
+    setup.terminal.say(
+        "All services are up and healthy."
+        if changed
+        else "All services were already up and healthy: nothing was started."
+    )
     return changed
 
 
 def _services(setup: Setup) -> list[str]:
-    """Those that are wanted, where it is not all: behind a tunnel there is no nginx, and no certificate."""
+    """Return the services to start, or [] for all. Behind a tunnel there is no nginx, and no certificate."""
     if is_on_own_domain(setup.settings.config()):
         return []
     kept = setup.env_file.read()
@@ -137,7 +144,7 @@ def _services(setup: Setup) -> list[str]:
 def _too_slow(command: Sequence[str], deadline: float) -> SetupRefused:
     return SetupRefused(
         " ".join(command),
-        found=f"it has not ended within {deadline / MINUTES:.0f} min",
-        wanted="its end",
-        do="see what holds it up (network, disk), and run this again: it goes on where it was",
+        found=f"it did not finish within {deadline / MINUTES:.0f} min",
+        wanted="the command to finish",
+        do="see what slows it down (network, disk), and run this again: it continues where it stopped",
     )

@@ -33,20 +33,21 @@ ASKED_FOR: Final = (
 OVERRIDE: Final = "CALLGATE_COMPOSE_OVERRIDE"
 
 DESCRIPTION: Final = """\
-From nothing to a number that is answered. Steps, all of them where none is named:
+From nothing to a number that is answered. The steps, all of which run if none is named:
 
   env      asks for what is missing in .env, checks each answer at once, and writes it
   cert     gets the certificate (scripts/issue-cert.sh)
   start    starts nginx, certbot and the backend, and waits until they are healthy
-  number   points the Twilio number here; shows old and new, and asks first
+  number   points the Twilio number here, after showing the old and new webhooks and asking
   call     places the test call
 
-  undo     (alone) gives the number back to what it pointed to before
+  undo     (only on its own) restores the number's previous webhooks
 
-Each looks first, and changes only what differs: it can be run again. Secrets are typed, or come from a file or from the
-environment (TWILIO_AUTH_TOKEN, OPENAI_API_KEY, ADMIN_TOKEN)."""
+Each step checks first, and changes only what differs, so it can be run again. Secrets are typed, or come from a file or
+from the environment (TWILIO_AUTH_TOKEN, OPENAI_API_KEY, ADMIN_TOKEN)."""
 EPILOG: Final = (
-    "Exit status: 0 done, 1 a step did not go on (what was found, what was wanted, what to do), 2 wrong usage."
+    "Exit status: 0 done, 1 a step could not go on (it says what it found, what it wanted, and what to do), "
+    "2 wrong usage."
 )
 
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None,
         print(f"setup.sh: {Masking().mask(refusal.report())}", file=sys.stderr)
         return NOT_DONE
     except KeyboardInterrupt:
-        print("setup.sh: interrupted; run it again: it goes on where it was", file=sys.stderr)
+        print("setup.sh: interrupted. To continue, run it again.", file=sys.stderr)
         return INTERRUPTED
     return DONE
 
@@ -82,12 +83,12 @@ def _run(setup: Setup, steps: Sequence[str], bundle: Bundle) -> None:
     if "call" in steps and (setup.wanted_call or any(changed) or setup.terminal.can_ask):
         changed.append(place_test_call(setup))
     elif "call" in steps:
-        setup.terminal.say("No test call, as nothing has changed: scripts/setup.sh call places one.")
+        setup.terminal.say("No test call, because nothing has changed. To place one: scripts/setup.sh call")
     if not any(changed):
         setup.terminal.say(
             "Nothing was changed."
             if "cert" not in steps
-            else "But for what the certificate's step says, nothing was changed."
+            else "Apart from the certificate (see above), nothing was changed."
         )
 
 
@@ -119,27 +120,27 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("named", nargs="*", metavar="STEP", help="env, cert, start, number, call; or undo")
-    parser.add_argument("--yes", action="store_true", help="ask nothing: what would be confirmed is done")
+    parser.add_argument("--yes", action="store_true", help="ask nothing, and answer every question with yes")
     for name in ASKED_FOR:
         parser.add_argument(
             option_of(name),
             dest=name,
             metavar="FILE" if name in SECRETS else name,
             help=f"{FIELDS[name].metadata['help']}"
-            + (" (the name of a file that holds it)" if name in SECRETS else ""),
+            + (" (the name of a file that contains it)" if name in SECRETS else ""),
         )
     parser.add_argument(
-        "--fallback-url", metavar="URL", type=_https, help="what Twilio asks when this service fails "
-        "(default: /call-interrupted, here)",
+        "--fallback-url", metavar="URL", type=_https, help="what Twilio requests if this service fails "
+        "(default: this service's /call-interrupted)",
     )  # fmt: skip
     parser.add_argument("--folder", type=Path, default=Path(), help=argparse.SUPPRESS)
     parser.add_argument("--invoked-from", type=Path, default=Path(), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     unknown = [step for step in options.named if step not in (*STEPS, "undo")]
     if unknown:
-        parser.error(f"there is no step {unknown[0]!r}: {', '.join(STEPS)}, or undo")
+        parser.error(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}, and undo")
     if "undo" in options.named and options.named != ["undo"]:
-        parser.error("undo is not run together with other steps")
+        parser.error("undo can't be run together with other steps")
     options.steps = options.named or list(STEPS)
     return options
 

@@ -1,4 +1,4 @@
-"""The .env file: read, and changed without losing anything else that stands in it."""
+"""Reads the .env file, and changes it without touching its other lines."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from dotenv import dotenv_values, set_key
 from .private_file import PRIVATE, draft_of
 from .refusal import SetupRefused
 
-# What Compose and python-dotenv read alike without quotes.
+# Text that Compose and python-dotenv read alike without quotes.
 PLAIN: Final = re.compile(r"[A-Za-z0-9_.:/+@,=-]+")
-# In single quotes both take a text as it is, but for these: a dollar sign starts a name to python-dotenv.
+# In single quotes, both read everything literally except these characters: python-dotenv expands $NAME.
 UNWRITABLE: Final = re.compile(r"['\\$\r\n\0]")
 
-# It tells of a line that it can't read each time that it reads. Compose tells of it too, once, with its number.
+# python-dotenv warns about a bad line at every read. Compose reports it too, once, with its line number.
 logging.getLogger("dotenv").setLevel(logging.ERROR)
 
 
 class EnvFile:
-    """The settings of one folder. ``template``: what a new one is made from (.env.example)."""
+    """The .env file at ``path``. ``template``: what a new one is made from (.env.example)."""
 
     def __init__(self, path: Path, template: Path) -> None:
         self.path = path
         self._template = template
 
     def read(self) -> dict[str, str]:
-        """What is set in it, without what is set to nothing. Raises `SetupRefused` where it can't be read."""
+        """Return the settings that are not empty. Raises `SetupRefused` if the file can't be read."""
         try:
             self._read_text()
         except (OSError, UnicodeDecodeError) as exc:
@@ -38,16 +38,16 @@ class EnvFile:
                 str(self.path),
                 found=f"it can't be read ({getattr(exc, 'strerror', None) or 'it is not UTF-8 text'})",
                 wanted="lines of NAME=value",
-                do="mend it, or move it away",
+                do="correct it, or move it away",
             ) from exc
-        # As it stands, as the backend reads it: without ${NAME}s replaced.
+        # Don't expand ${NAME}s, because the backend does not either.
         values = dotenv_values(self.path, interpolate=False)
         return {name: value.strip() for name, value in values.items() if value and value.strip()}
 
     def write(self, values: Mapping[str, str]) -> bool:
-        """Set these, leave every other line as it is, and make it 0600. Whether anything had to be changed.
+        """Set these, leave every other line as it is, and make the mode 0600. Returns whether anything was changed.
 
-        Raises `SetupRefused` for a value that can't be written so that Compose and the backend read the same.
+        Raises `SetupRefused` for a value that Compose and the backend would not read alike.
         """
         before = self.read()
         wanted = {name: value for name, value in values.items() if before.get(name) != value}
@@ -63,7 +63,7 @@ class EnvFile:
             if any(written.get(name) != value for name, value in wanted.items()):
                 raise SetupRefused(
                     str(self.path),
-                    found="a line that swallows what follows it",
+                    found="a line with an open quote, which swallows the lines after it",
                     wanted="lines of NAME=value",
                     do="close its quotes, or move the file away",
                 )
@@ -73,7 +73,7 @@ class EnvFile:
         return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
 
     def _fresh(self, wanted: Mapping[str, str]) -> str:
-        """The template, with the settings that are to be written no longer as comments."""
+        """Return the template, with the settings in ``wanted`` uncommented."""
         text = self._template.read_text(encoding="utf-8") if self._template.exists() else ""
         for name in wanted:
             text = re.sub(rf"^# ?{name}=", f"{name}=", text, count=1, flags=re.MULTILINE)
@@ -90,7 +90,7 @@ def _check_writable(name: str, value: str) -> None:
     if found := UNWRITABLE.search(value):
         raise SetupRefused(
             name,
-            found=f"a text with {found[0]!r} in it",
-            wanted="one line without quotes, backslashes and dollar signs",
-            do="give it without",
+            found=f"a value that contains {found[0]!r}",
+            wanted="one line without single quotes, backslashes and dollar signs",
+            do="use a value without them",
         )

@@ -1,4 +1,4 @@
-"""The step ``env``: what is missing is asked for, each answer is checked at once, and .env written."""
+"""The step ``env``: asks for missing settings, checks each answer at once, and writes .env."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .terminal import TRIES
 
 
 def write_env(setup: Setup) -> bool:
-    """The step. Whether anything was changed. What was accepted is written even where a later answer is not."""
+    """Run the step. Returns whether .env was changed. Accepted answers are written even if a later one is refused."""
     path = setup.env_file.path
     setup.terminal.step(f"settings, in {path}")
     _need_all(setup)
@@ -23,17 +23,17 @@ def write_env(setup: Setup) -> bool:
     finally:
         changed = setup.env_file.write(accepted)
     setup.settings.config()
-    setup.terminal.say(f"{path} is written." if changed else f"{path}: nothing to change.")
+    setup.terminal.say(f"{path} was written." if changed else f"{path}: nothing to change.")
     return changed
 
 
 def option_of(name: str) -> str:
-    """The command's option for a setting. A secret's takes the name of a file."""
+    """Return the command-line option for a setting. A secret's option takes the name of a file."""
     return f"--{name.lower().replace('_', '-')}{'-file' if name in SECRETS else ''}"
 
 
 def _need_all(setup: Setup) -> None:
-    """Where nobody can be asked, everything that must be given is, or all that lacks is said at once."""
+    """Raise `SetupRefused` if there is nobody to ask and required settings are missing. It lists all of them."""
     if setup.terminal.can_ask:
         return
     texts = setup.settings.texts()
@@ -44,14 +44,14 @@ def _need_all(setup: Setup) -> None:
     if missing:
         raise SetupRefused(
             ", ".join(missing),
-            found="not set, and no terminal to ask at",
-            wanted="in .env, in the environment, or by option",
-            do=f"give {', '.join(map(option_of, missing))}, or run it in a terminal without --yes",
+            found="not set, and there is no terminal to ask on",
+            wanted="these settings, in .env, in the environment or as options",
+            do=f"give {', '.join(map(option_of, missing))}, or run this in a terminal without --yes",
         )
 
 
 def _answered(setup: Setup, question: Question) -> dict[str, str]:
-    """The question's settings, checked; empty where there is no answer, and needs to be none."""
+    """Return the question's settings, checked; empty if there is no answer, and none is required."""
     texts = {name: setup.settings.text(name) for name in question.names}
     for tries_left in reversed(range(TRIES)):
         if not all(texts.values()):
@@ -72,7 +72,7 @@ def _asked(setup: Setup, question: Question, texts: Mapping[str, str]) -> dict[s
     if question.suggest is not None:
         return dict.fromkeys(texts, question.suggest())
     if not setup.terminal.can_ask:
-        setup.terminal.say(f"{', '.join(question.names)}: not set, so {question.default}.")
+        setup.terminal.say(f"{', '.join(question.names)} is not set: {question.default}.")
         return dict(texts)
     return {
         name: texts[name] or _typed(setup, question, prompt, secret=name in SECRETS)
@@ -81,17 +81,17 @@ def _asked(setup: Setup, question: Question, texts: Mapping[str, str]) -> dict[s
 
 
 def _typed(setup: Setup, question: Question, prompt: str, *, secret: bool) -> str:
-    """An answer; an empty one only where that means something."""
+    """Return the operator's answer, which is empty only if the question has a default."""
     if question.default is not None:
         return setup.terminal.ask(f"{prompt} (Enter: {question.default})", secret=secret)
     for _ in range(TRIES):
         if text := setup.terminal.ask(prompt, secret=secret):
             return text
-    raise SetupRefused(prompt, found="no answer", wanted="one", do="run this again")
+    raise SetupRefused(prompt, found="no answer", wanted="an answer", do="run this again")
 
 
 def _checked(setup: Setup, question: Question, texts: Mapping[str, str]) -> dict[str, str]:
-    """The settings as they are to be written, if they are good."""
+    """Check the settings, and return those that are to be written to .env."""
     for name, text in texts.items():
         check_form(name, text)
     if found := question.check(list(texts.values())):
@@ -101,14 +101,14 @@ def _checked(setup: Setup, question: Question, texts: Mapping[str, str]) -> dict
 
 
 def _is_in_its_own_file(name: str, text: str, kept: Mapping[str, str], setup: Setup) -> bool:
-    """Whether .env names a file with this secret. Raises `SetupRefused` where it names one with another."""
+    """Whether .env names a file with this secret. Raises `SetupRefused` if that file has a different secret."""
     if name in kept or f"{name}_FILE" not in kept:
         return False
     if name in setup.settings.given or text != setup.settings.text(name):
         raise SetupRefused(
             name,
-            found=f"{setup.env_file.path} has {name}_FILE, and another secret was given",
-            wanted="one of them",
-            do=f"write the secret into {kept[f'{name}_FILE']}, or take the line out",
+            found=f"{setup.env_file.path} sets {name}_FILE, but a different secret was given",
+            wanted="only one of them",
+            do=f"write the secret into {kept[f'{name}_FILE']}, or remove that line",
         )
     return True

@@ -1,4 +1,4 @@
-"""Where numbers pointed before they pointed here: a file beside .env, for ``setup.sh undo``."""
+"""The webhooks that numbers had before the set-up changed them, in a file beside .env, for ``setup.sh undo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE: Final = ".callgate-number.json"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Of one number: where it pointed ``before`` the set-up changed it, and where the set-up left it, ``after``."""
+    """A number's webhooks, ``before`` and ``after`` the set-up changed them."""
 
     phone_number: str = field(repr=False)
     before: Webhooks
@@ -24,13 +24,13 @@ class Kept:
 
 
 class KeptNumbers:
-    """The file. Its entries are found by the number's SID."""
+    """The file with an entry for each changed number, by its SID."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> dict[str, Kept]:
-        """All of them. Raises `SetupRefused` where the file is not one of ours."""
+        """Return all entries. Raises `SetupRefused` if the set-up did not write the file."""
         try:
             if not self.path.exists():
                 return {}
@@ -44,15 +44,15 @@ class KeptNumbers:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise SetupRefused(
                 str(self.path),
-                found="a file that can't be read as what this script kept there",
-                wanted="where the number pointed before",
-                do="move it away; what it says of the number can be set by hand in the Twilio console",
+                found="a file that this script did not write, or that was changed since",
+                wanted="the number's previous webhooks",
+                do="move it away; if it still shows those webhooks, set them in the Twilio console",
             ) from exc
 
     def remember(self, sid: str, phone_number: str, *, found: Webhooks, after: Webhooks) -> None:
-        """The number will be changed from ``found`` to ``after``.
+        """Record that the number is about to be changed from ``found`` to ``after``.
 
-        While its calls still come to where the set-up pointed it, what was before stays, whatever else was changed.
+        If its calls still go where the set-up sent them, the recorded ``before`` is kept, whatever else was changed.
         """
         entries = self.read()
         known = entries.get(sid)
@@ -61,7 +61,7 @@ class KeptNumbers:
         self._write(entries)
 
     def forget(self, sid: str) -> None:
-        """The number is back where it was."""
+        """Remove a number's entry, because its previous webhooks were restored."""
         entries = self.read()
         del entries[sid]
         if entries:

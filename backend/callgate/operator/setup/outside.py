@@ -1,4 +1,4 @@
-"""How the set-up reaches what is not this program: HTTP, DNS, Twilio's client. Tests bring their own."""
+"""How the set-up reaches the outside world: HTTP, DNS, Twilio's client. Tests replace it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Fetch = Callable[[str, str, Mapping[str, str]], Answer]
 
 
 def fetch(method: str, url: str, headers: Mapping[str, str]) -> Answer:
-    """Ask for a URL, through a proxy where the environment names one. Raises `UnreachableError`."""
+    """Request a URL, through the environment's proxy if there is one. Raises `UnreachableError`."""
     return asyncio.run(ask(method, url, headers=headers, timeout=HTTP_DEADLINE, proxies=True))
 
 
 def addresses(name: str) -> list[str]:
-    """The addresses of a host name. Its deadline is the system's resolver's own. Raises `UnreachableError`."""
+    """Return a host name's addresses. The system's resolver has its own timeout. Raises `UnreachableError`."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError as exc:
@@ -38,7 +38,7 @@ def addresses(name: str) -> list[str]:
 
 
 def is_here(address: str) -> bool:
-    """Whether an interface of this machine has the address: only then can a socket be bound to it."""
+    """Whether an interface of this machine has the address, that is, whether a socket can be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -49,11 +49,11 @@ def is_here(address: str) -> bool:
 
 
 def leads_here(name: str, port: int = HTTP_PORT) -> bool | None:
-    """Whether who asks for the name over http reaches this machine; None where that can't be told.
+    """Whether an HTTP request for the name reaches this machine; None if that can't be determined.
 
-    For a moment it is this function that answers. It can't where the port is taken (the bundle runs already), or needs
-    another user; nothing is told by silence (a firewall, a router that does not lead back), nor by a redirect or a
-    server error (a proxy in between, whose server is not there yet).
+    For a moment, this function listens on the port and requests its own answer. That is not possible if the port is
+    taken (the bundle is already running) or needs another user. Silence proves nothing (a firewall, a router without
+    hairpin NAT), nor does a redirect or a server error (a proxy in between, whose server is not running yet).
     """
     return asyncio.run(_leads_here(name, port))
 
@@ -82,7 +82,7 @@ async def _leads_here(name: str, port: int) -> bool | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """All of it."""
+    """The outside world, as the set-up reaches it."""
 
     fetch: Fetch = fetch
     addresses: Callable[[str], list[str]] = addresses

@@ -1,4 +1,4 @@
-"""A file for its owner's eyes, which is there whole or not at all."""
+"""Write a file atomically, so that only its owner can read it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PRIVATE = 0o600
 
 @contextlib.contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A new, empty file beside ``path``, which takes its place if the block ends well. A link's target is replaced.
+    """Create an empty file beside ``path``, which replaces it if the block succeeds. A link's target is replaced.
 
-    Its mode is 0600; its owner that of the file, or where there is none of the folder, as root may be running this for
-    another user. Raises `SetupRefused` where that can't be written.
+    The new file has mode 0600, and the owner of the old file, or of the folder if there is no old file, because root
+    may be running this for another user. Raises `SetupRefused` if the file can't be written.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -36,7 +36,7 @@ def draft_of(path: Path) -> Iterator[Path]:
             str(path),
             found=f"it can't be written ({exc.strerror})",
             wanted="a file of mode 0600",
-            do=f"give this user the right to write in {target.parent}, and make room there",
+            do=f"make sure that this user may write to {target.parent}, and that its disk is not full",
         ) from exc
 
 

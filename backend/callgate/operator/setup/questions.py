@@ -1,4 +1,4 @@
-"""What the step ``env`` asks for, in order, and how each answer is checked."""
+"""The questions that the step ``env`` asks, in order, and how each answer is checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .refusal import SetupRefused
 from .settings import FIELDS, check_form
 from .setup import Setup
 
-# Where calls may be answered by another model server than OpenAI's, its key is not asked for.
+# If one of these names another model server than OpenAI's, the OpenAI key is not asked for.
 OTHER_MODELS: Final = ("AZURE_OPENAI_ENDPOINT", "OPENAI_REALTIME_URL")
 
 Texts = Sequence[str]
@@ -23,10 +23,10 @@ Texts = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Some settings that are asked for, and checked, together. ``check`` gets their texts and says what it found.
+    """Settings that are asked for and checked together. ``check`` is given their texts, and returns what it found.
 
-    ``default``: what an empty answer means, in words; without one there must be an answer. ``suggest``: makes the text
-    where it can be made without such a question.
+    ``default``: says what an empty answer means; without it, an answer is required. ``suggest``: returns a text, so
+    that the question need not be asked.
     """
 
     names: tuple[str, ...]
@@ -37,28 +37,31 @@ class Question:
 
 
 class Questions:
-    """All of them, one after the other. ``accepted``: the answers so far, which a later question may need."""
+    """All questions, in order. ``accepted``: the answers so far, which later questions may need."""
 
     def __init__(self, setup: Setup, accepted: Mapping[str, str]) -> None:
         self._setup = setup
         self._accepted = accepted
 
     def __iter__(self) -> Iterator[Question]:
-        if self._text("BASE_URL"):  # a tunnel's: there is no domain of one's own
+        if self._text("BASE_URL"):  # a tunnel's address: no domain of the operator's own is needed
             yield Question(("BASE_URL",), ("The tunnel's address",))
         else:
             yield Question(
-                ("DOMAIN",), ("The domain that callers' calls come to, as in voice.example.com",), self._check_domain
+                ("DOMAIN",),
+                ("The domain where Twilio will send calls, for example voice.example.com",),
+                self._check_domain,
             )
-            yield Question(("ACME_EMAIL",), ("Your e-mail address, for Let's Encrypt",), default="none is given")
+            yield Question(("ACME_EMAIL",), ("Your e-mail address, for Let's Encrypt",), default="no address")
         account = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN")
         yield Question(account, ("Twilio account SID", "Twilio auth token"), self._check_account)
-        yield Question(("TWILIO_PHONE_NUMBER",), ("Twilio number",), self._check_number, suggest=self._choose_number)
+        number = ("TWILIO_PHONE_NUMBER",)
+        yield Question(number, ("Twilio phone number",), self._check_number, suggest=self._choose_number)
         if not any(map(self._text, OTHER_MODELS)):
-            default = "the line check answers, which says the caller's words back"
+            default = "the line check answers calls, and says the caller's words back"
             yield Question(("OPENAI_API_KEY",), ("OpenAI API key",), self._check_openai, default=default)
         yield Question(("ADMIN_TOKEN",), ("Admin token",), suggest=self._make_token)
-        yield Question(("TEST_CALL_TO",), ("The number that the test call rings",), default="there is no test call")
+        yield Question(("TEST_CALL_TO",), ("The phone number to ring for the test call",), default="no test call")
 
     def _text(self, name: str) -> str:
         return self._accepted.get(name) or self._setup.settings.text(name)
@@ -72,8 +75,10 @@ class Questions:
 
     def _check_account(self, texts: Texts) -> str:
         kind = self._account(*texts).check()
-        more = " A trial account calls only numbers that were verified in the console." if kind == "Trial" else ""
-        return f"Twilio knows the account.{more}"
+        more = (
+            " A trial account can call only numbers that are verified in the Twilio console." if kind == "Trial" else ""
+        )
+        return f"Twilio accepts the account SID and the auth token.{more}"
 
     def _check_number(self, texts: Texts) -> str:
         wanted = check_form("TWILIO_PHONE_NUMBER", texts[0])
@@ -90,18 +95,18 @@ class Questions:
         )
 
     def _make_token(self) -> str:
-        self._setup.terminal.say("ADMIN_TOKEN was not set: one is made, at random.")
+        self._setup.terminal.say("ADMIN_TOKEN is not set, so a random one is generated.")
         return secrets.token_urlsafe(32)
 
 
 def choose_number(setup: Setup, numbers: Sequence[Number]) -> Number:
-    """The only one, or the one that the operator chooses. Raises `SetupRefused` where there is none, or none to ask."""
+    """Return the only number, or the operator's choice. Raises `SetupRefused` if there is none, or nobody to ask."""
     if not numbers:
         raise SetupRefused(
             "TWILIO_PHONE_NUMBER",
-            found="the account has no number that takes calls",
-            wanted="one with the capability Voice",
-            do="buy one in the console, under Phone Numbers",
+            found="the account has no number that can take calls",
+            wanted="a number with the Voice capability",
+            do="buy one in the Twilio console, under Phone Numbers",
         )
     if len(numbers) == 1:
         return numbers[0]
@@ -109,8 +114,8 @@ def choose_number(setup: Setup, numbers: Sequence[Number]) -> Number:
         raise SetupRefused(
             "TWILIO_PHONE_NUMBER",
             found=f"the account has {len(numbers)} numbers",
-            wanted="which one it is to be",
-            do="give --twilio-phone-number",
+            wanted="the one to use",
+            do="name it with --twilio-phone-number",
         )
     shown = [f"{mask_number(number.phone_number)}  ({number.sid})" for number in numbers]
-    return numbers[setup.terminal.choose("The number", shown)]
+    return numbers[setup.terminal.choose("Which number should Callgate answer?", shown)]

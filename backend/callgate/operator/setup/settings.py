@@ -1,4 +1,4 @@
-"""The settings as the set-up sees them: what was given for this run, what stands in .env, what the environment has."""
+"""The settings as the set-up sees them: from this run's options, from .env, and from the environment."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .env_file import EnvFile
 from .refusal import SetupRefused
 
 FIELDS: Final = {field.metadata["env"]: field for field in config_fields()}
-# Names that are for documentation (RFC 2606, RFC 6761): what stands in .env.example is not an answer.
+# Names reserved for documentation and special use (RFC 2606, RFC 6761). .env.example's domain is not an answer.
 NOBODYS: Final = ("example.com", "example.org", "example.net", "example", "invalid", "localhost")
 SECRETS: Final = frozenset(name for name, field in FIELDS.items() if field.metadata["secret"])
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``given``: by options, before all else. ``environ``: the environment's, where .env has none, so that a key which
-    somebody exports for something else never takes the place of one that was chosen.
+    """``given``: from options, which take precedence. ``environ``: from the environment, used only for what .env lacks,
+    so that a key exported for another program never replaces the one in .env.
     """
 
     env_file: EnvFile
@@ -31,7 +31,7 @@ class Settings:
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def texts(self) -> dict[str, str]:
-        """All of them by name. A secret that .env has in a file (``NAME_FILE``) is under that name alone."""
+        """Return all settings by name. A secret that .env keeps in a file is listed only as ``NAME_FILE``."""
         kept = self.env_file.read()
         if is_nobodys(kept.get("DOMAIN", "")):
             del kept["DOMAIN"]
@@ -39,28 +39,28 @@ class Settings:
         for name in FIELDS:
             in_file = f"{name}_FILE"
             if name in SECRETS and in_file in kept and name not in self.given:
-                found |= {key: kept[key] for key in (name, in_file) if key in kept}  # both: refused, as by the backend
+                found |= {key: kept[key] for key in (name, in_file) if key in kept}  # both: refused later
             elif text := self.given.get(name) or kept.get(name) or self._from_environ(name):
                 found[name] = text
         return found
 
     def text(self, name: str) -> str:
-        """One of them as it is used; empty where it is not set. Raises `SetupRefused` for a file that can't be read."""
+        """Return a setting's text, or "" if it is not set. Raises `SetupRefused` if its file can't be read."""
         texts = self.texts()
         if name not in texts and (path := texts.get(f"{name}_FILE")):
             return read_secret(f"{name}_FILE", Path(path))
         return texts.get(name, "")
 
     def config(self) -> Config:
-        """All of them, read. Raises `SetupRefused` for what can't be."""
+        """Parse all settings. Raises `SetupRefused` if any is invalid."""
         try:
             return Config.parse(self.texts())
         except ConfigError as exc:
             raise SetupRefused(
                 str(self.env_file.path),
                 found="; ".join(exc.problems),
-                wanted="settings as docs/configuration.md has them",
-                do="mend them in the file, or give others by option",
+                wanted="settings as described in docs/configuration.md",
+                do="correct them in the file, or give them as options",
             ) from exc
 
     def _from_environ(self, name: str) -> str:
@@ -70,26 +70,26 @@ class Settings:
 
 
 def is_nobodys(domain: str) -> bool:
-    """Whether the name can be no operator's own."""
+    """Whether the name is reserved, so that no operator can own it."""
     return any(domain == name or domain.endswith(f".{name}") for name in NOBODYS)
 
 
 def check_form(name: str, text: str) -> Any:
-    """The setting's value. Raises `SetupRefused` where the text can't be one."""
+    """Return the setting's value. Raises `SetupRefused` if the text is not a valid one."""
     try:
         return FIELDS[name].metadata["read"](text)
     except ValueError as exc:
-        raise SetupRefused(name, found=str(exc), wanted=FIELDS[name].metadata["help"], do="give it anew") from exc
+        raise SetupRefused(name, found=str(exc), wanted=FIELDS[name].metadata["help"], do="enter it again") from exc
 
 
 def read_secret(name: str, path: Path) -> str:
-    """A secret that is in a file. Raises `SetupRefused` where it can't be read, or is empty."""
+    """Return the secret in a file. Raises `SetupRefused` if the file can't be read, or is empty."""
     try:
         text = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as exc:
         why = getattr(exc, "strerror", None) or "it is not text"
         raise SetupRefused(
-            name, found=f"{path} can't be read here ({why})", wanted="a file with the secret", do="name another file"
+            name, found=f"{path} can't be read ({why})", wanted="a file with the secret", do="name another file"
         ) from exc
     if not text:
         raise SetupRefused(name, found=f"{path} is empty", wanted="a file with the secret", do="name another file")

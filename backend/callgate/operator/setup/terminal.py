@@ -1,4 +1,4 @@
-"""What is said to the operator, and asked of them."""
+"""The dialogue with the operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRIES: Final = 5
 
 
 class Terminal:
-    """A dialogue. ``assume_yes``: nothing is asked, and what would be confirmed is."""
+    """A dialogue with the operator. ``assume_yes``: ask nothing, and take every confirmation as given."""
 
     def __init__(self, *, assume_yes: bool = False, stdin: TextIO | None = None, stdout: TextIO | None = None) -> None:
         self._stdin, self._stdout = stdin or sys.stdin, stdout or sys.stdout
@@ -21,19 +21,19 @@ class Terminal:
 
     @property
     def can_ask(self) -> bool:
-        """Whether there is somebody to ask."""
+        """Whether there is an operator to ask."""
         return not self.assume_yes and self._stdin.isatty()
 
     def say(self, text: str) -> None:
-        """A line about what is so, or is done."""
+        """Print a line."""
         print(text, file=self._stdout, flush=True)
 
     def step(self, text: str) -> None:
-        """The heading of a step."""
+        """Print the heading of a step."""
         self.say(f"==> {text}")
 
     def ask(self, prompt: str, *, secret: bool = False) -> str:
-        """A line from the operator, without the space around it. ``secret``: it is not shown while it is typed.
+        """Read a line from the operator, and strip it. ``secret``: don't echo what is typed.
 
         Raises `SetupRefused` at the end of the input.
         """
@@ -43,17 +43,19 @@ class Terminal:
             raise nobody_to_ask(prompt) from exc
 
     def choose(self, prompt: str, choices: Sequence[str]) -> int:
-        """Which of the choices it is to be: its index. Raises `SetupRefused` after too many other answers."""
+        """Return the index of the operator's choice. Raises `SetupRefused` after too many invalid answers."""
         for number, choice in enumerate(choices, 1):
             self.say(f"  {number}  {choice}")
         for _ in range(TRIES):
             answer = self.ask(f"{prompt} (1 to {len(choices)})")
             if answer.isascii() and answer.isdecimal() and 1 <= int(answer) <= len(choices):
                 return int(answer) - 1
-        raise SetupRefused(prompt, found="no choice", wanted=f"a number from 1 to {len(choices)}", do="run this again")
+        raise SetupRefused(
+            prompt, found="no valid choice", wanted=f"a number from 1 to {len(choices)}", do="run this again"
+        )
 
     def confirm(self, question: str) -> bool:
-        """Whether it is to be done. Raises `SetupRefused` where there is nobody to ask."""
+        """Ask whether to go on. Raises `SetupRefused` if there is nobody to ask."""
         if self.assume_yes:
             return True
         if not self.can_ask:
@@ -68,7 +70,7 @@ class Terminal:
 
 
 def nobody_to_ask(question: str) -> SetupRefused:
-    """The refusal where a question has nobody to answer it."""
+    """Return the refusal for a question that nobody can answer."""
     return SetupRefused(
-        question, found="no terminal to ask at", wanted="an answer", do="run it in a terminal, or with --yes"
+        question, found="no terminal to ask on", wanted="an answer", do="run this in a terminal, or with --yes"
     )

@@ -1,4 +1,4 @@
-"""Where a Twilio number's calls go. Source: https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource."""
+"""A Twilio number's webhooks. Source: https://www.twilio.com/docs/phone-numbers/api/incomingphonenumber-resource."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = "(nothing)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhooks:
-    """A number's own names for them. An empty text: not set.
+    """A number's webhooks, under the REST API's names. An empty string means not set.
 
     While ``voice_application_sid`` or ``trunk_sid`` is set, Twilio ignores the voice URLs.
     """
@@ -31,12 +31,12 @@ class Webhooks:
 
     @classmethod
     def of(cls, resource: object) -> Webhooks:
-        """Those of a number as Twilio's REST API shows it."""
+        """Return the webhooks of a number, as Twilio's REST API gives it."""
         return cls(**{name: getattr(resource, name) or getattr(cls(), name) for name in NAMES})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Webhooks:
-        """What `as_json` made. Raises `ValueError` for anything else."""
+        """Read what `as_json` returned. Raises `ValueError` for anything else."""
         if (
             not isinstance(value, dict)
             or set(value) != set(NAMES)
@@ -46,11 +46,11 @@ class Webhooks:
         return cls(**value)
 
     def as_json(self) -> dict[str, str]:
-        """All of them by name: also the parameters of the update that sets them."""
+        """Return all webhooks by name. These are also the parameters of the request that sets them."""
         return {name: getattr(self, name) for name in NAMES}
 
     def leads_as(self, other: Webhooks) -> bool:
-        """Whether calls go to the same place, whatever differs beside."""
+        """Whether calls go to the same place, whatever else differs."""
         return (self.voice_url, self.voice_application_sid, self.trunk_sid) == (
             other.voice_url,
             other.voice_application_sid,
@@ -58,7 +58,7 @@ class Webhooks:
         )
 
     def changes_to(self, other: Webhooks) -> list[tuple[str, str, str]]:
-        """What differs: its name, here, and there; as they may be shown."""
+        """Return what differs: its name, the old value and the new value, masked so that they may be shown."""
         return [
             (name.replace("_", " "), shown(getattr(self, name)), shown(getattr(other, name)))
             for name in NAMES
@@ -70,12 +70,13 @@ NAMES = tuple(field.name for field in dataclasses.fields(Webhooks))
 
 
 def wanted(base_url: str, fallback_url: str | None = None, *, proof: str = "") -> Webhooks:
-    """Where a number is to point.
+    """Return the webhooks that a number should have.
 
-    The fallback is what Twilio asks when a request of the call fails, be it the first or a later one. By default it is
-    /call-interrupted: it takes up a call it knows where that was cut off, connects one it does not know to the agent,
-    and ends one that had said goodbye. nginx answers it even while there is no backend. ``fallback_url``: another
-    machine's, for when this one is gone. ``proof``: what nginx knows the address by (`signature.edge_proof`).
+    Twilio requests the fallback when any of the call's requests fails, the first or a later one. By default it is
+    /call-interrupted, which resumes a known call where it was cut off, connects an unknown one to the agent, and ends
+    one in which goodbye had been said. nginx answers it even while there is no backend. ``fallback_url``: an address on
+    another machine, for when this one is gone. ``proof``: by which nginx recognizes the address
+    (`signature.edge_proof`).
     """
     query = f"?{PROOF}={proof}" if proof else ""
     return Webhooks(
@@ -86,7 +87,7 @@ def wanted(base_url: str, fallback_url: str | None = None, *, proof: str = "") -
 
 
 def shown(text: str) -> str:
-    """A URL without what may be secret in it: a login, and the values of a query."""
+    """Return a URL without what may be secret in it: the login, and the query."""
     parts = urlsplit(text)
     if not text:
         return NOTHING
