@@ -78,7 +78,7 @@ async def test_a_call_is_followed_on_when_its_news_were_cut_off(world, service, 
 async def test_when_nothing_is_heard_for_long_it_says_that_the_call_may_go_on(world, service, monkeypatch):
     monkeypatch.setattr(service_module, "NEWS_DEADLINE", 0.05)
     world.answers["GET"] = [cut_off]
-    with pytest.raises(ServiceError, match=r"The call may go on.*with status 504"):
+    with pytest.raises(ServiceError, match=r"The call may still be going on.*with status 504"):
         await Follower(service, "CA00", quiet=True).follow(asyncio.Event())
     assert len(world.asked) > 1
 
@@ -101,7 +101,7 @@ async def test_where_its_end_can_not_be_asked_for_it_says_that_the_call_may_go_o
     world.answers = {"GET": [TALKS], "DELETE": [cut_off]}
     pressed = asyncio.Event()
     pressed.set()
-    with pytest.raises(ServiceError, match="The call may go on"):
+    with pytest.raises(ServiceError, match="The call may still be going on"):
         await Follower(service, "CA00", quiet=True).follow(pressed)
 
 
@@ -190,7 +190,7 @@ async def test_the_doctor_follows_on_when_news_were_cut_off(world, examine, cut)
 async def test_the_doctor_says_that_the_call_may_go_on_when_nothing_is_heard_for_long(world, examine, monkeypatch):
     monkeypatch.setattr(service_module, "NEWS_DEADLINE", 0.0)
     world.answers = {"POST": [PLACED], "GET": [cut_off]}
-    assert "The call may go on" in (await examine()).found
+    assert "The call may still be going on" in (await examine()).found
 
 
 async def test_the_doctor_does_not_ask_again_where_it_is_refused(world, examine):

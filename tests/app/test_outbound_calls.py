@@ -111,7 +111,7 @@ async def test_a_machine_hears_the_message_instead_of_the_agent(world):
     world.exchange.answers = Answers(by="machine_end_beep")
     code, out, _ = await world.prints(THEIRS, "--voicemail", "Please call us back.")
     assert code == 0
-    assert steps(out)[-3:-1] == ["a machine answered (machine_end_beep)", "the message is left"]
+    assert steps(out)[-3:-1] == ["a machine answered (machine_end_beep)", "the message was left"]
     (report,) = world.exchange.reports
     assert report.verbs == ("Connect", "Say", "Hangup")
     assert report.ended == "the app hung up"
@@ -121,7 +121,7 @@ async def test_a_machine_hears_the_message_instead_of_the_agent(world):
 async def test_a_machine_and_a_fax_are_hung_up_on(world, by):
     world.exchange.answers = Answers(by=by)
     code, out, _ = await world.prints(THEIRS)
-    assert (code, steps(out)[-2]) == (0, "it is hung up on")
+    assert (code, steps(out)[-2]) == (0, "hung up on it")
     (report,) = world.exchange.reports
     assert report.verbs == ("Connect", "Hangup")
 

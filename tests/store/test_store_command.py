@@ -63,7 +63,7 @@ def test_show_prints_what_was_said_where_the_caller_cut_in_and_the_receipt(kept,
     assert out.splitlines() == [
         "CA2  inbound  +*********01 to +*********02",
         "started 2126-11-23 10:00:00 UTC, ended after 1:15: the agent said goodbye",
-        "interrupted and taken up again 1 time",
+        "interrupted and resumed 1 time",
         "",
         "     0.4 s  Agent   Hello! How can I — the caller cut in after 2.2 s",
         "     2.6 s  Caller  Stop, please [31m",

@@ -1,4 +1,4 @@
-"""``callgate agents check``: whether the agents' file is right, and what it says."""
+"""``callgate agents check``: whether the agents file is correct, and what each agent in it is and does."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NOT_DONE: Final = 1
 
 def add_parser(commands: Any) -> None:
     """Add ``agents`` and its verb to the subparsers of the ``callgate`` command."""
-    parser = commands.add_parser("agents", help="check the file of the agents")
+    parser = commands.add_parser("agents", help="check the agents file")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    checking = verbs.add_parser("check", help="what is wrong with the file, or what each agent is and does")
+    checking = verbs.add_parser("check", help="show what is wrong with the file, or what each agent is and does")
     checking.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the file (default: AGENTS_FILE)")
     checking.add_argument("--json", action="store_true", help="print JSON, and nothing else")
-    checking.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
+    checking.add_argument("--env-file", default=".env", help="the file with the settings that the environment lacks")
     checking.set_defaults(run=_check)
 
 
@@ -66,7 +66,7 @@ def _lines(agents: Agents, told: dict[str, dict[str, Any]]) -> Iterable[str]:
 
 
 def _told(plan: AgentPlan, config: Config) -> dict[str, Any]:
-    """What an agent is, for a person: what is not there is left out, and secrets are."""
+    """Return what an agent is and does, for people. Settings without a value, and secrets, are left out."""
     agent, tools = plan.agent, plan.agent.toolbox
     values = {
         "instructions": f"{len(agent.instructions)} characters",

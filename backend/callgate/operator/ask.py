@@ -1,4 +1,4 @@
-"""How an operator's commands ask over HTTP: one request at a time, within a deadline, and why there was no answer."""
+"""The HTTP requests of the operator's commands: one at a time, with a deadline, and a reason if there is no answer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from callgate.peers.phone.options import Address
 CONNECT_TIMEOUT: Final = 5 * SECONDS
 TIMEOUT: Final = 10 * SECONDS
 CLOSE_TIMEOUT: Final = 1 * SECONDS
-LONGEST_ANSWER: Final = 1024 * 1024  # bytes; what comes after is left unread
+LONGEST_ANSWER: Final = 1024 * 1024  # bytes; the rest is not read
 USER_AGENT: Final = f"callgate/{__version__}"
 NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 class UnreachableError(CallgateError):
-    """There was no answer; the text says why. ``no_route``: this machine has no way there at all. ``sent``: the request
-    may have arrived, and what it asks for may have been done."""
+    """There was no answer; the text says why. ``no_route``: this machine has no route there. ``sent``: the request may
+    have arrived and been carried out."""
 
     def __init__(self, why: str, *, no_route: bool = False, sent: bool = False) -> None:
         super().__init__(why)
@@ -49,7 +49,7 @@ class Answer:
 
     @property
     def document(self) -> dict[str, Any] | None:
-        """The JSON object in the body, if that is what it holds."""
+        """The JSON object in the body, or None if the body is anything else."""
         try:
             document = json.loads(self.body)
         except ValueError:
@@ -83,11 +83,11 @@ async def ask(
     timeout: float = TIMEOUT,
     proxies: bool = False,
 ) -> Answer:
-    """Make one request, and follow no redirect: what is secret in it goes to nobody else. Raises `UnreachableError`.
+    """Make one request, without following redirects, so that its secrets go nowhere else. Raises `UnreachableError`.
 
-    ``at``: where it goes instead of the URL's host; ``route`` tells the same of any host and port. ``tls`` judges the
-    certificate; by default whom the system trusts. The body is a ``form``, or a ``document`` as JSON. ``timeout``
-    bounds all of it, in seconds. ``proxies``: through those that the environment names.
+    ``at``: the address to connect to, instead of the URL's host; ``route`` maps any host and port to such an address.
+    ``tls`` verifies the certificate; by default, the system's CAs are trusted. The body is a ``form``, or a
+    ``document`` as JSON. ``timeout`` bounds the whole request, in seconds. ``proxies``: use the environment's proxies.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -121,12 +121,12 @@ async def ask(
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise UnreachableError(_why(exc, timeout), sent=True) from exc
     finally:
-        if gone is not None:  # aiohttp does not wait for a connection to be closed
+        if gone is not None:  # aiohttp does not wait until a connection is closed
             await asyncio.wait({gone}, timeout=CLOSE_TIMEOUT)
 
 
 class _Resolver(AbstractResolver):
-    """Sends each connection where it was told to go, and lets the system find the rest."""
+    """Directs each connection to its ``at`` or ``route`` address, and has the system resolve that."""
 
     def __init__(self, route: Callable[[str, int], Address], at: Address | None) -> None:
         self._route, self._at = route, at
@@ -149,7 +149,7 @@ class _Resolver(AbstractResolver):
 def _why(exc: Exception, timeout: float) -> str:
     match exc:
         case aiohttp.ClientConnectorCertificateError(certificate_error=error):
-            return f"its certificate is not good: {tls_reason(error)}"
+            return f"its certificate is not valid: {tls_reason(error)}"
         case aiohttp.ClientConnectorDNSError():
             return "its name can't be resolved here"
         case aiohttp.ClientConnectorSSLError(os_error=error):
@@ -157,7 +157,7 @@ def _why(exc: Exception, timeout: float) -> str:
         case aiohttp.ClientConnectorError(os_error=error):
             return _reason(error)
         case aiohttp.ConnectionTimeoutError():
-            return f"it takes no connection within {CONNECT_TIMEOUT:.0f} s"
+            return f"it does not accept a connection within {CONNECT_TIMEOUT:.0f} s"
         case TimeoutError():
             return f"it does not answer within {timeout:.0f} s"
         case aiohttp.ServerDisconnectedError():

@@ -1,6 +1,6 @@
-"""``callgate call``: has the running service place a call, shows how it goes, and ends it on Ctrl-C.
+"""``callgate call``: has the running service place a call, shows its progress, and ends it on Ctrl-C.
 
-The service places it, not this process: so the guards, the counts and the model's session are where they belong.
+The service places the call, not this process, because the service has the limits, the counts and the model sessions.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ WORDS: Final = {
     "human": "a human answered",
     "machine": "a machine answered",
     "fax": "a fax answered",
-    "unknown": "it can't be told whether a human answered",
-    "message": "the message is left",
-    "hung up": "it is hung up on",
+    "unknown": "a human or a machine answered",
+    "message": "the message was left",
+    "hung up": "hung up on it",
     "ended": "ended",
 }
 
@@ -49,12 +49,14 @@ WORDS: Final = {
 def add_parser(commands: Any) -> None:
     """Add ``call`` to the subparsers of the ``callgate`` command."""
     parser = commands.add_parser("call", help="call a number, and follow the call to its end (Ctrl-C ends it)")
-    parser.add_argument("to", metavar="NUMBER", help="whom to call, as +15551230000; docs/outbound.md says who may be")
-    parser.add_argument("--from", dest="from_number", metavar="NUMBER", help="from another number of the account")
-    parser.add_argument("--voicemail", metavar="TEXT|hang-up|talk", help="what a machine that answers gets")
+    parser.add_argument(
+        "to", metavar="NUMBER", help="the number to call, as +15551230000 (docs/outbound.md: which ones)"
+    )
+    parser.add_argument("--from", dest="from_number", metavar="NUMBER", help="call from another number of the account")
+    parser.add_argument("--voicemail", metavar="TEXT|hang-up|talk", help="what to do if a machine answers")
     parser.add_argument("--limit", metavar="SECONDS", type=int, help="how long the call may last")
-    parser.add_argument("--key", metavar="KEY", help="an idempotency key: with the same one, it is the same call")
-    parser.add_argument("--url", help="the service, where it is not the one on this machine")
+    parser.add_argument("--key", metavar="KEY", help="an idempotency key: the same key always means the same call")
+    parser.add_argument("--url", help="the service's address, if it is not on this machine")
     parser.add_argument("--json", action="store_true", help="print JSON at the end, and nothing else")
     parser.add_argument("--env-file", default=".env", help=argparse.SUPPRESS)
     parser.set_defaults(run=run)
@@ -72,18 +74,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def service_url(url: str) -> str:
-    """Where the service is, as ``--url`` says it. Raises `ConfigError`, also where the admin token would travel
-    through a public network for all to read."""
+    """Return the service's address given with ``--url``. Raises `ConfigError` if it is not usable, or would send the
+    admin token unencrypted through a public network."""
     found = URL.fullmatch(url)
     if found is None or int(found[3] or 0) > 65535:
         raise ConfigError(["--url is not usable: write it as https://voice.example.com, without a path"])
     if found[1].lower() == "http" and not _is_near(found[2].lower()):
-        raise ConfigError(["--url is http:// to a public host, where ADMIN_TOKEN can be read on the way: use https://"])
+        raise ConfigError(["--url is http:// to a public host, so ADMIN_TOKEN can be read on the way: use https://"])
     return url.removesuffix("/")
 
 
 def _is_near(host: str) -> bool:
-    """Whether a host is of this machine's own network, as far as its name tells."""
+    """Whether a host is in a private network, judging by its name or address."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_private
     except ValueError:
@@ -101,7 +103,7 @@ async def _call(args: argparse.Namespace, config: Config, url: str) -> int:
         try:
             placed = await service.ask("POST", "/calls", document=request, headers={"Idempotency-Key": key})
         except ServiceUnheardError as exc:
-            error = f"The call may have been placed (the same again with --key {key} follows it): {exc.error}"
+            error = f"The call may have been placed. The same command with --key {key} follows it. {exc.error}"
             raise ServiceError(error, exc.fix) from exc
         if not args.json:
             print(f"Calling {placed['to']}: {placed['call_sid']}", flush=True)
@@ -118,7 +120,7 @@ async def _call(args: argparse.Namespace, config: Config, url: str) -> int:
 
 @contextlib.asynccontextmanager
 async def _interrupts() -> AsyncIterator[asyncio.Event]:
-    """What is set when Ctrl-C is pressed. Pressed again, it ends the command as usual."""
+    """An event that is set when Ctrl-C is pressed. A second Ctrl-C ends the command as usual."""
     loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
 
     def interrupt() -> None:
@@ -133,7 +135,7 @@ async def _interrupts() -> AsyncIterator[asyncio.Event]:
 
 
 class Follower:
-    """A call that was placed, followed to its end. ``quiet``: nothing is printed on the way."""
+    """Follows a call to its end. ``quiet``: print nothing meanwhile."""
 
     def __init__(self, service: Service, call_sid: str, *, quiet: bool) -> None:
         self._service, self._call_sid, self._quiet = service, call_sid, quiet
@@ -141,7 +143,7 @@ class Follower:
         self.events: list[dict[str, Any]] = []
 
     async def follow(self, interrupted: asyncio.Event) -> None:
-        """Follow it; when ``interrupted``, end it. Raises `ServiceError` where that can't be done or heard of."""
+        """Follow the call, and end it if ``interrupted``. Raises `ServiceError` if either fails."""
         following = asyncio.create_task(self._follow())
         pressed = asyncio.create_task(interrupted.wait())
         try:
@@ -153,7 +155,8 @@ class Follower:
                 await asyncio.wait({following}, timeout=END_DEADLINE)
             if not following.done():
                 raise ServiceError(
-                    "The service was told to end the call, and has not told that it ended.", "The call may go on."
+                    "The service was told to end the call, but has not confirmed that it ended.",
+                    "The call may still be going on.",
                 )
             following.result()
         finally:
@@ -168,7 +171,7 @@ class Follower:
                 await self._service.ask("DELETE", f"/calls/{self._call_sid}")
             except ServiceError as exc:
                 if not isinstance(exc, ServiceUnheardError) or asyncio.get_running_loop().time() > until:
-                    raise ServiceError(f"The call may go on: {exc.error}", exc.fix) from exc
+                    raise ServiceError(f"The call may still be going on: {exc.error}", exc.fix) from exc
                 await asyncio.sleep(PAUSE)
             else:
                 return
@@ -182,11 +185,11 @@ class Follower:
                     print(event_line(event), flush=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """All that is known, for JSON."""
+        """Return all that is known about the call, for JSON."""
         return {**self.news, "events": self.events}
 
     def receipt_lines(self) -> list[str]:
-        """The receipt, for people."""
+        """Return the receipt, for people."""
         receipt: Mapping[str, Any] = self.news.get("receipt") or {}
         shown = {name: value for name, value in receipt.items() if not isinstance(value, Mapping)}
         width = max(map(len, shown), default=0)
@@ -194,7 +197,7 @@ class Follower:
 
 
 def event_line(event: Mapping[str, Any]) -> str:
-    """``  3.1 s  ringing``"""
+    """Return a line such as ``  3.1 s  ringing``."""
     what = WORDS.get(event["name"], event["name"])
     more = f" ({event['text']})" if event["text"] else ""
     return f"{event['at']:7.1f} s  {what}{more}"

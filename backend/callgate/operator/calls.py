@@ -1,4 +1,4 @@
-"""``callgate calls``: what is kept of calls, listed, shown or deleted."""
+"""``callgate calls``: lists, shows or deletes the records of calls."""
 
 from __future__ import annotations
 
@@ -26,27 +26,31 @@ SPEAKERS: Final = {"caller": "Caller", "agent": "Agent", "note": "--"}
 
 def add_parser(commands: Any) -> None:
     """Add ``calls`` and its verbs to the subparsers of the ``callgate`` command."""
-    parser = commands.add_parser("calls", help="list, show or delete what is kept of calls")
+    parser = commands.add_parser("calls", help="list, show or delete the records of calls")
     verbs = parser.add_subparsers(dest="verb", required=True)
 
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--env-file", default=".env", help=argparse.SUPPRESS)
     shared.add_argument("--json", action="store_true", help="print JSON, and nothing else")
 
-    listing = verbs.add_parser("list", parents=[shared], help="the newest calls, one a line")
+    listing = verbs.add_parser("list", parents=[shared], help="list the newest calls, one per line")
     listing.add_argument("--limit", metavar="COUNT", type=_count, default=20, help="how many (default 20)")
     listing.add_argument("--since", metavar="WHEN", type=_since, help="only calls that started since then: 2026-11-23, "
                          "2026-11-23T10:00 (UTC), or 30m, 2h, 7d ago")  # fmt: skip
     listing.set_defaults(run=_command(_list))
 
-    showing = verbs.add_parser("show", parents=[shared], help="a call: what was said, how it ended, its receipt")
+    showing = verbs.add_parser(
+        "show", parents=[shared], help="show a call: what was said, how it ended, and its receipt"
+    )
     showing.add_argument("call_sid", metavar="SID")
     showing.set_defaults(run=_command(_show))
 
     for verb in (listing, showing):
-        verb.add_argument("--numbers", action="store_true", help="show phone numbers whole")
+        verb.add_argument("--numbers", action="store_true", help="show phone numbers in full")
 
-    deleting = verbs.add_parser("delete", parents=[shared], help="delete calls and all that was said in them, for good")
+    deleting = verbs.add_parser(
+        "delete", parents=[shared], help="permanently delete calls and all that was said in them"
+    )
     deleting.add_argument("call_sids", metavar="SID", nargs="+")
     deleting.set_defaults(run=_command(_delete))
 
@@ -121,18 +125,18 @@ def _row(call: CallRecord, numbers: bool) -> Sequence[str]:
         call.call_sid,
         _number(call.from_number, numbers) or "-",
         _number(call.to_number, numbers) or "-",
-        _printable(call.outcome or "not yet"),
+        _printable(call.outcome or "in progress"),
     )
 
 
 def transcript_lines(found: StoredCall, numbers: bool = False) -> Iterable[str]:
-    """A call for people to read. ``numbers``: with phone numbers whole."""
+    """Return a call for people to read. ``numbers``: show phone numbers in full."""
     call = found.call
     who = f"{_number(call.from_number, numbers) or '?'} to {_number(call.to_number, numbers) or '?'}"
     yield f"{call.call_sid}  {call.direction}  {who}".replace("    ", "  ")
     yield f"started {call.started_at:%Y-%m-%d %H:%M:%S} UTC, {_ending(call)}"
     if call.resumes:
-        yield f"interrupted and taken up again {_counted(call.resumes, 'time')}"
+        yield f"interrupted and resumed {_counted(call.resumes, 'time')}"
     yield ""
     for turn in found.turns:
         yield _said(turn, call.started_at)
@@ -154,12 +158,12 @@ def _message_lines(message: StoredMessage, numbers: bool) -> Iterable[str]:
 
 def _ending(call: CallRecord) -> str:
     if call.ended_at is None:
-        return "has not ended"
-    return f"ended after {_length(call)}: {_printable(call.reason or call.outcome or 'nobody knows why')}"
+        return "in progress"
+    return f"ended after {_length(call)}: {_printable(call.reason or call.outcome or 'reason unknown')}"
 
 
 def _said(turn: StoredTurn, started_at: datetime) -> str:
-    """``   2.2 s  Agent   Hello! How can I — the caller cut in after 2.2 s``"""
+    """Return a line such as ``   2.2 s  Agent   Hello! How can I — the caller cut in after 2.2 s``."""
     text = _printable(turn.text) or "…"
     if turn.cut:
         text += " — the caller cut in" + (f" after {turn.heard_ms / 1000:.1f} s" if turn.heard_ms is not None else "")
@@ -174,7 +178,7 @@ def _length(call: CallRecord) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Each value of nested objects with its path: ``tokens.audio_in``."""
+    """Return each value in nested objects with its path, such as ``tokens.audio_in``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -199,7 +203,7 @@ def _number(number: str, whole: bool) -> str:
 
 
 def _printable(text: str) -> str:
-    """On one line, and without what a terminal would act on."""
+    """Return the text on one line, without control characters, which a terminal might act on."""
     return re.sub(r" +", " ", "".join(sign if sign.isprintable() else " " for sign in text)).strip()
 
 
@@ -212,7 +216,7 @@ def _counted(count: int, noun: str) -> str:
 
 def _call_values(call: CallRecord, numbers: bool) -> dict[str, Any]:
     values = dataclasses.asdict(call)
-    del values["next_step"]  # between two webhooks, and nobody's to read
+    del values["next_step"]  # internal, from one webhook to the next
     if not numbers:
         values |= {name: mask_number(values[name]) for name in ("from_number", "to_number")}
     return values
@@ -246,7 +250,7 @@ def _since(text: str) -> datetime:
         when = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time: write 2026-11-23, 2026-11-23T10:00, or how long ago, as in 2h or 7d"
+            f"{text!r} is not a time: write 2026-11-23, 2026-11-23T10:00, or how long ago, such as 2h or 7d"
         ) from None
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""``callgate ready``: what the backend on this machine says of itself."""
+"""``callgate ready``: whether the backend on this machine would answer a call now."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def _ready(args: argparse.Namespace) -> int:
 
 
 def backend_url(config: Config) -> str:
-    """Where the backend on this machine answers."""
+    """Return the URL of the backend on this machine."""
     host = ANY_ADDRESS.get(config.host, config.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
 
 
 def readiness_problems(config: Config) -> list[str]:
-    """Why the backend would not answer a call now, one sentence each; none when it would."""
+    """Return why the backend would not answer a call now, one sentence per reason; [] if it would."""
     url = f"{backend_url(config)}/readyz"
     try:
         answer = asyncio.run(ask("GET", url, timeout=DEADLINE))
@@ -45,5 +45,5 @@ def readiness_problems(config: Config) -> list[str]:
         return []
     problems = (answer.document or {}).get("problems")
     if not isinstance(problems, list):
-        return ["Something else than the backend answers at its port."]
+        return ["Something other than the backend answers on its port."]
     return [str(problem) for problem in problems]

@@ -1,4 +1,4 @@
-"""``callgate serve``: the service, and the line check where the settings name no model's server."""
+"""``callgate serve``: the service, with the line check if the settings name no model server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from callgate.web.server import serve
 def add_parser(commands: Any) -> None:
     """Add ``serve`` to the subparsers of the ``callgate`` command."""
     parser = commands.add_parser("serve", help="answer calls (settings from the environment and .env)")
-    parser.add_argument("--env-file", default=".env", help="where settings are read that the environment lacks")
+    parser.add_argument("--env-file", default=".env", help="the file with the settings that the environment lacks")
     parser.set_defaults(run=_serve)
 
 
@@ -27,5 +27,5 @@ def _serve(args: argparse.Namespace) -> int:
     try:
         uvloop.run(serve(config, LineCheck))
     finally:
-        logging.shutdown()  # the log's end is written first, in time
+        logging.shutdown()  # writes the rest of the log before the process ends
     return 0

@@ -1,4 +1,4 @@
-"""How Twilio's own client asks where the doctor sends it, and with the doctor's trust."""
+"""An HTTP client for Twilio's library that connects where the doctor says, and trusts whom the doctor trusts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .ask import TIMEOUT, UnreachableError, ask
 
 
 class AskingHttpClient(HttpClient):  # type: ignore[misc]
-    """How Twilio's client is to ask: as `callgate.operator.ask.ask` does, with these ``options`` of it."""
+    """Has Twilio's library send its requests with `callgate.operator.ask.ask` and these ``options``."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(logging.getLogger(__name__), False, TIMEOUT)
@@ -33,7 +33,7 @@ class AskingHttpClient(HttpClient):  # type: ignore[misc]
         timeout: float | None = None,
         allow_redirects: bool = False,
     ) -> Response:
-        """Ask. Raises `TwilioUnreachableError`."""
+        """Send a request. Raises `TwilioUnreachableError`."""
         headers = dict(headers or {})
         if auth is not None:
             headers["Authorization"] = f"Basic {b64encode(':'.join(auth).encode()).decode()}"

@@ -1,1 +1,1 @@
-"""Who stands in for Twilio and for a model: for rehearsals and demos, and in tests. The service knows neither."""
+"""Stand-ins for Twilio and for a model, for rehearsals, demos and tests. The service does not know about them."""

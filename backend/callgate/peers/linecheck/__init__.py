@@ -1,6 +1,6 @@
-"""The line check: the embedded realtime server that greets, and says back what the caller said.
+"""The line check: an embedded realtime server that greets callers, and says back what they said.
 
-A peer on a socket, like OpenAI's: the relay reaches it through its URL and imports nothing of it.
+It is a peer on a socket, like OpenAI's server: the relay reaches it through its URL, and imports nothing from it.
 """
 
 from .server import LineCheck
