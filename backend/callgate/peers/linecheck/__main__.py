@@ -1,4 +1,4 @@
-"""``python -m callgate.peers.linecheck [--port N]``: the line check alone, for a relay elsewhere on this machine."""
+"""``python -m callgate.peers.linecheck [--port N]``: the line check alone, for a relay on the same machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def main() -> int:
     """Run until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(
         prog="python -m callgate.peers.linecheck",
-        description="A realtime server on loopback that greets, then says back what it hears. Prints its URL.",
+        description="A realtime server on loopback that greets, and then says back what it hears. Prints its URL.",
     )
     parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1 (default: a free one)")
     arguments = parser.parse_args()
     if not 0 <= arguments.port <= 65535:
-        parser.error(f"--port {arguments.port} is not a port: give 0 to 65535")
+        parser.error(f"--port {arguments.port} is not a port: give a number from 0 to 65535")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         asyncio.run(_run(arguments.port))

@@ -1,4 +1,4 @@
-"""The line check on a socket: a WebSocket server on loopback, a `RealtimeServer` for each connection."""
+"""The line check on a socket: a WebSocket server on loopback, with a `RealtimeServer` for each connection."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .realtime.client_events import Event
 from .realtime.protocol import RealtimeServer
 
 PATH = "/v1/realtime"
-MODEL = "line-check"  # what the session says it is: never one of OpenAI's
+MODEL = "line-check"  # the session's model; never the name of one of OpenAI's
 MAX_SESSIONS = 1_000
 MAX_MESSAGE_BYTES = 1 << 20
-MAX_SESSION_SECONDS = 60 * 60  # as the real service
+MAX_SESSION_SECONDS = 60 * 60  # as with the real service
 OPEN_TIMEOUT = 5.0
 SEND_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 
 logger = logging.getLogger(__name__)
 
-# An operator reads of calls, not of the sockets on loopback that serve them.
+# Operators care about calls, not about the loopback sockets that serve them.
 _websocket_logger = logging.getLogger("websockets.linecheck")
 _websocket_logger.setLevel(logging.WARNING)
 
@@ -37,8 +37,8 @@ _websocket_logger.setLevel(logging.WARNING)
 class LineCheck:
     """The embedded realtime server.
 
-    Usage: ``async with LineCheck() as line_check: connect(line_check.url)``. Listens on 127.0.0.1 only; any model name
-    and any key is welcome, since no stranger can reach it. Leaving the block closes every session (1001).
+    Usage: ``async with LineCheck() as line_check: connect(line_check.url)``. It listens on 127.0.0.1 only, and accepts
+    any model name and any key, because no stranger can reach it. Leaving the block closes every session (1001).
     """
 
     def __init__(self, *, port: int = 0, max_sessions: int = MAX_SESSIONS) -> None:
@@ -49,15 +49,15 @@ class LineCheck:
 
     @property
     def url(self) -> str:
-        """Where it listens: ``ws://127.0.0.1:PORT/v1/realtime``."""
+        """The URL that it listens on: ``ws://127.0.0.1:PORT/v1/realtime``."""
         if self._server is None:
-            raise RuntimeError("the line check is not running: use it in `async with`")
+            raise RuntimeError("the line check is not running: use `async with`")
         port = next(iter(self._server.sockets)).getsockname()[1]
         return f"ws://127.0.0.1:{port}{PATH}"
 
     @property
     def sessions(self) -> int:
-        """How many sessions are open."""
+        """The number of open sessions."""
         return self._sessions
 
     async def __aenter__(self) -> LineCheck:
@@ -85,8 +85,8 @@ class LineCheck:
         if request.path.partition("?")[0] != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, f"The line check answers at {PATH} only.\n")
         if self._sessions >= self._max_sessions:
-            logger.warning("Line check: refused a session, %d are open", self._sessions)
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "The line check has no session to spare.\n")
+            logger.warning("Line check: refused a session because %d are open", self._sessions)
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "The line check can't open any more sessions.\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -95,7 +95,7 @@ class LineCheck:
             with contextlib.suppress(ConnectionClosed):
                 await _run(connection)
         except TimeoutError:
-            logger.warning("Line check: a client stopped reading; its session is dropped")
+            logger.warning("Line check: a client stopped reading, so its session is dropped")
             connection.transport.abort()
         finally:
             self._sessions -= 1

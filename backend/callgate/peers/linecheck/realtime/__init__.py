@@ -1,1 +1,1 @@
-"""The realtime server itself: frames and times in, frames out. Pure."""
+"""The realtime server itself: client events and times in, server events out. Pure."""

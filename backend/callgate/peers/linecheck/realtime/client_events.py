@@ -1,7 +1,7 @@
-"""The client events of a GA Realtime session over a WebSocket: JSON text to a checked event. Pure.
+"""Reads the client events of a GA Realtime session over a WebSocket, from JSON text to a checked event. Pure.
 
-Source: `RealtimeClientEvent` of OpenAI's SDK (``openai.types.realtime``), less ``output_audio_buffer.clear``, which is
-for WebRTC and SIP only.
+Source: `RealtimeClientEvent` in OpenAI's SDK (``openai.types.realtime``), without ``output_audio_buffer.clear``, which
+is for WebRTC and SIP only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CLIENT_EVENT = by(
 
 
 def decode(frame: str | bytes) -> Event:
-    """The JSON object of a WebSocket message. Raises `EventRefused`."""
+    """Return the JSON object in a WebSocket message. Raises `EventRefused`."""
     if isinstance(frame, bytes):
         raise EventRefused("invalid_event", f"Expected a text message, but got a binary one of {len(frame)} bytes.")
     try:
@@ -50,6 +50,6 @@ def decode(frame: str | bytes) -> Event:
 
 
 def check(event: Event) -> Event:
-    """The event with its values checked and its audio decoded to bytes. Raises `EventRefused`."""
+    """Return the event with its values checked and its audio decoded to bytes. Raises `EventRefused`."""
     checked: Event = _CLIENT_EVENT("", event)
     return checked

@@ -1,6 +1,6 @@
-"""The input audio buffer: what the caller said, cut into utterances when turn detection is on. Pure.
+"""The input audio buffer: what the caller said, split into utterances if turn detection is on. Pure.
 
-Positions are bytes since the session began, as `audio_start_ms` and `audio_end_ms` are milliseconds since then.
+Positions are in bytes since the session began, as `audio_start_ms` and `audio_end_ms` are in milliseconds since then.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from .schema import EventRefused
 from .session import TurnDetection
 from .vad import SpeechDetector
 
-MAX_UTTERANCE_BYTES = 30_000 * BYTES_PER_MS  # endless noise gets an answer too
-MAX_BUFFER_BYTES = 300_000 * BYTES_PER_MS  # without turn detection: what a client may append before it commits
+MAX_UTTERANCE_BYTES = 30_000 * BYTES_PER_MS  # so that endless noise is answered too
+MAX_BUFFER_BYTES = 300_000 * BYTES_PER_MS  # without turn detection: how much a client may append before it commits
 MIN_COMMIT_BYTES = 100 * BYTES_PER_MS
 
-# So many of the last frames must be speech before it begins: a click on the line is shorter.
+# Speech begins when 3 of the last 4 frames are speech: a click on the line is shorter.
 _ONSET_FRAMES = 3
 _ONSET_OF = 4
-# What is kept of the silence after the words, so that a fading last sound is not clipped.
+# How much silence is kept after the words, so that a fading last sound is not clipped.
 _TAIL_BYTES = 300 * BYTES_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegan:
-    """Speech began; ``position`` is that of its first byte, prefix padding included."""
+    """Speech began. ``position``: of its first byte, prefix padding included."""
 
     position: int
 
@@ -40,7 +40,7 @@ class SpeechBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Speech ended; ``position`` is after the silence that showed it. ``audio``, from ``start``, is the utterance."""
+    """Speech ended. ``position``: after the silence that ended it. ``audio``: the utterance, from ``start`` on."""
 
     position: int
     start: int
@@ -58,29 +58,30 @@ class SpeechEnded:
 
 
 class InputAudioBuffer:
-    """Takes audio as it comes; with turn detection, tells where utterances begin and end."""
+    """Takes audio as it comes, and detects where utterances begin and end if turn detection is on."""
 
     def __init__(self, turn_detection: TurnDetection | None) -> None:
         self._buffer = bytearray()
         self._start = 0  # position of the buffer's first byte
-        self._examined = 0  # position up to which the detector has heard
-        self._deaf_bytes = 0  # after an endless utterance: how much longer nothing begins a new one
+        self._examined = 0  # position up to which the detector has examined the audio
+        self._deaf_bytes = 0  # after an endless utterance: how much longer no new one can begin
         self.configure(turn_detection)
 
     @property
     def position(self) -> int:
-        """How many bytes have been written in the session."""
+        """How many bytes have been appended in the session."""
         return self._start + len(self._buffer)
 
     def configure(self, turn_detection: TurnDetection | None) -> None:
-        """Put turn detection settings in force. What the detector knows of the background starts anew."""
+        """Apply turn detection settings. What the detector has learnt about the background noise is discarded."""
         self._turn_detection = turn_detection
         self._detector = SpeechDetector(turn_detection.threshold) if turn_detection else None
         self._examined = self.position
         self._reset_utterance()
 
     def append(self, audio: bytes) -> list[SpeechBegan | SpeechEnded]:
-        """Write audio; returns what it shows. Raises `EventRefused` when a client that commits itself never does."""
+        """Append audio, and return what it shows. Raises `EventRefused` if a client without turn detection appends too
+        much without committing it."""
         if self._turn_detection is None and len(self._buffer) + len(audio) > MAX_BUFFER_BYTES:
             message = "Input audio buffer is full: commit or clear it before appending more."
             raise EventRefused("input_audio_buffer_full", message)
@@ -88,7 +89,7 @@ class InputAudioBuffer:
         return list(self._examine())
 
     def commit(self) -> bytes:
-        """Take all that is buffered. Raises `EventRefused` when there is less than 100 ms."""
+        """Take all that is buffered. Raises `EventRefused` if that is less than 100 ms."""
         if len(self._buffer) < MIN_COMMIT_BYTES:
             message = (
                 "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, "
@@ -100,13 +101,13 @@ class InputAudioBuffer:
         return audio
 
     def clear(self) -> None:
-        """Forget all that is buffered."""
+        """Discard all that is buffered."""
         self._drop_before(self.position)
         self._examined = self.position
         self._reset_utterance()
 
     def _reset_utterance(self) -> None:
-        self._speech_start: int | None = None  # position where the running utterance's first word begins
+        self._speech_start: int | None = None  # position where the current utterance begins
         self._speech_end = 0  # position after its last frame of speech
         self._onset: deque[bool] = deque(maxlen=_ONSET_OF)
 
@@ -158,7 +159,7 @@ class InputAudioBuffer:
         end = min(self._speech_end + _TAIL_BYTES, self._examined)
         audio = bytes(self._buffer[start - self._start : end - self._start])
         if endless:
-            # Or the noise that goes on would cut its own answer short.
+            # Otherwise the continuing noise would interrupt the answer to it.
             self._deaf_bytes = MAX_UTTERANCE_BYTES
         self._drop_before(end)
         self._reset_utterance()

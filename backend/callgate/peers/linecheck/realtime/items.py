@@ -1,6 +1,6 @@
 """The conversation's items: what was said on both sides, in order. Pure.
 
-Audio itself is not kept, only its length: the conversation of a long call stays small.
+Only the length of audio is kept, not the audio itself, so that the conversation of a long call stays small.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from callgate.core.wire.media_stream import BYTES_PER_MS
 
 from .schema import EventRefused, base64_audio, by, fields, list_of, nullable, one_of, string
 
-MAX_ITEMS = 2_000  # beyond that the oldest is forgotten; about two hours of quick talk
+MAX_ITEMS = 2_000  # about two hours of quick talk; beyond that, the oldest is discarded
 
 _STATUS = one_of("completed", "incomplete", "in_progress")
 _OBJECT = one_of("realtime.item")
@@ -57,7 +57,7 @@ ITEM_CREATE = fields({"item": _ITEM}, type=string, event_id=string, previous_ite
 
 @dataclass(slots=True)
 class Item:
-    """One item. ``audio_bytes`` is how much model audio the item holds; `None` for an item that has none."""
+    """One item. ``audio_bytes``: how much of the model's audio the item has; `None` for an item without audio."""
 
     resource: dict[str, Any]
     audio_bytes: int | None = None
@@ -76,17 +76,17 @@ class Items:
 
     @property
     def last_id(self) -> str | None:
-        """The id of the last item; `None` before there is any."""
+        """The id of the last item; `None` if there is none yet."""
         return self._items[-1].item_id if self._items else None
 
     def add(self, item: Item) -> str | None:
-        """Append an item the server made; returns the id of the one before it."""
+        """Append an item that the server made, and return the id of the one before it."""
         previous = self.last_id
         self._insert(len(self._items), item)
         return previous
 
     def create(self, resource: dict[str, Any], new_id: str, previous_item_id: str | None) -> tuple[Item, str | None]:
-        """Add an item of the client's (checked by `ITEM_CREATE`). Returns it and the id before it.
+        """Add an item from the client (checked by `ITEM_CREATE`). Returns it, and the id of the one before it.
 
         Raises `EventRefused`.
         """
@@ -111,8 +111,8 @@ class Items:
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """Keep only the audio that was heard. Raises `EventRefused` as the real service does.
 
-        Its messages: https://github.com/twilio-samples/speech-assistant-openai-realtime-api-python/issues/45 (longer
-        than the audio), https://github.com/livekit/agents/issues/6157 (before there is any).
+        Sources of its messages: https://github.com/livekit/agents/issues/6157 (no audio yet),
+        https://github.com/twilio-samples/speech-assistant-openai-realtime-api-python/issues/45 (longer than the audio).
         """
         item = self._find(item_id)
         if item is None:
@@ -131,7 +131,7 @@ class Items:
         item.audio_bytes = audio_end_ms * BYTES_PER_MS
 
     def delete(self, item_id: str) -> None:
-        """Forget an item. Raises `EventRefused`."""
+        """Remove an item. Raises `EventRefused`."""
         item = self._find(item_id)
         if item is None:
             message = f"Error deleting item: the item with id '{item_id}' does not exist."
@@ -139,7 +139,7 @@ class Items:
         self._items.remove(item)
 
     def get(self, item_id: str) -> Item:
-        """The item of that id. Raises `EventRefused`."""
+        """Return the item with this id. Raises `EventRefused`."""
         item = self._find(item_id)
         if item is None:
             message = f"Error retrieving item: the item with id '{item_id}' does not exist."

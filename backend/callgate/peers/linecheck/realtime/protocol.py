@@ -1,8 +1,8 @@
-"""The server's side of a GA Realtime session: client events in, server events out. Pure: no I/O, no clock.
+"""The server side of a GA Realtime session: client events in, server events out. Pure: no I/O, no clock.
 
-Time is passed in, in seconds of any monotonic clock. The shell around it calls `RealtimeServer.open` once, `receive`
-for each frame, `tick` at `next_deadline`, and sends the events each of them returns, in order. What is said is not
-decided here: an `Answerer` is asked for it.
+Time is passed in, in seconds of any monotonic clock. The caller calls `RealtimeServer.open` once, `receive` for each
+frame, and `tick` at `next_deadline`, and sends the events that each of them returns, in order. What is said is not
+decided here, but by an `Answerer`.
 
 Source of the events' shapes: the types of OpenAI's SDK (``openai.types.realtime``).
 """
@@ -27,7 +27,7 @@ Answerer: TypeAlias = Callable[[ToAnswer], ScriptedResponse]
 
 
 class RealtimeServer:
-    """One session. ``name`` makes its ids unlike those of other sessions; ``expires_at`` is a Unix time."""
+    """One session. ``name`` makes its ids differ from those of other sessions; ``expires_at`` is a Unix time."""
 
     def __init__(
         self,
@@ -49,26 +49,26 @@ class RealtimeServer:
         self._conversation_id = self._events.new_id("conv")
         self._response: ModelResponse | None = None
         self._pending = PendingTurn()
-        # The id announced for the utterance that runs.
+        # The id announced for the current utterance.
         self._speech_item_id: str | None = None
         # When the caller's silence triggers a response (``idle_timeout_ms``).
         self._idle_deadline: float | None = None
 
-    # What the shell calls.
+    # The interface.
 
     @property
     def next_deadline(self) -> float | None:
-        """When `tick` is next due; `None` when nothing is under way."""
+        """When `tick` is next due; `None` if nothing is in progress."""
         deadlines = [self._response.deadline if self._response else None, self._idle_deadline]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def open(self, now: float) -> list[Event]:
-        """The connection is made."""
+        """Begin the session. Call this when the connection is open."""
         self._events.emit("session.created", session=self._session.resource)
         return self._flush(now)
 
     def receive(self, frame: str | bytes, now: float) -> list[Event]:
-        """A WebSocket message has come. What can't be carried out is answered with an ``error`` event."""
+        """Handle a WebSocket message. What can't be carried out is answered with an ``error`` event."""
         self._advance(now)
         event_id: str | None = None
         try:
@@ -81,11 +81,11 @@ class RealtimeServer:
         return self._flush(now)
 
     def tick(self, now: float) -> list[Event]:
-        """Time has passed."""
+        """Do what is due at this time."""
         return self._flush(now)
 
     def fail(self, type: str, code: str, message: str, now: float) -> list[Event]:
-        """The service itself fails: an ``error`` event that no client event caused."""
+        """Send an ``error`` event that no client event caused, because the service itself fails."""
         self._events.error(type, code, message)
         return self._flush(now)
 
@@ -169,7 +169,7 @@ class RealtimeServer:
         )
         self._commit(stopped.audio)
         turn_detection = self._session.turn_detection
-        # As the service documents: without interrupt_response, no response is created while one is active.
+        # As OpenAI documents: without interrupt_response, no response is created while one is active.
         if turn_detection and turn_detection.create_response and self._response is None:
             self._pending.answered_at(stopped)
             self._answer_unasked(now)

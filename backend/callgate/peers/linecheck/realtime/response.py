@@ -1,7 +1,7 @@
-"""One response: what is said, in which order of events, at what pace. Pure.
+"""One response: what is said, with which events, in which order and at what pace. Pure.
 
-The model speaks faster than a telephone plays: audio goes out in deltas of 200 ms, eight times as fast as real time. So
-a response is done long before the caller has heard it, and interrupting it means the same as with the real service.
+A model speaks faster than a telephone plays: audio goes out in deltas of 200 ms, eight times as fast as real time. So a
+response is done long before the caller has heard it, and an interruption has the same effect as with the real service.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _MESSAGE: Mapping[str, str] = {"object": "realtime.item", "type": "message", "ro
 
 
 class Emit(Protocol):
-    """Sends a server event of this type and these fields; adds ``event_id``."""
+    """Sends a server event with this type and these fields; adds ``event_id``."""
 
     def __call__(self, type: str, /, **fields: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A spoken message. ``audio`` is µ-law, 8,000 bytes a second."""
+    """A spoken message. ``audio`` is µ-law, 8,000 bytes per second."""
 
     audio: bytes
     transcript: str
@@ -34,7 +34,7 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedToolCall:
-    """A call of one of the session's tools. ``arguments`` is a JSON object in text."""
+    """A call of one of the session's tools. ``arguments`` is a JSON object, as text."""
 
     name: str
     arguments: str = "{}"
@@ -45,7 +45,7 @@ Status: TypeAlias = Literal["completed", "cancelled", "incomplete", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
-    """What a response consists of, and how it ends when nobody interrupts it.
+    """What a response consists of, and how it ends if nobody interrupts it.
 
     ``reason`` goes with ``incomplete`` (``max_output_tokens``, ``content_filter``) and with ``cancelled``
     (``turn_detected``, ``client_cancelled``); ``error`` (``type``, ``code``, ``message``) goes with ``failed``.
@@ -59,7 +59,7 @@ class ScriptedResponse:
 
 @dataclass(frozen=True, slots=True)
 class SpeechPace:
-    """How audio goes out: ``delta_ms`` of audio an event, ``times`` as fast as real time."""
+    """How audio is sent: ``delta_ms`` of audio per event, ``times`` as fast as real time."""
 
     delta_ms: int = 200
     times: float = 8.0
@@ -67,7 +67,7 @@ class SpeechPace:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a response is told by its session: the parts of the response resource that stay as they are."""
+    """What a session tells its response: the parts of the response resource that never change."""
 
     response_id: str
     conversation_id: str
@@ -79,7 +79,7 @@ class Setting:
 
 
 class ModelResponse:
-    """A response under way, from ``response.created`` to ``response.done``."""
+    """A response in progress, from ``response.created`` to ``response.done``."""
 
     def __init__(
         self,
@@ -98,12 +98,12 @@ class ModelResponse:
         self._items = items
         self._new_id = new_id
         self._pace = pace
-        # The items begun so far; the last one is still open while `_close` is set.
+        # The items that have begun; the last one is still open while `_close` is set.
         self._output: list[Item] = []
         self._close: Callable[[str], None] | None = None
         self._text_tokens = 0
         self._steps = self._run()
-        #: When `advance` has more to send; `None` when the response is done.
+        #: When `advance` has more to send; `None` once the response is done.
         self.deadline: float | None = now
 
     @property
@@ -123,13 +123,13 @@ class ModelResponse:
             self.deadline = None if delay is None else self.deadline + delay
 
     def cancel(self, reason: str) -> None:
-        """Stop here: ``turn_detected`` or ``client_cancelled``."""
+        """Stop the response now. ``reason``: ``turn_detected`` or ``client_cancelled``."""
         if self._close:
             self._close("incomplete")
         self.deadline = None
         self._done("cancelled", {"type": "cancelled", "reason": reason})
 
-    # The course of the response. Each yield is how long to wait, in seconds, before the next step.
+    # The steps of the response. Each yields how long to wait before the next step, in seconds.
 
     def _run(self) -> Iterator[float]:
         self._emit("response.created", response=self._resource("in_progress", None, with_usage=False))
@@ -215,7 +215,7 @@ class ModelResponse:
         self._text_tokens += len(call.arguments) // 4 + 1
         self._end_item(index, item, "completed")
 
-    # The steps all outputs share.
+    # The steps that all outputs share.
 
     def _begin_item(self, index: int, item: Item, close: Callable[[str], None] | None) -> None:
         self._output.append(item)
@@ -257,7 +257,7 @@ class ModelResponse:
         }
 
     def _usage(self) -> dict[str, Any]:
-        # The service counts a token each 100 ms of audio heard and 50 ms of audio spoken; text is roughly by the word.
+        # OpenAI counts one token per 100 ms of audio heard and per 50 ms of audio spoken; text is roughly one per word.
         audio_in = -(-self._setting.input_audio_bytes // (100 * BYTES_PER_MS))
         audio_out = -(-self.audio_bytes // (50 * BYTES_PER_MS))
         text_in, text_out = self._setting.input_text_tokens, self._text_tokens

@@ -1,8 +1,8 @@
-"""Checks of what a client sends, with the refusals the GA Realtime API answers. Pure.
+"""Checks of what a client sends, with the errors of the GA Realtime API. Pure.
 
-A `Check` takes the parameter's path (``session.audio.input.format.type``) and its value, and returns the value to use
-or raises `EventRefused`. The names of the codes, and the wording of the first sentence of each message, follow the real
-service's error events, so that a client's handling of them is exercised as it would be there.
+A `Check` takes a parameter's path (``session.audio.input.format.type``) and value, and returns the value to use or
+raises `EventRefused`. The codes, and the first sentence of each message, are the real service's, so that a client
+handles these errors as it would handle the real ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _JSON_TYPE_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean
 
 
 class EventRefused(RealtimeError):
-    """A client event that is not carried out; the client is told so in an ``error`` event, and the session goes on."""
+    """A client event is not carried out. The client gets an ``error`` event, and the session continues."""
 
     def __init__(self, code: str | None, message: str, *, param: str | None = None) -> None:
         self.code = code
@@ -29,12 +29,12 @@ class EventRefused(RealtimeError):
 
 
 def anything(param: str, value: Any) -> Any:
-    """Any JSON value."""
+    """Accept any JSON value."""
     return value
 
 
 def of_type(kind: type, expected: str) -> Check:
-    """A value of one JSON type."""
+    """Accept a value of one JSON type."""
 
     def check(param: str, value: Any) -> Any:
         if not isinstance(value, kind):
@@ -50,7 +50,7 @@ object_ = of_type(dict, "an object")
 
 
 def number(least: float, most: float, *, whole: bool = True) -> Check:
-    """A number in ``[least, most]``; a whole one unless ``whole=False``."""
+    """Accept a number in ``[least, most]``, which must be whole unless ``whole=False``."""
     expected = "an integer" if whole else "a number"
 
     def check(param: str, value: Any) -> Any:
@@ -67,7 +67,7 @@ def number(least: float, most: float, *, whole: bool = True) -> Check:
 
 
 def one_of(*choices: str) -> Check:
-    """One of a few strings."""
+    """Accept one of a few strings."""
 
     def check(param: str, value: Any) -> Any:
         string(param, value)
@@ -79,7 +79,7 @@ def one_of(*choices: str) -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """What the first check that accepts it makes of the value; when none does, the last one's refusal."""
+    """Return the result of the first check that accepts the value; if none does, raise what the last one raises."""
 
     def check(param: str, value: Any) -> Any:
         for attempt in checks[:-1]:
@@ -93,12 +93,12 @@ def either(*checks: Check) -> Check:
 
 
 def nullable(check: Check) -> Check:
-    """``null``, or what the check accepts."""
+    """Accept ``null``, or what the check accepts."""
     return lambda param, value: None if value is None else check(param, value)
 
 
 def list_of(item: Check, *, most: int = 128) -> Check:
-    """An array of at most ``most`` items."""
+    """Accept an array of at most ``most`` items."""
 
     def check(param: str, value: Any) -> Any:
         if not isinstance(value, list):
@@ -112,7 +112,7 @@ def list_of(item: Check, *, most: int = 128) -> Check:
 
 
 def fields(required: Mapping[str, Check] | None = None, /, **optional: Check) -> Check:
-    """An object of exactly these fields."""
+    """Accept an object with these fields and no others."""
     needed = dict(required or {})
     known = needed | optional
 
@@ -133,7 +133,7 @@ def fields(required: Mapping[str, Check] | None = None, /, **optional: Check) ->
 
 
 def by(key: str, shapes: Mapping[str, Check]) -> Check:
-    """An object whose field ``key`` says which shape the object has."""
+    """Accept an object whose field ``key`` says which of the ``shapes`` it has."""
 
     def check(param: str, value: Any) -> Any:
         object_(param, value)
@@ -149,7 +149,7 @@ def by(key: str, shapes: Mapping[str, Check]) -> Check:
 
 
 def base64_audio(param: str, value: Any) -> bytes:
-    """Base64 text, decoded."""
+    """Decode base64 text."""
     try:
         return binascii.a2b_base64(string(param, value), strict_mode=True)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""The events that go to the client, in order, each with an id of its own."""
+"""The events for the client, in order, each with a unique id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .schema import EventRefused
 
 
 class ServerEvents:
-    """Those of one session. ``name`` makes its ids unlike those of other sessions."""
+    """The server events of one session. ``name`` makes its ids differ from those of other sessions."""
 
     def __init__(
         self, name: str, transcribe: Callable[[bytes], str], rate_limits: Sequence[Mapping[str, Any]] = ()
@@ -26,36 +26,36 @@ class ServerEvents:
         self._outgoing: list[Event] = []
 
     def take(self) -> list[Event]:
-        """What is to be sent now."""
+        """Return the events to send now."""
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
     def new_id(self, kind: str) -> str:
-        """An id that the session has not given yet."""
+        """Return an id that the session has not used yet."""
         return f"{kind}_{self._name}{next(self._numbers):06x}"
 
     def emit(self, type: str, /, **fields: Any) -> None:
-        """An event of any type."""
+        """Add an event of any type."""
         self._outgoing.append({"type": type, "event_id": self.new_id("event"), **fields})
 
     def refusal(self, refused: EventRefused, event_id: str | None) -> None:
-        """What the client asked can't be carried out; ``event_id``: that of its event."""
+        """Add an ``error`` event for a client event that can't be carried out. ``event_id``: the client event's."""
         self.error("invalid_request_error", refused.code, refused.message, refused.param, event_id)
 
     def error(
         self, type: str, code: str | None, message: str, param: str | None = None, event_id: str | None = None
     ) -> None:
-        """An ``error`` event."""
+        """Add an ``error`` event."""
         error = {"type": type, "code": code, "message": message, "param": param, "event_id": event_id}
         self.emit("error", error=error)
 
     def item(self, item: Item, previous_item_id: str | None) -> None:
-        """The conversation has one item more."""
+        """Add the events for a new item in the conversation."""
         self.emit("conversation.item.added", previous_item_id=previous_item_id, item=dict(item.resource))
         self.emit("conversation.item.done", previous_item_id=previous_item_id, item=dict(item.resource))
 
     def transcription(self, item_id: str, audio: bytes) -> None:
-        """The words of the caller's ``audio``."""
+        """Add the events with the transcript of the caller's ``audio``."""
         kind = "conversation.item.input_audio_transcription"
         transcript = self._transcribe(audio)
         self.emit(f"{kind}.delta", item_id=item_id, content_index=0, delta=transcript)
@@ -63,5 +63,5 @@ class ServerEvents:
         self.emit(f"{kind}.completed", item_id=item_id, content_index=0, transcript=transcript, usage=usage)
 
     def limits(self) -> None:
-        """How much the client may still ask for."""
+        """Add the event with the client's remaining rate limits."""
         self.emit("rate_limits.updated", rate_limits=[dict(limit) for limit in self._rate_limits])

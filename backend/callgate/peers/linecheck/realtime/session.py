@@ -1,6 +1,6 @@
 """The session's settings: GA defaults, what ``session.update`` may change, and what is echoed back. Pure.
 
-Source: `RealtimeSessionCreateRequest` of OpenAI's SDK (what a client may send) and `RealtimeSessionCreateResponse`
+Source: in OpenAI's SDK, `RealtimeSessionCreateRequest` (what a client may send) and `RealtimeSessionCreateResponse`
 (what the server's session resource adds: ``id``, ``object``, ``expires_at``).
 """
 
@@ -26,9 +26,9 @@ from .schema import (
     string,
 )
 
-PCMU = "audio/pcmu"  # the one format a telephone needs, and the one the line check speaks
+PCMU = "audio/pcmu"  # the one format that a telephone needs, and the only one that the line check speaks
 
-# Fields of the beta protocol's session, which the GA service no longer knows.
+# Fields of the beta protocol's session, which the GA service no longer accepts.
 _BETA_FIELDS = frozenset(
     {
         "modalities",
@@ -204,34 +204,34 @@ class RealtimeSession:
 
     @property
     def transcribes(self) -> bool:
-        """The client wants the caller's words in text too."""
+        """Whether the client also wants the caller's words as text."""
         return self._resource["audio"]["input"]["transcription"] is not None
 
     @property
     def input_format(self) -> str:
-        """The type of the format of appended audio."""
+        """The format type of appended audio."""
         return str(self._resource["audio"]["input"]["format"]["type"])
 
     @property
     def max_output_tokens(self) -> int | str:
-        """The most tokens a response may have; echoed, not enforced."""
+        """The most tokens that a response may have; echoed, but not enforced."""
         limit: int | str = self._resource["max_output_tokens"]
         return limit
 
     def output(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The ``format`` and ``voice`` of spoken audio, a response's own first; as a response resource has them."""
+        """Return the ``format`` and ``voice`` of a response resource. ``overrides``: those of ``response.create``."""
         output = {**self._resource["audio"]["output"], **overrides}
         voice = output["voice"]
         return {"format": dict(output["format"]), "voice": voice["id"] if isinstance(voice, dict) else voice}
 
     @property
     def turn_detection(self) -> TurnDetection | None:
-        """The turn detection in force; `None` when the client commits the audio itself."""
+        """The current turn detection; `None` if the client commits the audio itself."""
         settings = self._resource["audio"]["input"]["turn_detection"]
         if settings is None:
             return None
         if settings["type"] == "semantic_vad":
-            # No model of meaning here: how long a silence ends a turn stands in for eagerness.
+            # There is no semantic model here, so eagerness only changes how long a silence ends the turn.
             silence = {"low": 1_000, "high": 300}.get(settings["eagerness"], 500)
             return TurnDetection(
                 silence_duration_ms=silence,
@@ -241,7 +241,7 @@ class RealtimeSession:
         return TurnDetection(**{name: value for name, value in settings.items() if name != "type"})
 
     def update(self, changes: Any) -> None:
-        """Carry out ``session.update``, all of it or nothing. Raises `EventRefused`."""
+        """Carry out a ``session.update``, completely or not at all. Raises `EventRefused`."""
         object_("session", changes)
         if beta := sorted(_BETA_FIELDS & changes.keys()):
             param = f"session.{beta[0]}"
@@ -252,7 +252,7 @@ class RealtimeSession:
         if turn_detection is not None:
             checked["audio"]["input"]["turn_detection"] = _with_defaults(turn_detection)
         audio = checked.pop("audio", {})
-        # The model is chosen when the session is opened.
+        # The model can't be changed after the session has been opened.
         checked.pop("model", None)
         self._resource.update(checked)
         for side, settings in audio.items():
