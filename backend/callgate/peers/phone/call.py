@@ -1,6 +1,6 @@
-"""Calls, from the webhook to the last verb: what programs and the command line use.
+"""Calls, from the webhook to the last verb: the interface for programs and for the command line.
 
-`place_call` and `place_calls` never raise for what the other side does: that is in the report, with Twilio's codes.
+`place_call` and `place_calls` never raise because of the other side: its errors are in the report, with Twilio's codes.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from .simulation.report import CallReport
 from .simulation.timeline import mask_url
 from .stream_leg import StreamLeg
 
-MAX_VERBS: Final = 50  # of one call, so that a loop of redirects ends
+MAX_VERBS: Final = 50  # per call, so that a loop of redirects ends
 API_VERSION: Final = "2010-04-01"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A request for TwiML that a call goes on with."""
+    """A request for the TwiML with which a call continues."""
 
     url: str
     method: str
@@ -44,24 +44,24 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class CallReports:
-    """Several calls made together. ``echo`` is there where it was asked for."""
+    """Several calls made together. ``echo``: None if no call expected one."""
 
     reports: tuple[CallReport, ...]
     echo: Echo | None
 
     @property
     def kept(self) -> bool:
-        """Whether all promises of all calls were."""
+        """Whether all promises of all calls were kept."""
         return all(report.kept for report in self.reports)
 
 
 async def place_call(options: PhoneOptions) -> CallReport:
-    """Make one call. Raises `ConfigError` where the CA file can't be used."""
+    """Make one call. Raises `ConfigError` if the CA file can't be used."""
     return (await place_calls([options])).reports[0]
 
 
 async def place_calls(calls: Sequence[PhoneOptions], *, stagger: float = 0.0) -> CallReports:
-    """Make several calls at once, ``stagger`` seconds from one start to the next. Raises as `place_call` does."""
+    """Make several calls at once, each ``stagger`` seconds after the one before. Raises as `place_call` does."""
     contexts = {ca: tls_context(ca) for ca in {options.ca for options in calls}}
 
     async def start(number: int, options: PhoneOptions) -> CallReport:
@@ -79,7 +79,7 @@ async def place_calls(calls: Sequence[PhoneOptions], *, stagger: float = 0.0) ->
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """What Twilio trusts: the system's store, or only ``ca``. Raises `ConfigError`."""
+    """Return a TLS context that trusts the system's CAs, as Twilio does, or only ``ca``. Raises `ConfigError`."""
     try:
         return ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as exc:
@@ -105,7 +105,7 @@ class PhoneCall:
         self._status = "ringing"
 
     async def run(self) -> CallReport:
-        """Make the call, to its end."""
+        """Make the call, and return the report when it is over."""
         self._log.begin()
         options = self._options
         async with (
@@ -139,10 +139,10 @@ class PhoneCall:
                     document = await self._run_verbs(ordered, url)
         except PhoneError as exc:
             self._log.error(exc.code, exc.reason)
-            self._log.end("the TwiML could not be had")
+            self._log.end("there was no valid TwiML")
         except twiml.NotSimulatedError as exc:
             self._log.error(0, str(exc))
-            self._log.end("the phone can't act out the TwiML")
+            self._log.end("the phone does not simulate this TwiML")
 
     async def _fetch(self, document: Document) -> tuple[tuple[verbs.Verb, ...], str]:
         answer = await self._web.ask(document.method, document.url, {**self._form(), **document.form})
@@ -163,7 +163,7 @@ class PhoneCall:
         return found, answer.url
 
     async def _run_verbs(self, program: Sequence[verbs.Verb], base: str) -> Document | None:
-        """Execute a document. Returns the one to go on with, or None when the call is over."""
+        """Execute a document. Returns the next one to request, or None if there is none."""
         for verb in program:
             if not self._may_go_on() or self._orders.waiting:
                 return None
@@ -204,7 +204,7 @@ class PhoneCall:
         return None
 
     async def _dial(self, dial: verbs.Dial) -> dict[str, str]:
-        """Ring somebody. Returns what Twilio tells of it: https://www.twilio.com/docs/voice/twiml/dial#action."""
+        """Ring somebody. Returns what Twilio reports about it: https://www.twilio.com/docs/voice/twiml/dial#action."""
         outcomes = self._options.dials
         outcome = outcomes[len(self._log.dialled)] if len(self._log.dialled) < len(outcomes) else "answered"
         self._log.dialled.append(dial.number)
@@ -217,12 +217,12 @@ class PhoneCall:
         return {**sid, "DialCallStatus": outcome, "DialBridged": "false"}
 
     async def _pass(self, seconds: float) -> None:
-        """Let time pass, but not more than the call has."""
+        """Let time pass, but not beyond the call's time limit."""
         await self._orders.wait(max(0.0, min(seconds, self._options.max_seconds - self._log.now())))
 
     def _may_go_on(self) -> bool:
         if len(self._log.verbs) >= MAX_VERBS or len(self._log.documents) >= MAX_VERBS:
-            raise PhoneError(11200, f"the TwiML has gone on for {MAX_VERBS} verbs: it redirects in a loop")
+            raise PhoneError(11200, f"the TwiML did not end within {MAX_VERBS} verbs: it redirects in a loop")
         if self._log.now() >= self._options.max_seconds:
             self._log.overran = True
             self._log.end("it lasted too long")

@@ -1,4 +1,4 @@
-"""What happens in a call while it lasts, kept until it is reported."""
+"""Records what happens in a call, for its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .simulation.timeline import Event, Timeline
 
 
 class CallLog:
-    """The record of one call. Times are seconds since it began, at `begin`."""
+    """The record of one call. Times are in seconds since `begin`."""
 
     def __init__(self, on_event: Callable[[Event], None] | None = None) -> None:
         self.timeline = Timeline(on_event)
@@ -29,34 +29,34 @@ class CallLog:
         self.digits: list[str] = []
         self.lines: list[Line] = []
         self.closes: list[StreamClose] = []
-        self.ended = ""  # why, half a sentence
+        self.ended = ""  # why, as half a sentence
         self.overran = False
         self._zero = 0.0
 
     def begin(self) -> None:
-        """The call begins."""
+        """Start the clock."""
         self._zero = asyncio.get_running_loop().time()
 
     def now(self) -> float:
-        """How long the call has lasted."""
+        """Return how long the call has lasted."""
         return asyncio.get_running_loop().time() - self._zero
 
     def note(self, kind: str, text: str, **data: Any) -> None:
-        """Put on the timeline what happens now."""
+        """Add to the timeline what happens now."""
         self.timeline.add(self.now(), kind, text, **data)
 
     def end(self, why: str) -> None:
-        """The call is over; only the first reason counts."""
+        """Note that the call is over. Only the first reason counts."""
         self.ended = self.ended or why
 
     def error(self, code: int, reason: str) -> None:
-        """Note what the app did wrong, now. ``code``: Twilio's, 0 where it has none."""
+        """Note what the app does wrong now. ``code``: Twilio's error code, or 0 if it has none."""
         now = self.now()
         self.errors.append(CallError(code, reason, now))
         self.timeline.add(now, "error", f"{reason} (Twilio error {code})" if code else reason, code=code)
 
     def report(self, call_sid: str, options: PhoneOptions, caller: Caller, seconds: float) -> CallReport:
-        """What the call came to. ``seconds``: how long it lasted."""
+        """Return the report of the call. ``seconds``: how long it lasted."""
         executed = [verbs.describe(verb) for verb in self.verbs]
         errors = tuple(sorted(self.errors, key=lambda error: error.at))
         facts = Facts(errors, len(self.lines), executed, self.ended, self.overran)

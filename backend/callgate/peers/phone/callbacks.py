@@ -1,4 +1,4 @@
-"""Status callbacks: told in order, beside the call, and never holding it up."""
+"""Status callbacks: requested in order, concurrently with the call, and without delaying it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .http import Web
 
 
 class Callbacks:
-    """The status callbacks of one call. As a context manager it waits, on leaving, until all are told.
+    """The status callbacks of one call. Use as a context manager, which waits on exit until all requests are done.
 
-    ``failed`` is called with Twilio's code and a reason for each that was not answered with success. `Web` bounds every
-    wait, and a call has at most a few of them for each stream.
+    ``failed`` is called with Twilio's error code and a reason for each request that fails. `Web` bounds every wait, and
+    a call has at most a few callbacks for each stream.
     """
 
     def __init__(self, web: Web, failed: Callable[[int, str], None]) -> None:
@@ -33,7 +33,7 @@ class Callbacks:
         await asyncio.wait({self._last})
 
     def tell(self, method: str, url: str, form: Mapping[str, str]) -> None:
-        """Ask ``url`` when all told before it have been."""
+        """Request ``url`` once all earlier requests are done."""
         self._last = asyncio.create_task(self._tell(self._last, method, url, form))
 
     async def _tell(self, before: asyncio.Task[None] | None, method: str, url: str, form: Mapping[str, str]) -> None:

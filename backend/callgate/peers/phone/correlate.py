@@ -1,14 +1,15 @@
-"""Did the caller hear its own words, and nobody else's? Pure, with numpy.
+"""Measures whether a caller heard its own words, and nobody else's. Pure, with numpy.
 
-Two measures, both from 0 to 1, on decoded µ-law (lags by FFT, so that every position is tried):
+There are two measures, both from 0 to 1, on decoded µ-law (lags by FFT, so that every position is tried):
 
-*Own words*: the highest normalised cross-correlation of what was said, whole, with any stretch of that length of what
-was heard: 1 is a perfect copy at any loudness, and noise or other words stay far below 0.95.
+*Own words*: the highest normalised cross-correlation of the whole utterance with any equally long stretch of what was
+heard. 1 is a perfect copy at any loudness; noise or other words stay far below 0.95.
 
-*Another's words*: the same file at 0.98 times the speed resembles itself, so plain correlation can't tell a neighbour's
-voice from one's own. Therefore one's own words are taken out of what was heard first (at their best position, in 20 ms
-blocks with the gain that fits, so that an interrupted reply is taken out as far as it was heard), and another's words
-are looked for in the rest, on a scale where 1 means: they are there, whole and at least as loud as they were said.
+*Another's words*: the same recording at 0.98 times the speed resembles itself, so plain correlation can't distinguish
+another caller's voice from the caller's own. Therefore the caller's own words are first removed from what was heard (at
+their best position, in 20 ms blocks with the best-fitting gain, so that an interrupted reply is removed as far as it
+was heard). The other's words are looked for in the rest, on a scale where 1 means that all of them are there, at least
+as loud as they were said.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from callgate.core.wire.media_stream import FRAME_BYTES
 
 Signal = npt.NDArray[np.floating[Any]]
 
-OWN_WORDS: Final = 0.95  # at least
-ANOTHERS_WORDS: Final = 0.5  # less than
-_FAINT: Final = 1e-4  # of the words' energy: what is fainter is not compared (-40 dB)
+OWN_WORDS: Final = 0.95  # at least this is expected
+ANOTHERS_WORDS: Final = 0.5  # less than this is expected
+_FAINT: Final = 1e-4  # of the words' energy (-40 dB): anything fainter is not compared
 _MOST_GAIN: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where words were found. ``at`` is a sample of what was heard, and may be negative."""
+    """Where words were found. ``at`` is a position in what was heard, in samples, and may be negative."""
 
     correlation: float
     at: int
 
 
 def find(words: Signal, heard: Signal) -> Match:
-    """The stretch of ``heard`` that is most like ``words``."""
+    """Find the stretch of ``heard`` that is most similar to ``words``."""
     if not len(words) or not _energy(words):
         return Match(0.0, 0)
     products, loudness = _slide(words, heard)
@@ -49,7 +50,7 @@ def find(words: Signal, heard: Signal) -> Match:
 
 
 def take_out(words: Signal, heard: Signal, at: int) -> Signal:
-    """What is left of ``heard`` without the ``words`` that begin at sample ``at``."""
+    """Return ``heard`` without the ``words`` that begin at sample ``at``."""
     rest = heard.copy()
     for start in range(max(0, -at), len(words), FRAME_BYTES):
         block = words[start : start + FRAME_BYTES]
@@ -62,12 +63,12 @@ def take_out(words: Signal, heard: Signal, at: int) -> Signal:
 
 
 def trace_of(words: Signal, rest: Signal) -> float:
-    """How much of ``words`` is in ``rest``: 1 is all of it, whole and as loud as it was said."""
+    """Return how much of ``words`` is in ``rest``: 1 means all of them, as loud as they were said."""
     energy = _energy(words)
     if not energy or not len(rest):
         return 0.0
     most = float(np.sqrt(_energy(rest) / energy))
-    if most < 0.01:  # too faint for the answer to matter: its bound will do
+    if most < 0.01:  # so faint that this upper bound will do
         return most
     products, loudness = _slide(words, rest)
     return float(np.max(np.abs(products) / np.sqrt(energy * np.maximum(loudness, energy))))
@@ -75,19 +76,19 @@ def trace_of(words: Signal, rest: Signal) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One caller for the comparison: each utterance, and what was heard from its beginning on."""
+    """One caller's utterances, and what was heard from the beginning of each on."""
 
     words: tuple[Signal, ...]
     heard: tuple[Signal, ...]
 
 
 def own_words(voice: Voice) -> tuple[Match, ...]:
-    """Each utterance of a caller, found in what it heard afterwards."""
+    """Find each of a caller's utterances in what it heard from then on."""
     return tuple(find(words, heard) for words, heard in zip(voice.words, voice.heard, strict=True))
 
 
 def anothers_words(voices: Sequence[Voice]) -> tuple[float, ...]:
-    """For each caller, the strongest trace of any other caller's words in what it heard."""
+    """Return, for each caller, the strongest trace of any other caller's words in what it heard."""
     return tuple(
         max((trace_of(words, rest) for j, other in enumerate(voices) if j != i for words in other.words), default=0.0)
         for i, rest in enumerate(map(_rest_of, voices))
@@ -95,7 +96,7 @@ def anothers_words(voices: Sequence[Voice]) -> tuple[float, ...]:
 
 
 def _rest_of(voice: Voice) -> Signal:
-    """What a caller heard from its first utterance on, without its own words."""
+    """Return what a caller heard from its first utterance on, without its own words."""
     if not voice.heard:
         return np.zeros(0, np.float32)
     rest = voice.heard[0]
@@ -105,7 +106,7 @@ def _rest_of(voice: Voice) -> Signal:
 
 
 def _slide(words: Signal, heard: Signal) -> tuple[Signal, Signal]:
-    """At each lag, from ``-len(words)`` on: the product with ``words``, and the energy of the stretch beneath."""
+    """Return, for each lag from ``-len(words)`` on, the product with ``words`` and the energy of that stretch."""
     span = len(words)
     padded = np.concatenate([np.zeros(span), heard.astype(np.float64), np.zeros(span)])
     size = 1 << (len(padded) - 1).bit_length()

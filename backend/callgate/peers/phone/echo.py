@@ -1,4 +1,4 @@
-"""Whether the agent said the callers' own words back: the promise of the line check."""
+"""Checks whether each caller heard its own words back, as the line check promises."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .wav import decode
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """How alike what was heard is to what was said, over all calls. See `callgate.peers.phone.correlate`."""
+    """How similar what was heard is to what was said, over all calls. See `callgate.peers.phone.correlate`."""
 
     calls: int
-    own: float | None  # the lowest of all; None where nobody said anything that was to be repeated
-    anothers: float | None  # the highest of all; None with one call
+    own: float | None  # the lowest of all; None if nothing was said that should have been repeated
+    anothers: float | None  # the highest of all; None if there was only one call
 
     def as_line(self) -> str:
-        """The result in one line."""
+        """Return the result in one line."""
         own = "none said" if self.own is None else f"{self.own:.3f} (lowest)"
         anothers = "" if self.anothers is None else f", another's {self.anothers:.2f} (highest)"
         return f"{self.calls} call{'s' * (self.calls != 1)}: own words {own}{anothers}"
 
 
 def compare_echoes(reports: Sequence[CallReport], expected: Sequence[bool]) -> tuple[tuple[CallReport, ...], Echo]:
-    """Hold the calls that ``expected`` an echo to it. Returns the reports with those promises, and the result."""
+    """Judge the calls that ``expected`` an echo. Returns the reports with these promises added, and the result."""
     voices = [_voice(report) for report in reports]
     several = len(reports) > 1
     traces = anothers_words(voices) if several else (0.0,) * len(reports)
@@ -56,7 +56,7 @@ def _voice(report: CallReport) -> Voice:
 
 
 def _own(number: int, likeness: float) -> Promise:
-    happened = f"correlation {likeness:.3f} of what was said with what was heard"
+    happened = f"what was said and what was heard have a correlation of {likeness:.3f}"
     what = f"the reply to utterance {number} is the caller's own words"
     return Promise(what, likeness >= OWN_WORDS, happened, f"At least {OWN_WORDS} is expected: listen to the recording")
 

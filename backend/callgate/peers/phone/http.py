@@ -1,4 +1,4 @@
-"""How Twilio asks a webhook: signed, with deadlines, one retry, its own redirects, and its own error codes.
+"""Requests a webhook as Twilio does: signed, with timeouts, one retry, Twilio's handling of redirects and error codes.
 
 Sources: https://www.twilio.com/docs/usage/security, …/usage/webhooks/webhooks-connection-overrides, …/api/errors.
 """
@@ -25,10 +25,10 @@ from .simulation.signing import sign_webhook
 from .simulation.timeline import mask_url
 
 MAX_BODY: Final = 64 * 1024
-CLOSE_DEADLINE: Final = 1.0  # seconds, for connections to say goodbye at the end of a call
+CLOSE_DEADLINE: Final = 1.0  # seconds, for connections to close at the end of a call
 MAX_REDIRECTS: Final = 10
 USER_AGENT: Final = f"callgate-phone/{__version__}"
-_FOLLOWED: Final = frozenset({301, 302, 303, 307})  # and not 308
+_FOLLOWED: Final = frozenset({301, 302, 303, 307})  # but not 308
 
 _EXPIRED: Final = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 _WRONG_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
@@ -36,7 +36,7 @@ _WRONG_NAME: Final = frozenset({62, 64})  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V
 
 @dataclass(frozen=True, slots=True)
 class WebhookAnswer:
-    """A webhook's answer, with status 2xx. ``url`` is the last one asked; times are in seconds."""
+    """A webhook's answer, with status 2xx. ``url`` is the last one requested; times are in seconds."""
 
     url: str
     status: int
@@ -63,7 +63,7 @@ class Web:
         trace.on_connection_create_start.append(_note_connecting)
         trace.on_connection_create_end.append(_note_connected)
         self._session = aiohttp.ClientSession(
-            # A new connection for each request: by --connect-to, several names may share one address.
+            # A new connection for each request, because with --connect-to several names may share one address.
             connector=aiohttp.TCPConnector(ssl=self._tls, force_close=True),
             response_class=Response,
             timeout=aiohttp.ClientTimeout(
@@ -79,17 +79,17 @@ class Web:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._session.close()
-        # A loop that is closed while a connection still says goodbye complains (aiohttp does not wait).
+        # aiohttp does not wait for connections to close, and an event loop that is closed before them complains.
         if self._closing:
             await asyncio.wait(self._closing, timeout=CLOSE_DEADLINE)
 
     async def ask(self, method: str, url: str, form: Mapping[str, str]) -> WebhookAnswer:
-        """Ask a webhook. With GET the ``form`` goes into the query. Raises `PhoneError` where Twilio gives up."""
+        """Request a webhook. With GET, the ``form`` goes into the query. Raises `PhoneError` when Twilio gives up."""
         url = urldefrag(url).url
         if method == "GET":
             url += ("&" if urlsplit(url).query else "?") + urlencode(form)
             form = {}
-        # A redirect keeps the signature of the first URL, which is then wrong: so it is with Twilio.
+        # As with Twilio, a redirected request keeps the signature of the first URL, which is then wrong.
         headers = {"X-Twilio-Signature": sign_webhook(self._token, url, form)}
         for _ in range(MAX_REDIRECTS + 1):
             answer, location = await self._try(method, url, form, headers)
@@ -98,7 +98,7 @@ class Web:
             url = urljoin(url, location)
             if answer.status != 307:
                 method, form = "GET", {}
-        raise PhoneError(11200, f"{mask_url(url)} is the end of {MAX_REDIRECTS} redirects")
+        raise PhoneError(11200, f"{mask_url(url)} was reached after more than {MAX_REDIRECTS} redirects")
 
     async def _try(
         self, method: str, url: str, form: Mapping[str, str], headers: Mapping[str, str]
@@ -136,7 +136,7 @@ class Web:
                 while location is None and len(body) <= MAX_BODY and (more := await response.content.read(MAX_BODY)):
                     body += more
                 if len(body) > MAX_BODY:
-                    raise PhoneError(11750, f"the answer of {mask_url(url)} is larger than {MAX_BODY} bytes")
+                    raise PhoneError(11750, f"the answer from {mask_url(url)} is larger than {MAX_BODY} bytes")
                 content_type = response.headers.get("Content-Type", "")
                 connect_seconds = marks.connected - marks.connecting
                 took = loop.time() - asked
@@ -150,7 +150,7 @@ class Web:
             gone.add_done_callback(self._closing.discard)
 
     def _route(self, url: str) -> tuple[URL, _Routing]:
-        """Where the request goes, and what keeps it addressed to the URL's own name."""
+        """Return the URL to connect to, and the header and server name that keep the original URL's name."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -169,7 +169,7 @@ class Web:
 
 
 class Response(aiohttp.ClientResponse):
-    """An answer that knows its connection. ``gone``: done when that is closed, which may be later than the session."""
+    """A response with a future, ``gone``, that is done when its connection is closed, maybe after the session is."""
 
     gone: asyncio.Future[None] | None = None
 
@@ -182,15 +182,15 @@ class Response(aiohttp.ClientResponse):
 @dataclass(frozen=True, slots=True)
 class _Routing:
     headers: dict[str, str]
-    server_name: str | None  # for SNI and the certificate's check, where it is not the target's
+    server_name: str | None  # for SNI and certificate verification, if it differs from the target's
 
 
 def require_twiml_type(answer: WebhookAnswer) -> None:
-    """Raises `PhoneError` (12300) where the answer's type is not one that Twilio takes for TwiML."""
+    """Raise `PhoneError` (12300) if Twilio would not accept the answer's content type for TwiML."""
     kind = answer.content_type.partition(";")[0].strip().lower()
     if kind not in ("text/xml", "application/xml"):
         shown = kind or "none"
-        raise PhoneError(12300, f"the answer of {mask_url(answer.url)} has the content type {shown}, not text/xml")
+        raise PhoneError(12300, f"the answer from {mask_url(answer.url)} has the content type {shown}, not text/xml")
 
 
 async def _note_connecting(session: object, context: Any, params: object) -> None:
@@ -202,7 +202,7 @@ async def _note_connected(session: object, context: Any, params: object) -> None
 
 
 def _refusal(exc: Exception, url: str) -> PhoneError:
-    """What Twilio calls this failure."""
+    """Return Twilio's error for this failure."""
     where = mask_url(url)
     match exc:
         case aiohttp.ClientConnectorCertificateError(certificate_error=error):
@@ -216,12 +216,12 @@ def _refusal(exc: Exception, url: str) -> PhoneError:
         case aiohttp.ClientConnectorError(os_error=error):
             return PhoneError(11205, f"{where} can't be connected to: {error.strerror or error}")
         case aiohttp.ConnectionTimeoutError():
-            return PhoneError(11205, f"{where} did not take the connection in time")
+            return PhoneError(11205, f"{where} did not accept the connection in time")
         case TimeoutError():
             return PhoneError(11200, f"{where} did not answer in time")
         case aiohttp.ServerDisconnectedError():
             return PhoneError(11200, f"{where} closed the connection without an answer")
-    return PhoneError(11200, f"{where} could not be asked: {type(exc).__name__}")
+    return PhoneError(11200, f"the request to {where} failed: {type(exc).__name__}")
 
 
 def _certificate_refusal(error: Exception, where: str) -> PhoneError:
@@ -235,7 +235,7 @@ def _certificate_refusal(error: Exception, where: str) -> PhoneError:
 
 
 def tls_reason(error: BaseException) -> str:
-    """Why a TLS handshake failed, in OpenSSL's words."""
+    """Return why a TLS handshake failed, in OpenSSL's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError) and error.reason:

@@ -1,4 +1,4 @@
-"""What a call is to be. Values; the only settings of the phone."""
+"""The options of a call, as values. The phone has no other settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .simulation.faults import NO_FAULTS, Faults
 from .simulation.script import Step
 from .simulation.timeline import Event
 
-# What comes of a <Dial>, as the caller meets it. Twilio's DialCallStatus of one that was answered is "completed".
+# The outcome of a <Dial>, as the caller sees it. Twilio's DialCallStatus for "answered" is "completed".
 DialOutcome = Literal["answered", "busy", "no-answer", "failed"]
 
 NO_ACCOUNT: Final = "AC" + 32 * "0"
-FROM_NUMBER: Final = "+15550001111"  # the 555 numbers are nobody's
+FROM_NUMBER: Final = "+15550001111"  # 555 numbers belong to nobody
 TO_NUMBER: Final = "+15550002222"
 
 
 class Address(NamedTuple):
-    """Where a TCP connection goes."""
+    """The address of a TCP connection."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Address(NamedTuple):
 class TwilioLimits:
     """How long Twilio waits. Source: https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides."""
 
-    connect: float = 5 * SECONDS  # TCP and TLS, of a webhook and of a stream
+    connect: float = 5 * SECONDS  # TCP and TLS, for a webhook and for a stream
     read: float = 15 * SECONDS  # from the request to the end of the answer
     upgrade: float = 10 * SECONDS  # TLS and the WebSocket upgrade of a stream
     send: float = 10 * SECONDS  # one frame to an app that does not read
@@ -42,33 +42,33 @@ class TwilioLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhoneOptions:
-    """One call. ``to``: the voice webhook (``https://``), or a stream's URL, as if TwiML had named it.
+    """The options of one call. ``to``: the voice webhook (``https://``), or a stream's URL, as if TwiML had named it.
 
-    It has as many fields as there are things to choose; all but two have a default.
+    All but the first two have defaults.
     """
 
     to: str
     auth_token: str = field(repr=False)
     script: tuple[Step, ...] = ()
     method: str = "POST"  # of the webhook
-    call_sid: str | None = None  # a fresh one by default
-    direction: str = "inbound"  # or outbound-api, of a call that the app placed: then ``to_number`` is who answers
-    orders: Orders | None = None  # what the app tells the call over the REST API
+    call_sid: str | None = None  # by default, a new one
+    direction: str = "inbound"  # or outbound-api, for a call that the app placed: then ``to_number`` is who answers
+    orders: Orders | None = None  # the app's updates of the call over the REST API
     account_sid: str = NO_ACCOUNT
     from_number: str = field(default=FROM_NUMBER, repr=False)
     to_number: str = field(default=TO_NUMBER, repr=False)
-    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)  # of a stream that ``to`` names
-    status_callback: str | None = None  # told when the call is over
-    connect_to: Address | None = None  # where all TCP connections go; names and signatures stay those of the URLs
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)  # if ``to`` is a stream's URL
+    status_callback: str | None = None  # requested when the call is over
+    connect_to: Address | None = None  # where all TCP connections go; names and signatures are still the URLs'
     ca: Path | None = None  # trusted instead of the system's store
 
     greeting: bool = True  # the agent is expected to speak first
     echo: bool = False  # each reply is expected to be the caller's own words
     reply_within: float = 10 * SECONDS
     max_seconds: float = 120 * SECONDS
-    dials: tuple[DialOutcome, ...] = ()  # what comes of each <Dial>, in order; all that follow are answered
-    ring_seconds: float = 600 * SECONDS  # nobody rings longer, whatever <Dial> asks for
-    quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for so long has finished
+    dials: tuple[DialOutcome, ...] = ()  # the outcome of each <Dial>, in order; all further ones are answered
+    ring_seconds: float = 600 * SECONDS  # the longest that a <Dial> rings, whatever its timeout
+    quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for this long has finished
     limits: TwilioLimits = TwilioLimits()
     faults: Faults = NO_FAULTS
     on_event: Callable[[Event], None] | None = field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""What the command line prints and writes of calls."""
+"""What the command line prints and writes about calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .wav import write_stereo
 
 
 def as_text(calls: CallReports) -> str:
-    """One call as its timeline; several as a line each and the sum of them."""
+    """Return one call as its timeline, or several as a line each and their totals."""
     if len(calls.reports) == 1:
         parts = [table(calls.reports[0].events)]
     else:
@@ -30,7 +30,7 @@ def as_text(calls: CallReports) -> str:
 
 
 def as_json_text(calls: CallReports) -> str:
-    """All calls for machines."""
+    """Return all calls as JSON."""
     echo = calls.echo
     document: dict[str, Any] = {
         "kept": calls.kept,
@@ -41,7 +41,7 @@ def as_json_text(calls: CallReports) -> str:
 
 
 def broken_promises(calls: CallReports) -> list[str]:
-    """A line for each promise that was not kept; with several calls it begins with the call's number."""
+    """Return a line for each broken promise. With several calls, it begins with the call's number."""
     several = len(calls.reports) > 1
     return [
         (f"call {number}: " if several else "") + promise.as_line()
@@ -51,7 +51,7 @@ def broken_promises(calls: CallReports) -> list[str]:
 
 
 def write_files(calls: CallReports, record: Path | None, timeline: Path | None, picture: Path | None) -> None:
-    """Write what was asked for. Raises `RecordingError`, `PictureError` or `ConfigError`."""
+    """Write the requested files. Raises `RecordingError`, `PictureError` or `ConfigError`."""
     count = len(calls.reports)
     for number, report in enumerate(calls.reports, 1):
         if record is not None:

@@ -1,4 +1,4 @@
-"""A call as a picture: both sides' sound over time, with what happened marked. Needs matplotlib, which is an extra."""
+"""Draws a call: both sides' sound over time, with the events marked. Needs matplotlib, which is an optional extra."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _AGENT: Final = "#c8553d"
 _INK: Final = "#22303c"
 _GREY: Final = "#8a97a3"
 _COLUMNS: Final = 2400  # of the waveform
-_ROWS: Final = 4  # of names
+_ROWS: Final = 4  # of event names
 
-# What is marked, and under which name.
+# The events that are marked, and their names.
 _MARKED: Final = {
     "start": "stream starts",
     "first audio": "first audio",
@@ -37,7 +37,7 @@ _MARKED: Final = {
 
 
 class PictureError(CallgateError):
-    """No picture can be made."""
+    """The picture can't be made."""
 
 
 def draw_call(report: CallReport, path: Path) -> None:
@@ -91,7 +91,7 @@ def _waveform(axes: Axes, name: str, samples: Samples, began: float, colour: str
 
 
 def _spans(caller: Axes, agent: Axes, report: CallReport) -> None:
-    """The caller's speech shaded, and how long the reply took."""
+    """Shade the caller's speech, and show how long each reply took."""
     for utterance in report.utterances:
         end = utterance.speech_ended
         if end is None:
@@ -113,11 +113,11 @@ def _spans(caller: Axes, agent: Axes, report: CallReport) -> None:
 
 
 def _events(marks: Axes, waveforms: tuple[Axes, ...], report: CallReport) -> None:
-    """Names above, a line down through both sides. Names that would touch stand on another row."""
+    """Draw each event's name above, and a line down through both sides. Names that would touch go on different rows."""
     marks.set_ylim(0, 1)
     marks.axis("off")
     width = max(report.seconds, 1e-3)
-    taken = [-width] * _ROWS  # up to where each row is written on
+    taken = [-width] * _ROWS  # where the last name in each row ends
     for event in report.events:
         label = _label(event)
         if label is None:
@@ -139,7 +139,7 @@ def _events(marks: Axes, waveforms: tuple[Axes, ...], report: CallReport) -> Non
 
 
 def _label(event: Event) -> str | None:
-    """The event's name and time; None for one that is not marked."""
+    """Return the event's name and time, or None if it is not marked."""
     name = _MARKED.get(event.kind)
     if event.kind == "error" and event.detail.get("code"):
         name = f"error {event.detail['code']}"

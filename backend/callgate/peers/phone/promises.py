@@ -1,4 +1,4 @@
-"""What a call was to keep, and whether it did. Pure."""
+"""The promises of a call, and whether they were kept. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ READ_LOG = "Read the backend's log for this call"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the promises are judged by."""
+    """The facts by which the promises are judged."""
 
     errors: Sequence[CallError]
-    streams: int  # that were opened
+    streams: int  # how many were opened
     verbs: Sequence[str]  # as described in the timeline
     ended: str
     overran: bool
 
 
 def judge(options: PhoneOptions, caller: Caller, facts: Facts) -> tuple[Promise, ...]:
-    """All promises that the call got far enough to be held to."""
+    """Judge all promises that the call got far enough to keep or break."""
     webhooks = _no_error("webhooks answer in time, with valid TwiML", WEBHOOK_CODES | {0}, facts.errors)
     promises = [*([webhooks] if options.to.startswith("http") else []), *_stream(options, webhooks, facts)]
     if facts.streams:
@@ -40,8 +40,8 @@ def judge(options: PhoneOptions, caller: Caller, facts: Facts) -> tuple[Promise,
             Promise(
                 f"the call ends within {options.max_seconds:g} s",
                 False,
-                "it was still going on, and was hung up",
-                "Read the timeline for what it waited for, or allow more with --max-seconds",
+                "it was still going on, so the caller hung up",
+                "See in the timeline what the caller waited for, or allow more time with --max-seconds",
             )
         )
     return tuple(promises)
@@ -64,7 +64,7 @@ def _stream(options: PhoneOptions, webhooks: Promise, facts: Facts) -> list[Prom
     if not webhooks.kept or not (options.script or options.greeting):
         return []
     did = ", ".join(facts.verbs) or "nothing"
-    return [Promise(what, False, f"the TwiML opened none: {did}", READ_LOG)]
+    return [Promise(what, False, f"the TwiML did not open a stream: {did}", READ_LOG)]
 
 
 def _greeting(options: PhoneOptions, caller: Caller) -> list[Promise]:
@@ -97,15 +97,15 @@ def _reply(name: str, utterance: Utterance, options: PhoneOptions, facts: Facts)
     what = f"{name} is answered within {options.reply_within:g} s"
     if utterance.replied is not None:
         return Promise(what, True, f"{(utterance.latency or 0) * 1000:.0f} ms")
-    happened = "nothing was heard" if utterance.missed else f"the call ended before: {facts.ended}"
+    happened = "nothing was heard" if utterance.missed else f"the call ended before that: {facts.ended}"
     return Promise(what, False, happened, READ_LOG)
 
 
 def _interruption(number: int, utterance: Utterance) -> Promise:
     what = f"the agent stops when utterance {number} interrupts it"
     if utterance.cleared is None and utterance.talked_over:
-        happened = "it spoke on over the caller, and the app sent no clear"
-        return Promise(what, False, happened, "Send clear when the model hears the caller begin to speak")
+        happened = "it went on speaking over the caller, and the app sent no clear"
+        return Promise(what, False, happened, "Send clear when the model detects that the caller speaks")
     return Promise(what, True)
 
 

@@ -1,4 +1,4 @@
-"""From the command line, the environment and ``.env`` to the options of a call."""
+"""Reads the options of a call from the command line, the environment and ``.env``."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .simulation.script import Digits, Hold, Interrupt, Speak, Step, Wait
 from .simulation.timeline import Event
 from .wav import read_ulaw
 
-# What a caller says who is told nothing: "Hello. Can you hear me?", made with flite's voice rms, µ-law at 8 kHz.
+# What the caller says without a script: "Hello. Can you hear me?", made with flite's voice rms, µ-law at 8 kHz.
 REHEARSAL = Path(__file__).with_name("rehearsal.wav")
 DEFAULT_AFTER = 0.8  # seconds into the agent's speech
 
 
 def options_from(args: argparse.Namespace, environ: Mapping[str, str] | None = None) -> PhoneOptions:
-    """Read all that a call needs. Raises `ConfigError` or `RecordingError` with what is wrong."""
+    """Read all that a call needs. Raises `ConfigError` or `RecordingError`, with what is wrong."""
     settings = read_settings(environ)
     connect_to = args.connect_to or settings.get("PHONE_CONNECT_TO", "").strip()
     for path in (args.record, args.timeline, args.picture):
@@ -77,7 +77,7 @@ def _script(steps: list[tuple[str, Any]]) -> tuple[Step, ...]:
 
 
 def _default_ca(settings: Mapping[str, str]) -> Path | None:
-    """``PHONE_CA``, where that file exists: the rehearsal's own CA goes when a real certificate comes."""
+    """Return ``PHONE_CA`` if that file exists: the rehearsal's CA is removed when there is a real certificate."""
     path = Path(settings.get("PHONE_CA", "").strip() or "/nonexistent")
     return path if path.is_file() else None
 
@@ -105,8 +105,8 @@ def _auth_token(given: str | None, settings: Mapping[str, str]) -> str:
             return token
     kept = rehearsal_token(Path(settings.get("DATA_DIR", "").strip() or "data"))
     if kept is None:
-        raise ConfigError(["no auth token to sign with: set TWILIO_AUTH_TOKEN or give --auth-token (a backend without "
-                           "one makes it at its first start, in DATA_DIR)"])  # fmt: skip
+        raise ConfigError(["no auth token to sign with: set TWILIO_AUTH_TOKEN, or give --auth-token (a backend without "
+                           "a token makes one in DATA_DIR at its first start)"])  # fmt: skip
     return kept
 
 
@@ -119,7 +119,7 @@ def _account_sid(text: str) -> str:
 def _parameters(pairs: list[str]) -> dict[str, str]:
     split = [pair.partition("=") for pair in pairs]
     if not all(name and separator for name, separator, _ in split):
-        raise ConfigError(["--parameter is written NAME=VALUE"])
+        raise ConfigError(["--parameter must be of the form NAME=VALUE"])
     return {name: value for name, _, value in split}
 
 

@@ -6,5 +6,5 @@ import secrets
 
 
 def new_sid(prefix: str) -> str:
-    """A fresh SID: two letters and 32 hexadecimal digits."""
+    """Return a new SID: two letters and 32 hexadecimal digits."""
     return prefix + secrets.token_hex(16)

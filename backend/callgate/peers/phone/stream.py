@@ -1,6 +1,6 @@
-"""The socket of one Media Stream: connect, send a frame every 20 ms, take in what comes, close.
+"""The socket of one Media Stream: connects, sends a frame every 20 ms, takes in what comes, and closes.
 
-What is said and heard is decided in `line`; here are the waits, the deadlines and Twilio's error codes.
+What is said and heard is decided in `line`; this module has the waits, the timeouts and Twilio's error codes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .simulation.playback import BUFFER_OVERFLOW
 from .simulation.report import CallError, StreamClose
 from .simulation.timeline import mask_url
 
-MAX_MESSAGE: Final = 8 * 2**20  # bytes: ten minutes of audio in base64, and room for its envelope
+MAX_MESSAGE: Final = 8 * 2**20  # bytes: room for ten minutes of audio in base64, and the JSON around it
 PROTOCOL_BROKEN: Final = 31924
 UNDECODABLE: Final = 31950
 _OUR_COMPLAINTS: Final = {1002: PROTOCOL_BROKEN, 1007: UNDECODABLE, 1009: BUFFER_OVERFLOW}
@@ -39,7 +39,7 @@ _OUR_COMPLAINTS: Final = {1002: PROTOCOL_BROKEN, 1007: UNDECODABLE, 1009: BUFFER
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream's open socket, and how long each part took, in seconds."""
+    """A stream's open socket, and how long each part of opening it took, in seconds."""
 
     connection: ClientConnection
     tcp_seconds: float
@@ -48,7 +48,7 @@ class Opened:
 
 
 class _Connect(connect):
-    """A client that follows no redirects, as Twilio follows none of an upgrade."""
+    """A client that follows no redirects, because Twilio does not follow them for an upgrade."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
@@ -107,7 +107,7 @@ async def _open_tcp(address: Address, seconds: float, where: str) -> socket.sock
             family, kind, protocol, _, target = found[-1]
             return await _connect_tcp(socket.socket(family, kind, protocol), target)
     except TimeoutError as exc:
-        raise PhoneError(31901, f"{where} did not take the connection within {seconds:g} s") from exc
+        raise PhoneError(31901, f"{where} did not accept the connection within {seconds:g} s") from exc
     except OSError as exc:
         raise PhoneError(31902, f"{where} can't be connected to: {exc.strerror or exc}") from exc
 
@@ -135,8 +135,8 @@ def _refusal(exc: Exception, where: str, *, secured: bool) -> PhoneError:
 
 
 class StreamRun:
-    """An open stream while it lasts. ``clock`` gives seconds since the call began; ``deadline`` is on it. It ends when
-    there are ``orders``."""
+    """An open stream, until it ends. ``clock`` returns the seconds since the call began, ``deadline`` is in the same
+    seconds. The stream also ends when there are ``orders``."""
 
     def __init__(
         self,
@@ -157,17 +157,17 @@ class StreamRun:
         self._orders = orders
         self._began = 0.0
         self._injections = sorted(faults.injections, key=lambda injection: injection.after)
-        self.overran = False  # the call lasted longer than it may
+        self.overran = False  # the call reached its deadline
 
     async def run(self) -> StreamClose:
-        """Speak and listen until one side ends it. The socket is closed in any case."""
+        """Speak and listen until one side ends the stream. The socket is closed in any case."""
         reader = asyncio.create_task(self._read())
         try:
-            with contextlib.suppress(ConnectionClosed):  # how it closed is found below
+            with contextlib.suppress(ConnectionClosed):  # `_how_it_ended` finds out how it closed
                 await self._speak(reader)
             if self._faults.drop_after is not None and not reader.done():
                 self._connection.transport.abort()
-                return self._end("caller", None, "dropped without a goodbye")
+                return self._end("caller", None, "dropped without a close frame")
             await self._close()
             return self._how_it_ended()
         finally:
@@ -184,7 +184,7 @@ class StreamRun:
             await self._connection.wait_closed()
 
     async def _speak(self, reader: asyncio.Task[None]) -> None:
-        """Send the opening messages, and then a frame every 20 ms on an absolute schedule."""
+        """Send the opening messages, and then a frame every 20 ms, on a schedule that does not drift."""
         loop = asyncio.get_running_loop()
         self._began = self._clock()
         connected, start = self._line.begin(self._began)
@@ -216,11 +216,11 @@ class StreamRun:
             async with asyncio.timeout(self._limits.send):
                 await self._connection.send(frame)
         except TimeoutError:
-            self._line.error(CallError(PROTOCOL_BROKEN, "the app has stopped reading from the stream", self._clock()))
+            self._line.error(CallError(PROTOCOL_BROKEN, "the app stopped reading from the stream", self._clock()))
             self._connection.transport.abort()
 
     async def _close(self) -> None:
-        """The closing handshake; ``close_timeout`` bounds it, and a lost socket ends it at once."""
+        """Make the closing handshake. ``close_timeout`` bounds it, and it ends at once if the socket is lost."""
         await self._connection.close()
 
     def _how_it_ended(self) -> StreamClose:

@@ -1,4 +1,4 @@
-"""The part of a call that is held on streams: what ``<Connect><Stream>`` does."""
+"""The part of a call that ``<Connect><Stream>`` holds on streams."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .stream import StreamRun, open_stream
 
 
 class StreamLeg:
-    """The streams of one call, one after the other; its caller goes on from each to the next."""
+    """The streams of one call, one after the other, all with the same caller."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class StreamLeg:
         self._caller, self._orders, self._callbacks = caller, orders, callbacks
 
     async def hold(self, stream: verbs.Stream, base: str) -> None:
-        """Hold the call on a stream. One that can't be opened is an error, and TwiML continues."""
+        """Hold the call on a stream until it ends. If it can't be opened, note an error, and let the TwiML continue."""
         options, faults = self._options, self._options.faults
         stream_sid = new_sid("MZ")
         tell = self._status_callback(stream, base, stream_sid)
@@ -84,7 +84,7 @@ class StreamLeg:
             self._log.end("it lasted too long" if run.overran else "the caller hung up")
 
     def _status_callback(self, stream: verbs.Stream, base: str, stream_sid: str) -> Callable[..., None]:
-        """What tells the stream's ``statusCallback``, where it has one, of a StreamEvent and a StreamError."""
+        """Return a function that sends a StreamEvent and StreamError to the stream's ``statusCallback``, if any."""
 
         def tell(event: str, error: str = "") -> None:
             if stream.status_callback is None:

@@ -1,6 +1,6 @@
-"""A voice of its own for each of several callers, so that no two say the same samples. Pure.
+"""Gives each of several callers its own voice, so that no two of them say the same samples. Pure.
 
-No caller speaks more slowly than the recording: a pause between two words that grew longer would end its turn.
+No caller speaks more slowly than the recording, because a longer pause between two words could end its turn.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ FASTEST: Final = 1.5
 
 
 def speeds(count: int) -> tuple[float, ...]:
-    """So many speeds, evenly spread in pitch from 1.0 on; one caller alone speaks as recorded."""
+    """Return ``count`` speeds from 1.0 to `FASTEST`, evenly spread in pitch. A single caller speaks as recorded."""
     if count == 1:
         return (1.0,)
     return tuple(FASTEST ** (number / (count - 1)) for number in range(count))
 
 
 def each_its_own(options: PhoneOptions, count: int) -> tuple[PhoneOptions, ...]:
-    """The same call ``count`` times, each with another voice."""
+    """Return the same call ``count`` times, each with a different voice."""
     return tuple(
         dataclasses.replace(options, script=tuple(_revoiced(step, speed) for step in options.script))
         for speed in speeds(count)

@@ -1,6 +1,6 @@
-"""Recordings: any WAV in, µ-law 8 kHz out, and a call's two sides as one stereo WAV.
+"""Reads any WAV as µ-law at 8 kHz, and writes a call's two sides as a stereo WAV.
 
-libsndfile (soundfile) reads the files and knows µ-law; libsoxr changes the rate.
+libsndfile (soundfile) reads the files and converts µ-law; libsoxr changes the sample rate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import soxr
 from callgate.core.wire.media_stream import SAMPLE_RATE
 from callgate.errors import CallgateError
 
-MAX_SECONDS: Final = 300  # of one recording: it is held in memory
+MAX_SECONDS: Final = 300  # of one recording, because it is kept in memory
 _RAW: Final[dict[str, Any]] = {"samplerate": SAMPLE_RATE, "format": "RAW", "subtype": "ULAW"}
 
 Samples = npt.NDArray[np.float32]  # mono, -1 to 1
@@ -28,16 +28,16 @@ class RecordingError(CallgateError):
 
 
 def read_ulaw(path: Path) -> bytes:
-    """A sound file as µ-law, 8,000 bytes a second: channels are mixed, the rate is changed.
+    """Read a sound file as µ-law, 8,000 bytes per second: channels are mixed, and the sample rate is converted.
 
     Raises `RecordingError`.
     """
     if not path.is_file():
-        raise RecordingError(f"{path} is not there, or not a file: name a recording with speech")
+        raise RecordingError(f"{path} is not there, or is not a file: name a recording with speech")
     try:
         with soundfile.SoundFile(path) as file:
             if file.frames == 0:
-                raise RecordingError(f"{path} holds no sound: name a recording with speech")
+                raise RecordingError(f"{path} contains no sound: name a recording with speech")
             if file.frames > MAX_SECONDS * file.samplerate:
                 raise RecordingError(f"{path} is longer than {MAX_SECONDS // 60} minutes: name a shorter recording")
             samples = file.read(dtype="float32", always_2d=True).mean(axis=1)
@@ -45,29 +45,29 @@ def read_ulaw(path: Path) -> bytes:
     except (OSError, soundfile.SoundFileError) as exc:
         raise RecordingError(f"{path} can't be read as a recording: {_reason(exc)}. Name a WAV file") from exc
     if not np.isfinite(samples).all():
-        raise RecordingError(f"{path} holds samples that are not numbers: make the recording again")
+        raise RecordingError(f"{path} contains samples that are not numbers: make the recording again")
     return encode(_resample(samples, rate, SAMPLE_RATE))
 
 
 def encode(samples: Samples) -> bytes:
-    """Samples at 8 kHz as µ-law."""
+    """Encode samples at 8 kHz as µ-law."""
     out = io.BytesIO()
     soundfile.write(out, np.clip(samples, -1.0, 1.0), **_RAW)
     return out.getvalue()
 
 
 def decode(ulaw: bytes) -> Samples:
-    """µ-law as samples at 8 kHz."""
+    """Decode µ-law to samples at 8 kHz."""
     return _DECODED[np.frombuffer(ulaw, np.uint8)]
 
 
 def at_speed(ulaw: bytes, speed: float) -> bytes:
-    """The same words ``speed`` times as fast, and so much higher: another voice."""
+    """Return the same words ``speed`` times as fast, and higher in pitch by the same factor, as another voice."""
     return ulaw if speed == 1.0 else encode(_resample(decode(ulaw), SAMPLE_RATE * speed, SAMPLE_RATE))
 
 
 def write_stereo(path: Path, left: bytes, right: bytes) -> None:
-    """Two µ-law sides of one length as a WAV of 16 bits, 8 kHz. Raises `RecordingError`."""
+    """Write two µ-law sides of the same length as a WAV of 16 bits, 8 kHz. Raises `RecordingError`."""
     try:
         soundfile.write(path, np.stack([decode(left), decode(right)], axis=1), SAMPLE_RATE, "PCM_16", format="WAV")
     except (OSError, soundfile.SoundFileError) as exc:

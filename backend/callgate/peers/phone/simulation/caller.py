@@ -1,12 +1,13 @@
-"""The caller: goes through a script, hearing the agent, a tick at a time. Pure; time is passed in.
+"""The caller: goes through a script and listens to the agent, a tick at a time. Pure; time is passed in.
 
-Theory of operation. Every 20 ms `Caller.tick` is told the time, after its `Ear` has taken in what was played, and says
+Theory of operation. Every 20 ms, `Caller.tick` gets the time and what was played, which its `Ear` takes in, and returns
 what the caller does: the frame it sends, a key it presses, whether it hangs up. One step of the script is current.
-An utterance, once spoken, is *pending* until its reply is heard: audio that was queued after the utterance ended (or
-after the app's ``clear``, if that came first) and has reached the ear. Nothing is said while one is pending, except
-over the agent's reply. Each wait ends after ``reply_within``: what did not come is noted, and the script goes on.
+An utterance, once spoken, is *pending* until its reply is heard. The reply is audio that was queued after the utterance
+ended (or after the app's ``clear``, if that came first) and has reached the ear. While an utterance is pending, the
+caller says nothing, except to interrupt the agent's reply. Each wait ends after ``reply_within``: what did not come is
+noted, and the script goes on.
 
-A caller outlives a stream: when the app's socket is lost and TwiML opens another, `resume` carries on.
+A caller outlives a stream: if the app's socket is lost and TwiML opens another one, `resume` goes on with the script.
 """
 
 from __future__ import annotations
@@ -37,23 +38,23 @@ class CallerFrame:
 
 @dataclass(slots=True)
 class Utterance:
-    """Something the caller said, and what became of it. Times are seconds since the call began."""
+    """Something that the caller said, and the reaction to it. Times are in seconds since the call began."""
 
     words: Speak | Interrupt
     began: float
     began_at_byte: int  # in the recording's left side
-    behind: int  # Ear.queued when it began: what of the agent's audio came before it
+    behind: int  # Ear.queued when it began: how much of the agent's audio had been queued before it
     speech_ended: float | None = None
     reply_from: int | None = None  # the Ear.position from which audio is the reply
     replied: float | None = None
     missed: bool = False  # no reply came in time
-    cleared: float | None = None  # the app's clear, after an interruption began
-    talked_over: bool = False  # the agent spoke on to its end
+    cleared: float | None = None  # when the app sent clear, after an interruption began
+    talked_over: bool = False  # after it had interrupted, the agent still played older audio
     spoken_over: bool = False  # the caller interrupted the reply
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more is awaited."""
+        """Whether its reply was heard, or is no longer awaited."""
         return self.replied is not None or self.missed
 
     @property
@@ -66,11 +67,11 @@ class Utterance:
 
 @dataclass(slots=True)
 class _Step:
-    """How far the current step of the script is. ``began``: None until it is its turn."""
+    """The progress of the script's current step. ``began``: None until its turn comes."""
 
     began: float | None = None
     spoken: int = 0  # bytes of the utterance that were sent
-    speech_bytes: int = 0  # how many of them are not the silence at the end
+    speech_bytes: int = 0  # the length of the utterance without the silence at its end
     keys_sent: int = 0
     next_key: float = 0.0
 
@@ -89,13 +90,13 @@ class Caller:
         self._timeline = timeline
         self._greeted = greeted
         self._reply_within = reply_within
-        self._at = 0  # which step of the script is current
+        self._at = 0  # the index of the current step
         self._step = _Step()
         self._listening_since: float | None = None
 
     @property
     def remaining(self) -> int:
-        """How many steps of the script were not finished."""
+        """The number of unfinished steps of the script."""
         open_ended = [step for step in self._script[self._at :] if not isinstance(step, Hold)]
         return 0 if self.done else len(open_ended)
 
@@ -106,7 +107,7 @@ class Caller:
         return first is not None and (not self.utterances or first <= self.utterances[0].began)
 
     def tick(self, now: float, heard: PlayedFrame, playback: Playback, said_bytes: int) -> CallerFrame:
-        """Decide on the next 20 ms. ``said_bytes``: how long the recording is so far."""
+        """Decide what the caller does in the next 20 ms. ``said_bytes``: the recording's length so far."""
         self.ear.listen(now, heard, playback)
         if self._listening_since is None:
             self._listening_since = now
@@ -124,7 +125,7 @@ class Caller:
         return CallerFrame()
 
     def cleared(self, now: float, playback: Playback) -> None:
-        """The app has emptied the buffer: what comes from now on is new."""
+        """Note that the app has cleared the buffer, so that what comes from now on is new."""
         utterance = self._pending()
         if utterance is None:
             return
@@ -136,11 +137,11 @@ class Caller:
             )
 
     def resume(self, now: float) -> None:
-        """A new stream has begun. Words it cut off are said again, an unanswered utterance stays pending."""
+        """Go on in a new stream. Words that were cut off are said again; an unanswered utterance stays pending."""
         if self._step.spoken and self.utterances[-1].speech_ended is None:
             self.utterances.pop()
             self._step = _Step(began=now)
-        elif self._step.spoken:  # only the silence after the words was cut off
+        elif self._step.spoken:  # only silence after the words was cut off
             self._next_step()
         self._listening_since = now
         if utterance := self._pending():
@@ -150,7 +151,7 @@ class Caller:
         self._at += 1
         self._step = _Step()
 
-    # One step of the script: the turn it takes, or None when it is finished.
+    # The steps of the script. Each returns what the caller does now, or None when the step is finished.
 
     def _take(self, step: Step, now: float, said_bytes: int) -> CallerFrame | None:
         match step:

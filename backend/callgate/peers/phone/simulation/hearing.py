@@ -1,6 +1,7 @@
-"""What the caller hears of the agent: is it speaking, since when, has it finished. Pure; time is passed in.
+"""What the caller hears of the agent: whether it speaks, since when, and whether it has finished. Pure; time is passed
+in.
 
-The agent speaks while audio from its stream is being played. What can be *heard* is less: a model's reply begins and
+The agent speaks while audio from its stream is being played. Not all of that can be *heard*: a model's reply begins and
 ends with a little silence, and only audible sound counts as a greeting or a reply.
 """
 
@@ -22,7 +23,7 @@ def is_audible(audio: bytes) -> bool:
 
 
 def speech_bytes(audio: bytes) -> int:
-    """How much of a recording there is before the silence at its end, in bytes (whole frames)."""
+    """Return the length of a recording without the silence at its end, in bytes (whole frames)."""
     for start in range(len(audio) // FRAME_BYTES * FRAME_BYTES, -1, -FRAME_BYTES):
         if is_audible(audio[start : start + FRAME_BYTES]):
             return min(start + FRAME_BYTES, len(audio))
@@ -30,20 +31,20 @@ def speech_bytes(audio: bytes) -> int:
 
 
 class Ear:
-    """The caller's ear on the agent's side of the line. Times are in seconds, on one clock."""
+    """The caller's ear, which hears the agent. Times are in seconds on the same clock."""
 
     def __init__(self, quiet_seconds: float) -> None:
         self.quiet_seconds = quiet_seconds
-        self.playing = False  # in this very frame
-        self.audible = False  # in this very frame
+        self.playing = False  # in the current frame
+        self.audible = False  # in the current frame
         self.position = 0  # see Playback.position
         self.queued = 0  # see Playback.queued
-        self.turn_began: float | None = None  # when the agent last began to speak after having been quiet
+        self.turn_began: float | None = None  # when the agent last began to speak after being quiet
         self.last_played: float | None = None
         self.first_heard: float | None = None
 
     def listen(self, now: float, frame: PlayedFrame, playback: Playback) -> None:
-        """Take in what this tick played."""
+        """Take in what was played in this tick."""
         self.playing = frame.played > 0
         self.audible = self.playing and is_audible(frame.audio)
         self.position = playback.position
@@ -60,5 +61,5 @@ class Ear:
         return self.last_played is None or now - self.last_played >= self.quiet_seconds
 
     def spoken_for(self, now: float) -> float:
-        """How long the agent has been speaking, in seconds; 0 where it isn't."""
+        """Return how long the agent has been speaking, in seconds; 0 if it is not speaking."""
         return now - self.turn_began if self.playing and self.turn_began is not None else 0.0

@@ -1,7 +1,7 @@
-"""One Media Stream as Twilio keeps it, between a caller and an app. Pure; time is passed in (seconds of the call).
+"""Twilio's side of one Media Stream, between a caller and an app. Pure; time is passed in (seconds of the call).
 
-`Line.tick` is called every 20 ms and gives the messages to send; `Line.receive` takes in what the app sent. All that is
-sent leaves by `tick`, so that sequence numbers are in order: an acknowledgement waits 20 ms at most.
+`Line.tick` is called every 20 ms and returns the messages to send; `Line.receive` takes in what the app sent. Only
+`tick` returns messages, so that sequence numbers are in order: an acknowledgement waits at most 20 ms.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from .playback import BUFFER_OVERFLOW, Playback
 from .report import CallError
 from .timeline import Timeline
 
-ERRORS_KEPT = 100  # of one call; more are only counted
+ERRORS_KEPT = 100  # per stream; further ones are only counted
 
 
 @dataclass(slots=True)
 class Recording:
-    """Both sides of a call, sample aligned, from the first frame of its first stream. µ-law, 8,000 bytes a second."""
+    """Both sides of a call, sample-aligned, from the first frame of its first stream. µ-law, 8,000 bytes per second."""
 
     began: float | None = None  # seconds since the call began
     said: bytearray = field(default_factory=bytearray)
     heard: bytearray = field(default_factory=bytearray)
 
     def begin(self, now: float) -> None:
-        """A stream begins: the time without one is silence."""
+        """Begin a stream. The time since the last one is filled with silence."""
         if self.began is None:
             self.began = now
         gap = max(0, round((now - self.began) * 1000) * BYTES_PER_MS - len(self.said))
@@ -52,13 +52,13 @@ class Recording:
         self.heard += bytes([SILENCE]) * gap
 
     def add(self, said: bytes, heard: bytes) -> None:
-        """One frame of each side."""
+        """Add one frame of each side."""
         self.said += said
         self.heard += heard
 
 
 class _Numbered:
-    """The messages of one stream, each with the number that is its turn."""
+    """Makes the messages of one stream, with their sequence numbers."""
 
     def __init__(self, start: Start) -> None:
         self.start = start
@@ -86,7 +86,7 @@ class _Numbered:
 
 
 class Line:
-    """The state of one stream, from ``start`` on, with what the report tells of it: hence its many fields."""
+    """The state of one stream, from ``start`` on, and what the report says about it."""
 
     def __init__(self, start: Start, caller: Caller, recording: Recording, timeline: Timeline) -> None:
         self.start = start
@@ -105,7 +105,7 @@ class Line:
         self._began = 0.0
 
     def begin(self, now: float) -> tuple[FromTwilio, FromTwilio]:
-        """Open the stream: the first two messages."""
+        """Open the stream. Returns the first two messages."""
         self._began = now
         self._recording.begin(now)
         self._caller.resume(now)
@@ -113,7 +113,7 @@ class Line:
         return Connected(), self.start
 
     def receive(self, frame: str | bytes, now: float) -> None:
-        """Take in a frame from the app. One that breaks the protocol is noted and discarded, as Twilio does."""
+        """Take in a frame from the app. As with Twilio, one that breaks the protocol is logged and discarded."""
         try:
             self._take(frame, now)
         except MediaStreamError as exc:
@@ -139,7 +139,7 @@ class Line:
         return messages
 
     def hang_up(self) -> Stop:
-        """The caller ends the call. Returns the last message."""
+        """End the call for the caller. Returns the last message."""
         self.hung_up = True
         return self._numbered.stop()
 
@@ -156,20 +156,20 @@ class Line:
             case Media(payload=payload):
                 lost = self._playback.media(binascii.a2b_base64(payload))
                 if lost:
-                    raise MediaStreamError(BUFFER_OVERFLOW, f"more than 10 minutes are buffered, {lost} bytes are lost")
+                    raise MediaStreamError(BUFFER_OVERFLOW, f"more than 10 minutes are buffered; {lost} bytes are lost")
             case Mark(name=name):
                 self._acks += self._playback.mark(name)
             case Clear():
                 self.clears += 1
                 buffered = self._playback.buffered
                 self._acks += self._playback.clear()
-                self._timeline.add(now, "clear", f"{buffered / BYTES_PER_MS:.0f} ms of audio thrown away")
+                self._timeline.add(now, "clear", f"{buffered / BYTES_PER_MS:.0f} ms of audio discarded")
                 self._caller.cleared(now, self._playback)
 
 
 def make_start(
     sids: tuple[str, str, str], parameters: Mapping[str, str] | Iterable[tuple[str, str]], sequence_number: int = 1
 ) -> Start:
-    """The ``start`` of a stream. ``sids``: of the stream, the account, the call."""
+    """Make the ``start`` message of a stream. ``sids``: of the stream, the account and the call."""
     stream_sid, account_sid, call_sid = sids
     return Start(stream_sid, account_sid, call_sid, dict(parameters), sequence_number=sequence_number)

@@ -1,4 +1,4 @@
-"""What a call came to. Values, and how they look as JSON."""
+"""The report of a call: values, and their JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .timeline import Event
 
 @dataclass(frozen=True, slots=True)
 class CallError:
-    """Something Twilio would have put in the account's log. ``code`` is 0 where Twilio has none."""
+    """An error that Twilio would have logged for the account. ``code`` is 0 if Twilio has none for it."""
 
     code: int
     reason: str
@@ -22,7 +22,7 @@ class CallError:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One thing that was to hold. The sentences have no full stop at their end."""
+    """Something that the call should keep. The sentences have no full stop at the end."""
 
     what: str
     kept: bool
@@ -30,13 +30,13 @@ class Promise:
     advice: str = ""
 
     def as_line(self) -> str:
-        """What was promised, what happened, what to do."""
+        """Return what was promised, what happened, and what to do, in one line."""
         return f"{self.what}: kept" if self.kept else f"{self.what}: NOT kept: {self.happened}. {self.advice}".strip()
 
 
 @dataclass(frozen=True, slots=True)
 class StreamClose:
-    """How a stream's socket ended. ``by``: ``caller``, ``app``, or ``nobody`` (it was lost)."""
+    """How a stream's socket ended. ``by``: ``caller``, ``app``, or ``nobody`` if it was lost."""
 
     by: str
     code: int | None  # of the close frame (RFC 6455)
@@ -47,46 +47,46 @@ class StreamClose:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """An utterance of the caller. Times are seconds since the call began."""
+    """An utterance of the caller. Times are in seconds since the call began."""
 
     name: str
     audio: bytes = field(repr=False)  # µ-law
     began: float
     speech_ended: float | None  # before the silence at the recording's end
     at_byte: int  # where it is in ``said``
-    latency: float | None  # from the end of the speech to the first sound of the reply, seconds
+    latency: float | None  # from the end of the speech to the first sound of the reply, in seconds
     interrupts: bool  # it was said over the agent
-    cleared_after: float | None  # the app's clear, seconds after the interruption began
+    cleared_after: float | None  # when the app sent clear, in seconds after the interruption began
     spoken_over: bool  # the caller interrupted the reply to it
 
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """All there is to know about a call that is over, in one flat value, as its JSON is."""
+    """All that is known about a finished call, as one flat value like its JSON."""
 
     call_sid: str
-    ended: str  # why it ended, half a sentence
+    ended: str  # why it ended, as half a sentence
     seconds: float
     events: tuple[Event, ...] = field(repr=False)
     promises: tuple[Promise, ...]
     errors: tuple[CallError, ...]
-    twiml_documents: tuple[str, ...] = field(repr=False)  # as they came: they hold tokens
+    twiml_documents: tuple[str, ...] = field(repr=False)  # unchanged, so they contain tokens
     verbs: tuple[str, ...]  # executed, in order
     stream_sids: tuple[str, ...]
     closes: tuple[StreamClose, ...]
     said: bytes = field(repr=False)  # the caller's side, µ-law
-    heard: bytes = field(repr=False)  # the agent's side, sample aligned with ``said``
-    audio_began: float  # where both begin, seconds since the call began
+    heard: bytes = field(repr=False)  # the agent's side, sample-aligned with ``said``
+    audio_began: float  # when both begin, in seconds since the call began
     utterances: tuple[Spoken, ...]
-    first_audio: float | None  # seconds from the first start
+    first_audio: float | None  # seconds after the first stream's start
     marks: int
     clears: int
-    dialled: tuple[str, ...] = field(default=(), repr=False)  # whom <Dial> rang, in order
+    dialled: tuple[str, ...] = field(default=(), repr=False)  # the numbers that <Dial> rang, in order
     digits: tuple[str, ...] = field(default=(), repr=False)  # the keys that <Play> sent into the line
 
     @property
     def kept(self) -> bool:
-        """Whether all promises were."""
+        """Whether all promises were kept."""
         return all(promise.kept for promise in self.promises)
 
     @property
@@ -95,7 +95,7 @@ class CallReport:
         return tuple(error.code for error in self.errors)
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines. It holds no token, no number and no audio."""
+        """Return the report for machines. It contains no tokens, numbers or audio."""
         return {
             "call_sid": self.call_sid,
             "kept": self.kept,
@@ -119,7 +119,7 @@ class CallReport:
 
 
 def promise_json(promise: Promise) -> dict[str, Any]:
-    """A promise for machines."""
+    """Return a promise for machines."""
     return {
         "promise": promise.what,
         "kept": promise.kept,
@@ -129,7 +129,7 @@ def promise_json(promise: Promise) -> dict[str, Any]:
 
 
 def broken(promises: Sequence[Promise]) -> list[Promise]:
-    """Those that were not kept."""
+    """Return the promises that were not kept."""
     return [promise for promise in promises if not promise.kept]
 
 

@@ -1,4 +1,4 @@
-"""What a caller does, step by step. Pure values."""
+"""The steps of a caller's script. Pure values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Speak when the agent has finished. ``audio``: µ-law, 8,000 bytes a second."""
+    """Speak when the agent has finished. ``audio``: µ-law, 8,000 bytes per second."""
 
     audio: bytes
     name: str = "words"
@@ -31,14 +31,14 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Listen for so many seconds."""
+    """Listen for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Listen until the far end closes."""
+    """Listen until the other side ends the call."""
 
 
 Step = Speak | Interrupt | Digits | Wait | Hold

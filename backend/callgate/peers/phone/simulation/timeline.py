@@ -1,4 +1,4 @@
-"""What happened in a call, and when. Pure; nothing secret is ever taken in: URLs and numbers are masked first."""
+"""What happened in a call, and when. Pure; contains no secrets, because URLs and numbers are masked first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 Detail = str | int | float | bool | None
 
 _TOKEN_LENGTH: Final = 16  # a path segment this long is taken for a token
-_EVENTS_SHOWN: Final = 10_000  # of one call; a peer that floods the line does not fill the memory
+_EVENTS_SHOWN: Final = 10_000  # per call, so that a peer that floods the line can't fill the memory
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``at``: seconds since the call began. ``detail``: values for machines, by name."""
+    """An event in a call. ``at``: seconds since the call began. ``detail``: values for machines, by name."""
 
     at: float
     kind: str
@@ -23,23 +23,23 @@ class Event:
     detail: dict[str, Detail] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Detail]:
-        """The event as one flat JSON object."""
+        """Return the event as a flat JSON object."""
         return {"at": round(self.at, 4), "event": self.kind, "text": self.text, **self.detail}
 
     def as_line(self) -> str:
-        """The event as one line of the table."""
+        """Return the event as a line of the table."""
         return f"{self.at:9.3f}  {self.kind:<12} {self.text}"
 
 
 class Timeline:
-    """The events of one call, in order. ``on_event`` is told of each as it happens."""
+    """The events of one call, in order. ``on_event`` is called with each as it happens."""
 
     def __init__(self, on_event: Callable[[Event], None] | None = None) -> None:
         self.events: list[Event] = []
         self._on_event = on_event
 
     def add(self, at: float, kind: str, text: str, **detail: Detail) -> None:
-        """Note an event."""
+        """Add an event."""
         if len(self.events) >= _EVENTS_SHOWN:
             return
         event = Event(at, kind, text, detail)
@@ -49,7 +49,7 @@ class Timeline:
 
 
 def mask_url(url: str, secrets: Collection[str] = ()) -> str:
-    """The URL without what may be a token: long path segments, ``secrets``, user information, query, fragment."""
+    """Return the URL without what may be secret: long path segments, ``secrets``, user information, query, fragment."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -64,5 +64,5 @@ def mask_url(url: str, secrets: Collection[str] = ()) -> str:
 
 
 def table(events: Collection[Event]) -> str:
-    """The events as text, one a line, under a heading."""
+    """Return the events as text, one per line, under a heading."""
     return "\n".join([f"{'seconds':>9}  {'event':<12} what", *(event.as_line() for event in events)])

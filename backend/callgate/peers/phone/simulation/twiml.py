@@ -1,7 +1,7 @@
-"""TwiML as Twilio reads it: XML in, verbs out, or a refusal with Twilio's code. Pure.
+"""Parses TwiML as Twilio does: XML in, verbs out, or an error with Twilio's code. Pure.
 
-Source: https://www.twilio.com/docs/voice/twiml. The whole document is read before any of it is executed. Verbs are
-case-sensitive. What Twilio knows and this phone does not act out raises `NotSimulatedError`.
+Source: https://www.twilio.com/docs/voice/twiml. The whole document is parsed before any of it is executed. Verbs are
+case-sensitive. Valid TwiML that this phone does not simulate raises `NotSimulatedError`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PLAYED_KEYS: Final = "0123456789*#wWABCD"
 
 
 class NotSimulatedError(CallgateError):
-    """TwiML that is valid, but that this phone does not act out."""
+    """The TwiML is valid, but this phone does not simulate it."""
 
 
 def parse(document: bytes) -> tuple[Verb, ...]:
-    """Read a TwiML document. Raises `PhoneError` (12100, 12200, 31941) or `NotSimulatedError`."""
+    """Parse a TwiML document. Raises `PhoneError` (12100, 12200, 31941) or `NotSimulatedError`."""
     try:
         root = ElementTree.fromstring(document)
     except (ElementTree.ParseError, ValueError, LookupError) as exc:
@@ -41,9 +41,9 @@ def parse(document: bytes) -> tuple[Verb, ...]:
 
 
 def check_stream_url(url: str) -> str:
-    """The URL that Twilio connects to: without its query string, which Twilio drops.
+    """Return the URL that Twilio connects to, without the query string, which Twilio drops.
 
-    Raises `PhoneError` (31922, 31923) where it would not connect.
+    Raises `PhoneError` (31922, 31923) if Twilio would not connect.
     """
     scheme = url.partition(":")[0].lower()
     if scheme != "wss":
@@ -56,7 +56,7 @@ def check_stream_url(url: str) -> str:
     if not parts.hostname or parts.username is not None or parts.fragment or not url.isprintable() or " " in url:
         raise PhoneError(BAD_URL, f"the stream's URL {mask_url(url)} is not of the form wss://HOST/PATH")
     if port not in (None, 443):
-        raise PhoneError(BAD_URL, f"the stream's URL names port {port}, and Twilio connects to 443 only")
+        raise PhoneError(BAD_URL, f"the stream's URL has port {port}, but Twilio connects only to 443")
     return url.partition("?")[0]
 
 
@@ -65,7 +65,7 @@ def _verb(element: ElementTree.Element) -> Verb:
     if reader is None:
         if element.tag in _NOT_SIMULATED:
             raise NotSimulatedError(
-                f"<{element.tag}> is TwiML that the phone does not simulate: use a real call for it"
+                f"<{element.tag}> is TwiML that the phone does not simulate: test it with a real call"
             )
         raise PhoneError(BAD_SCHEMA, f"<{element.tag}> is not a verb of voice TwiML")
     read, attributes = reader
@@ -81,7 +81,7 @@ def _play(element: ElementTree.Element) -> Play:
     _no_children(element)
     digits = element.get("digits", "")
     if digits.strip(PLAYED_KEYS):
-        raise PhoneError(BAD_SCHEMA, f"<Play digits={digits!r}> holds other signs than {PLAYED_KEYS}")
+        raise PhoneError(BAD_SCHEMA, f"<Play digits={digits!r}> has characters other than {PLAYED_KEYS}")
     return Play(_text(element), digits)
 
 
@@ -117,7 +117,7 @@ def _dial(element: ElementTree.Element) -> Dial:
             raise _unknown_noun(child, element, {"Conference", "Queue", "Sim", "WhatsApp", "Application"})
         number = number or _text(child)
     if not number:
-        raise PhoneError(BAD_SCHEMA, "<Dial> names nobody to ring")
+        raise PhoneError(BAD_SCHEMA, "<Dial> has nobody to ring")
     return Dial(number, element.get("action"), _method(element), _dial_timeout(element))
 
 
@@ -138,7 +138,7 @@ def _connect(element: ElementTree.Element) -> Connect:
         if child.tag != "Stream":
             raise _unknown_noun(child, element, _CONNECT_NOUNS)
     if len(element) != 1:
-        raise PhoneError(BAD_SCHEMA, f"<Connect> holds {len(element)} <Stream> where one is expected")
+        raise PhoneError(BAD_SCHEMA, f"<Connect> must have one <Stream>, but has {len(element)}")
     return Connect(_stream(element[0]), element.get("action"), _method(element))
 
 
@@ -175,7 +175,7 @@ def _check_attributes(element: ElementTree.Element, allowed: set[str]) -> None:
 
 def _no_children(element: ElementTree.Element) -> None:
     if len(element):
-        raise PhoneError(BAD_SCHEMA, f"<{element[0].tag}> can't stand in <{element.tag}>")
+        raise PhoneError(BAD_SCHEMA, f"<{element[0].tag}> is not allowed in <{element.tag}>")
 
 
 def _method(element: ElementTree.Element, attribute: str = "method") -> str:
@@ -194,7 +194,7 @@ def _unknown_noun(
 ) -> Exception:
     if child.tag in known:
         return NotSimulatedError(f"<{parent.tag}><{child.tag}> is TwiML that the phone does not simulate")
-    return PhoneError(BAD_SCHEMA, f"<{child.tag}> can't stand in <{parent.tag}>")
+    return PhoneError(BAD_SCHEMA, f"<{child.tag}> is not allowed in <{parent.tag}>")
 
 
 _DIAL_ATTRIBUTES: Final = (

@@ -1,4 +1,4 @@
-"""The verbs of voice TwiML that the phone acts out, as values. Pure."""
+"""The verbs of voice TwiML that the phone simulates, as values. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from callgate.core.masking import mask_number
 from .timeline import mask_url
 
 _CHARACTERS_A_SECOND: Final = 15  # of text, spoken
-_KEY_SECONDS: Final = {"w": 0.5, "W": 1.0}  # pauses; any other key is a tone and the gap behind it
+_KEY_SECONDS: Final = {"w": 0.5, "W": 1.0}  # pauses; any other key is a tone and the gap after it
 _TONE_SECONDS: Final = 0.2
-DIAL_TIMEOUT: Final = 30  # seconds, where <Dial> names none
+DIAL_TIMEOUT: Final = 30  # seconds, the default of <Dial>
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +23,33 @@ class Say:
 
     @property
     def seconds(self) -> float:
-        """About how long that takes."""
+        """About how long that takes, in seconds."""
         return len(self.text) / _CHARACTERS_A_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Play a recording, or keys."""
+    """Play a recording, or key tones."""
 
     url: str
     digits: str
 
     @property
     def seconds(self) -> float:
-        """About how long keys take."""
+        """About how long the keys take, in seconds."""
         return sum(_KEY_SECONDS.get(key, _TONE_SECONDS) for key in self.digits)
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Be silent for some seconds."""
+    """Wait silently for some seconds."""
 
     seconds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Go on with another document. An empty ``url`` is the present one's."""
+    """Continue with another document. An empty ``url`` means the current one."""
 
     url: str
     method: str
@@ -79,7 +79,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Take a message."""
+    """Record a message."""
 
     action: str | None
     method: str
@@ -87,7 +87,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Where the Media Stream goes."""
+    """Open a Media Stream."""
 
     url: str
     name: str
@@ -109,7 +109,7 @@ Verb = Say | Play | Pause | Redirect | Hangup | Reject | Dial | Record | Connect
 
 
 def describe(verb: Verb) -> str:
-    """The verb as the timeline shows it: no token, no number, no parameter's value."""
+    """Return the verb as the timeline shows it, without tokens, numbers and the values of parameters."""
     match verb:
         case Connect(stream=stream):
             secrets = [value for _, value in stream.parameters]
