@@ -176,4 +176,4 @@ class TestCommand:
         async with self.command("--port", "70000") as process, asyncio.timeout(PATIENCE):
             _, stderr = await process.communicate()
         assert process.returncode == 2
-        assert "give 0 to 65535" in stderr.decode()
+        assert "give a number from 0 to 65535" in stderr.decode()
