@@ -46,7 +46,7 @@ async def ready(case: Case) -> Sequence[Finding]:
     """What the backend reports at /readyz, which nginx does not forward."""
     if not case.is_local and not case.is_tunnel:
         where = "docker compose -f docker-compose.prod.yml exec backend callgate doctor"
-        return [skipped(f"/readyz can be read only inside the bundle: {where}")]
+        return [skipped(f"/readyz can be read only inside the bundle, with: {where}")]
     try:
         if case.is_local:
             answer = await case.world.ask("GET", f"{backend_url(case.config)}/readyz")

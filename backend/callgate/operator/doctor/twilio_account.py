@@ -149,7 +149,7 @@ def _judge(case: Case, entry: Mapping[str, Any]) -> list[Finding]:
 
 def _fallback(case: Case, url: str) -> list[Finding]:
     """Judge the URL that Twilio requests when a call's webhook fails. It may well be on another machine."""
-    why = f"{case.config.base_url}/call-interrupted, or another https:// URL, so that failed calls are taken up again"
+    why = f"{case.config.base_url}/call-interrupted, or another https:// URL, so that interrupted calls can be resumed"
     if not url:
         return [warning("the number has no fallback URL", why, f"Set it {NUMBERS}")]
     remark = _remark(case, url) or ("" if url.startswith("https://") else ", which is not encrypted")

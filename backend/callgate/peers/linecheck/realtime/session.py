@@ -245,7 +245,9 @@ class RealtimeSession:
         object_("session", changes)
         if beta := sorted(_BETA_FIELDS & changes.keys()):
             param = f"session.{beta[0]}"
-            message = f"The Realtime Beta API is no longer supported: '{param}' is of its session, not of the GA one."
+            message = (
+                f"The Realtime Beta API is no longer supported: '{param}' belongs to its session, not to the GA one."
+            )
             raise EventRefused("beta_api_shape_disabled", message, param=param)
         checked = SESSION("session", changes)
         turn_detection = checked.get("audio", {}).get("input", {}).get("turn_detection")
