@@ -58,7 +58,7 @@ def _judge(case: Case, news: Mapping[str, Any]) -> Finding:
     number, status = mask_number(case.call_to), str(news.get("status", ""))
     if not news.get("over"):
         found = f"the call to {number} is still in progress"
-        return warning(found, "its end", "Hang up when you have talked enough")
+        return warning(found, "the end of the call", "Hang up when you have talked enough")
     if status != "completed":
         found = f"the call to {number} ended with the status {status}"
         return wrong(found, "a call that somebody answers", f"Answer the call. {WHO_SAYS_MORE}")
