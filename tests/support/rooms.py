@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Module:
         return [node for node in ast.walk(ast.parse(self.text)) if isinstance(node, ast.ClassDef)]
 
 
+@cache
 def modules(package: Path = PACKAGE) -> dict[str, Module]:
     """Return all modules of a package, by name."""
     paths = {_name(path, package): path for path in sorted(package.rglob("*.py"))}
