@@ -223,7 +223,7 @@ async def test_undo_asks_before_it_undoes_what_somebody_else_did(host, options, 
     await host.run(*options)
     host.twilio.webhooks[NUMBER]["voice_url"] = "https://theirs.test/"
     assert await host.run("undo", "--yes") == 1
-    assert "changed since" in capsys.readouterr().err
+    assert "somebody else has changed the number" in capsys.readouterr().err
     assert host.twilio.webhooks[NUMBER]["voice_url"] == "https://theirs.test/"
     assert await host.run("undo", terminal=Answers("n", out=host.out)) == 0
     assert host.twilio.webhooks[NUMBER]["voice_url"] == "https://theirs.test/"
