@@ -226,7 +226,7 @@ class TestSecrets:
         ({"url": "http://api.example.test/"}, "must begin with https://"),
         ({"url": "https:///x"}, "its url"),
         ({"url": "https://[::1/"}, "its url"),
-        ({"url": "https://api.example.test:99999/"}, "is no URL"),
+        ({"url": "https://api.example.test:99999/"}, "is not a valid URL"),
         ({"url": "https://api.example.test:0/"}, "no host and port that there can be"),
         ({"url": "https://%31%32%37.0.0.1/"}, "no host and port that there can be"),
         ({"url": f"https://{'a' * 64}.test/"}, "no host and port that there can be"),

@@ -15,7 +15,7 @@ from callgate.tools.http_tools import HttpTools
 from support.tool_server import HOST, FakeDns, ToolServer, tool_server
 
 PRIVATE = "its server has a private address (HTTP_TOOLS_ALLOW lists those that may be asked)"
-BAD_URL = "its url is no URL that can be asked"
+BAD_URL = "its url is not one that can be requested"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from callgate.core.protocols.turn_detection import SemanticVad, ServerVad
 from callgate.core.tools.toolbox import Toolbox
 
 SILENCE_ENDS_A_TURN = ServerVad()
-TALK = Toolbox()
+ONLY_TALKS = Toolbox()
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class Agent:
     ``longest``: in seconds; see `Limits`. ``has_second_model``: whether there is another model to fall back on when one
     refuses. ``name``: the agent's name in the log. ``model``: None means the model named in the settings. ``language``:
     a BCP 47 tag, such as de-DE. ``consent``: what Twilio says to the caller before anything else. ``noise_reduction``:
-    near_field or far_field."""
+    near_field or far_field.
+
+    It is wide because it is a table row: what an owner may say of an agent, as the agents' file has it."""
 
     instructions: str
     voice: str
@@ -28,7 +30,7 @@ class Agent:
     idle: float = 0.0
     longest: float = 0.0
     has_second_model: bool = False
-    toolbox: Toolbox = TALK
+    toolbox: Toolbox = ONLY_TALKS
     name: str = "default"
     model: str | None = None
     language: str | None = None

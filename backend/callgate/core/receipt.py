@@ -19,7 +19,7 @@ COUNTED: Final = ("duration_s", "interruptions", "reconnects", "frames_in", "fra
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """The totals of one call. ``model``: the models that served it, separated by commas; ``reason``: as in
-    `commands.End`."""
+    `commands.End`. It is wide because it is a table row, one line of the log and of the store for each call."""
 
     duration_s: float
     first_audio_ms: int | None  # from `start` to the first of the agent's audio sent; None: no audio was sent

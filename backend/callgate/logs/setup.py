@@ -122,7 +122,7 @@ class TextFormatter(logging.Formatter):
 def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
     """Send all records to ``stream`` as ``LOG_FORMAT`` and ``LOG_LEVEL`` say.
 
-    The default is standard error. Code that logs never writes there itself (`log_writer`), and nothing but the log
+    The default is standard error. Code that logs never writes there itself (`writer`), and nothing but the log
     is written there: what Python itself would write is logged.
     """
     handler: logging.Handler

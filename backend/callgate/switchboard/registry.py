@@ -108,7 +108,7 @@ class Registry:
         self._admitted.pop(call_sid, None)
 
     def over(self, call_sid: str) -> None:
-        """Note that Twilio says the call is over. It is never admitted again."""
+        """Note that Twilio says the call is over, so that no webhook admits it again (`is_over`)."""
         self.give_up(call_sid)
         self._over.is_new(call_sid)
 

@@ -149,7 +149,7 @@ def _check_request(tool: HttpTool) -> str | None:
     try:
         url = URL(tool.url)
     except ValueError:
-        return "its url is no URL"
+        return "its url is not a valid URL"
     if url.scheme != "https" or not url.raw_host:
         return "its url must begin with https:// and a host"
     if not (_NAME.fullmatch(url.raw_host.lower()) or ":" in url.raw_host) or url.port == 0:
@@ -276,7 +276,7 @@ def _why(exc: Exception) -> str:
         case aiohttp.ClientConnectorError():
             return "its server can't be reached"
         case aiohttp.InvalidURL():
-            return "its url is no URL that can be asked"
+            return "its url is not one that can be requested"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
             return "its server closed the connection without an answer"
         case aiohttp.ClientPayloadError():

@@ -56,7 +56,7 @@ class Services:
         if journal.lost:
             warnings.append(f"{journal.lost} entries of the record of calls were lost.")
         if dropped := dropped_lines():
-            warnings.append(f"{dropped} lines of the log were dropped: nobody reads it, or not fast enough.")
+            warnings.append(f"{dropped} lines of the log were dropped: the reader did not keep up.")
         state = {"live_calls": registry.live, "waiting_sessions": self.switchboard.parking.waiting}
         return {"ready": not problems, **state, "problems": problems, "warnings": warnings}
 

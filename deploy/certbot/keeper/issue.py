@@ -57,7 +57,7 @@ class Request:
         if REHEARSAL_DOMAIN in names:
             raise UsageError("--domain localhost: no authority issues a certificate for that")
         _check_ip(names, ip)
-        if (staging or dry_run) and not settings.staging_server and staging:
+        if staging and not settings.staging_server:
             raise UsageError(f"--staging: no staging server of {settings.server} is known: set ACME_STAGING_SERVER")
         chosen = settings.profile if profile is None else profile
         return cls(

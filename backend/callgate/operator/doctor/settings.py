@@ -82,7 +82,7 @@ async def for_real_calls(case: Case) -> Sequence[Finding]:
     if config.uses_line_check:
         found.append(
             warning(
-                "OPENAI_API_KEY is not set: the line check answers calls, and says the caller's words back",
+                "OPENAI_API_KEY is not set: the line check answers calls, and repeats what the caller says",
                 "an OpenAI key, or Azure OpenAI",
                 "Set OPENAI_API_KEY in .env, and restart the backend",
             )

@@ -59,7 +59,9 @@ class World:
 
 @dataclass(slots=True, kw_only=True)
 class Case:
-    """What all checks share: first what is given, then what earlier checks found for later ones."""
+    """What all checks share: first what is given, then what earlier checks found for later ones.
+
+    It has many fields because each check adds the one or two facts that it finds."""
 
     config: Config
     world: World

@@ -58,7 +58,7 @@ class Questions:
         number = ("TWILIO_PHONE_NUMBER",)
         yield Question(number, ("Twilio phone number",), self._check_number, suggest=self._choose_number)
         if not any(map(self._text, OTHER_MODELS)):
-            default = "the line check answers calls, and says the caller's words back"
+            default = "the line check answers calls, and repeats what the caller says"
             yield Question(("OPENAI_API_KEY",), ("OpenAI API key",), self._check_openai, default=default)
         yield Question(("ADMIN_TOKEN",), ("Admin token",), suggest=self._make_token)
         yield Question(("TEST_CALL_TO",), ("The phone number to ring for the test call",), default="no test call")
