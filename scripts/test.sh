@@ -56,10 +56,13 @@ engine() {
     tests/engine
 }
 
-# In its own session, so that the whole process group can be ended with this script.
+# The engine and the images are prepared in a session of their own, so that the whole process group can be ended with
+# this script.
 start_engine() {
   engine_client=$(mktemp)
-  setsid tests/engine/up.sh >"$engine_client" </dev/null &
+  # shellcheck disable=SC2016 # $0 is expanded by the shell that is started here
+  setsid bash -c 'tests/engine/up.sh >"$0" && PYTHONPATH=tests exec .venv/bin/python -m support.engine.images "$0"' \
+    "$engine_client" </dev/null &
   starting=$!
   trap end_engine EXIT
 }

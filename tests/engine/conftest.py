@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import fcntl
-import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -15,11 +12,11 @@ from typing import Any
 import pytest
 from support.engine import acme
 from support.engine.bundle import HERE, Bundle, copy_project, notes
+from support.engine.images import build_images, client_of
 
 NewBundle = Callable[..., AbstractContextManager[Bundle]]
 
 ENGINE_TIMEOUT = 1800.0  # a bare machine downloads a Debian or two
-BUILD_TIMEOUT = 900.0
 # The test files that take longest, so that they start first when several run in parallel.
 LONGEST = ("test_fast_suite", "test_rehearsal", "test_setup", "test_certificate", "test_rotation")
 
@@ -28,7 +25,7 @@ LONGEST = ("test_fast_suite", "test_rehearsal", "test_setup", "test_certificate"
 def engine() -> Mapping[str, str]:
     """Return the environment of a client of the engine."""
     done = subprocess.run([HERE / "up.sh"], stdout=subprocess.PIPE, text=True, check=True, timeout=ENGINE_TIMEOUT)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+    return client_of(done.stdout)
 
 
 @pytest.fixture(scope="session")
@@ -54,28 +51,9 @@ def new_bundle(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session", autouse=True)
-def images(engine: Mapping[str, str], new_bundle: NewBundle) -> None:
+def images(engine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Build the bundle's images and the tests' own, in only one of several processes."""
-    with alone(), new_bundle() as bundle, concurrent.futures.ThreadPoolExecutor() as pool:
-
-        def build(name: str) -> None:
-            bundle.run("docker", "build", "--tag", f"callgate-test-{name}", HERE / name, timeout=BUILD_TIMEOUT)
-
-        ours = [pool.submit(build, name) for name in ("pebble", "dclint")]
-        bundle.compose("build", timeout=BUILD_TIMEOUT)
-        for each in ours:
-            each.result()
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Keep other processes out while the context lasts."""
-    folder = os.open(HERE, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
+    build_images(engine, tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="session")
