@@ -21,7 +21,6 @@ from .clocks import Metronome
 from .flow import Flow
 
 FRAME_MS = 20
-FRAMES_A_SECOND = 1000 // FRAME_MS
 SECONDS_A_CHARACTER = 3 / 4 / 8000  # playing time of one base64 character of µ-law
 TICKS = 40  # per 20 ms frame
 TICK = FRAME_MS / 1000 / TICKS  # seconds

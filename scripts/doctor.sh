@@ -33,7 +33,7 @@ in_container() {
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if has_compose && is_up; then
   in_container "$@"
-elif [ -x .venv/bin/callgate ] && .venv/bin/python -c 'import callgate.operator.doctor.examine' 2>/dev/null; then
+elif [ -x .venv/bin/callgate ] && .venv/bin/python -c 'import callgate.operator.doctor.checks' 2>/dev/null; then
   .venv/bin/callgate doctor "$@"
 elif has_compose; then
   in_container "$@"

@@ -1,4 +1,4 @@
-"""Every error that Callgate raises on purpose.
+"""Every error that an operator may be shown.
 
 A name ends in ``Error``, or in ``Refused`` if a request was turned down.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from callgate.outbound.rest import REST_THREADS, TwilioCalls
+from callgate.outbound.twilio_calls import REST_THREADS, TwilioCalls
 from support.fake_openai import FakeOpenAI, Script, asking, say, tone, tools
 from support.project import ROOT
 from support.service import config_for, running

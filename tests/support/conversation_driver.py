@@ -4,6 +4,7 @@ import base64
 from dataclasses import replace
 from typing import Any
 
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.agent import Agent
 from callgate.core.protocols.realtime import (
     AskAlive,
@@ -13,7 +14,7 @@ from callgate.core.protocols.realtime import (
     ResponseDone,
     SessionUpdated,
 )
-from callgate.core.tools.toolbox import BUILT_IN, NEVER_AWAY, Absences, Bound, HttpTool, Toolbox, Transfer
+from callgate.core.tools.toolbox import BUILT_IN, Bound, HttpTool, Toolbox, Transfer
 from callgate.core.turns.commands import End, Said
 from callgate.core.turns.conversation import Conversation, Phase
 from callgate.core.turns.transcript import Turn

@@ -35,11 +35,6 @@ def validate_client_event(event: Mapping[str, Any]) -> None:
     _validate(event, _models(RealtimeClientEvent))
 
 
-def server_event_types() -> frozenset[str]:
-    """Return every type of event that the service may send."""
-    return frozenset(_models(RealtimeServerEvent))
-
-
 def client_event_types() -> frozenset[str]:
     """Return every type of event that a client may send."""
     return frozenset(_models(RealtimeClientEvent))

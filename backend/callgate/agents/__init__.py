@@ -1,7 +1,7 @@
 """The agents that answer calls, from ``agents.toml``: a default one, and one for each number that has its own.
 
     text ─▶ schema (pydantic) ─▶ checks ─▶ convert ─▶ Agents ─▶ answer(parties, at) ─▶ Agent, or Closed
-               key_lines, problems: where in the file, and what to do
+               toml_lines, problems: where in the file, and what to do
 
 `AgentBook` reads and reloads the file; everything else is pure.
 """

@@ -11,8 +11,8 @@ from callgate.core.tools.toolbox import BUILT_IN, TRANSFER_CALL, Tool
 from callgate.tools.schemas import misfit
 
 from .convert import toolbox_of
-from .key_lines import Path
 from .schema import HoursTable, KeyTable
+from .toml_lines import Path
 
 Fault = tuple[Path, str]  # where it is, and what is wrong
 

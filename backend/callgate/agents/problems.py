@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from callgate.errors import ConfigError
 
-from .key_lines import Path
 from .schema import ALL_KEYS
+from .toml_lines import Path
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WANTED: Final = {

@@ -14,10 +14,10 @@ from callgate.core.agent import Agent
 
 from .checks import faults
 from .convert import plan_of
-from .key_lines import Path, key_lines
 from .plan import AgentPlan, Agents
 from .problems import AgentsError, Problem, dotted, problem_at, problem_of
 from .schema import AgentTable, FileTable, SecretsContext
+from .toml_lines import Path, key_lines
 
 _T = TypeVar("_T", bound=BaseModel)
 _PLACE: Final = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")

@@ -100,7 +100,7 @@ class ModelLeg:
 
     def forget_timers(self) -> None:
         """Cancel the timers: the call is over."""
-        self._stall.end()
+        self._stall.close()
 
     async def close(self) -> None:
         """Close all sessions."""

@@ -16,9 +16,9 @@ import contextvars
 import logging
 from collections.abc import Callable, Iterable
 
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.agent import Agent
 from callgate.core.receipt import Counters, Receipt
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.turns.commands import (
     AdoptModel,
     CallTool,

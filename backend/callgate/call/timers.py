@@ -61,10 +61,11 @@ class Stall:
         self._then = then
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def begin(self) -> None:
         """The socket is full."""
-        if self._timer is None:
+        if self._timer is None and not self._is_closed:
             self._timer = self._loop.call_later(WRITE_DEADLINE, self._then)
 
     def end(self) -> None:
@@ -72,3 +73,8 @@ class Stall:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def close(self) -> None:
+        """The call is over: nothing is watched any longer."""
+        self._is_closed = True
+        self.end()

@@ -82,7 +82,7 @@ class TwilioLeg:
 
     def forget_timers(self) -> None:
         """Cancel the timers: the call is over."""
-        self._stall.end()
+        self._stall.close()
 
     # Called by the socket.
 

@@ -109,7 +109,7 @@ class Config:
         "OPENAI_REALTIME_URL", readers.realtime_url, f"Another GA Realtime server than {OPENAI_URL}"
     )
     openai_fallback_model: str | None = _setting(
-        "OPENAI_FALLBACK_MODEL", readers.text, "The model that takes over when a session with OPENAI_MODEL can't be had"
+        "OPENAI_FALLBACK_MODEL", readers.text, "The model that takes over if no session with OPENAI_MODEL is available"
     )
     azure_openai_endpoint: str | None = _setting(
         "AZURE_OPENAI_ENDPOINT",
@@ -277,27 +277,6 @@ class Config:
         others = (self.admin_token, *keys, self.database_url, password, password and unquote(password))
         proofs = map(edge_proof, (*self.edge_keys, *self.twilio_auth_tokens))
         return (*self.twilio_auth_tokens, *self.edge_keys, *proofs, *(secret for secret in others if secret))
-
-    def warnings(self) -> list[str]:
-        """Return what an operator should know at every start, one sentence each."""
-        found = []
-        if self.rehearsal:
-            found.append(
-                "TWILIO_AUTH_TOKEN is not set: only rehearsal calls (callgate phone) are answered, real calls will be "
-                "refused. Set it to the auth token of your Twilio account."
-            )
-        if self.uses_line_check:
-            found.append(
-                "OPENAI_API_KEY is not set: the line check answers calls. It greets callers and repeats their words."
-            )
-        if urlsplit(self.base_url).hostname == "localhost":
-            found.append("Neither DOMAIN nor BASE_URL is set: Twilio can't reach https://localhost.")
-        for name, model in (("OPENAI_MODEL", self.openai_model), ("OPENAI_FALLBACK_MODEL", self.openai_fallback_model)):
-            if model in ("gpt-realtime", "gpt-realtime-mini"):
-                found.append(f"{name}={model} shuts down on 2027-01-20: use gpt-realtime-2.1.")
-        if self.openai_fallback_model and not self.uses_openai:
-            found.append("OPENAI_FALLBACK_MODEL is not used: OPENAI_API_KEY is not set.")
-        return found
 
 
 def settings() -> list[dataclasses.Field[Any]]:

@@ -65,7 +65,10 @@ class TwilioRest:
             with asking():
                 return request(self._client)
 
-        return await self._threads.run(work)
+        try:
+            return await self._threads.run(work)
+        except OSError as exc:  # there is no thread for it
+            raise TwilioUnreachableError(str(exc), in_doubt=False) from exc
 
 
 @contextlib.contextmanager
@@ -84,7 +87,7 @@ def asking() -> Iterator[None]:
 def _as_error(exc: TwilioException) -> TwilioError:
     """Convert the client's exception: for a single resource it carries the status and the message, for a list a text
     and the HTTP response."""
-    if (status := getattr(exc, "status", None)) is not None:
+    if isinstance(status := getattr(exc, "status", None), int):
         code, message = getattr(exc, "code", None), getattr(exc, "msg", None) or getattr(exc, "title", "")
     elif exc.args and (status := getattr(exc.args[-1], "status_code", None)) is not None:
         code, message = _said(exc.args[-1].text) or (0, exc.args[0])

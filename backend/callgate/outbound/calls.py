@@ -1,7 +1,7 @@
 """Places outbound calls through Twilio's REST API: for authorised requests, to allowed numbers, at a limited rate.
 
 Calls cost money, and a stolen token is used at night. So a request is checked, in this order, for the admin token, the
-number, a free line, the limits per minute and per day, and its idempotency key; every refusal is logged. The agent's
+number, its idempotency key, the limits per minute and per day, and a free line; every refusal is logged. The agent's
 model session is opened while the call rings.
 """
 
@@ -31,7 +31,7 @@ from callgate.switchboard.switchboard import Switchboard
 
 from .placing import Placing
 from .progress import PlacedCalls, Progress
-from .rest import TwilioCalls
+from .twilio_calls import TwilioCalls
 
 log = logging.getLogger(__name__)
 

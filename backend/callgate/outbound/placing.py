@@ -18,7 +18,7 @@ from callgate.errors import OutboundRefused, StoreError
 from callgate.store.placements import Caps, Exhausted, Placement, Placements
 from callgate.switchboard.switchboard import Switchboard
 
-from .rest import CallInDoubtError, TwilioCalls
+from .twilio_calls import CallInDoubtError, TwilioCalls
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from callgate.agents import Parties
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.gate.stream_token import generation
 from callgate.core.masking import mask_number
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.turns.commands import NextStep, Outcome, PutThrough, SendDigits
 from callgate.core.turns.tool_desk import MOST_SENDINGS, MOST_TRANSFERS
 from callgate.core.turns.transcript import Role, Turn

@@ -166,11 +166,6 @@ class Registry:
         """The generation of the call's last stream that began here; None if none is known."""
         return self._generations.get(call_sid)
 
-    def is_talking(self, call_sid: str) -> bool:
-        """Whether the call has a stream here that has not ended."""
-        call = self._live.get(call_sid)
-        return call is not None and call.ending is None
-
     async def drain(self, seconds: float) -> None:
         """Admit no more calls, and return when the last one has ended. Calls that last longer than ``seconds`` are
         shut down."""

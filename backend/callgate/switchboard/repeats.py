@@ -12,8 +12,8 @@ import logging
 import time
 
 from callgate.config.settings import Config
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.gate.stream_token import RepeatTokens
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.wire import twiml
 from callgate.errors import RequestRefused
 

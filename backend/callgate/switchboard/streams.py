@@ -11,10 +11,10 @@ from werkzeug.datastructures import Headers
 from callgate.agents import Assignment, Parties
 from callgate.call.reception import Reception, StreamClosedError
 from callgate.call.session import Session
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.foreign import name_or_length
 from callgate.core.gate.signature import SignatureCheck
 from callgate.core.gate.stream_token import StreamToken, StreamTokens
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.turns.commands import End, Outcome
 from callgate.core.turns.transcript import Transcript, Turn
 from callgate.core.wire import twiml

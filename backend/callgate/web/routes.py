@@ -12,12 +12,12 @@ from urllib.parse import parse_qsl, urlsplit
 from quart import Blueprint, Quart, Response, current_app, has_request_context, request, websocket
 
 from callgate.call.reception import Reception
-from callgate.core.tools.toolbox import Absences
+from callgate.core.absences import Absences
 from callgate.core.wire import twiml
 from callgate.errors import RequestRefused
 from callgate.logs.setup import request_id as request_in_log
 from callgate.outbound.calls import Answer
-from callgate.outbound.rest import AMD_STATUS
+from callgate.outbound.twilio_calls import AMD_STATUS
 from callgate.websocket.on_hypercorn import takeover
 from callgate.websocket.on_hypercorn.asgi_stream import AsgiStream
 from callgate.websocket.server import WebSocketServer

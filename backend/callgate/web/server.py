@@ -15,6 +15,7 @@ from quart import Quart
 from callgate import __version__
 from callgate.agents import AgentBook
 from callgate.config.settings import Config
+from callgate.config.warnings import warnings
 from callgate.core.units import SECONDS
 from callgate.errors import ConfigError
 from callgate.websocket.on_hypercorn import port as hypercorn_port
@@ -41,7 +42,7 @@ async def serve(config: Config, line_check: StartModelServer) -> None:
     """
     config = config.with_rehearsal_token()
     hypercorn_port.raise_file_limit()
-    for warning in config.warnings():
+    for warning in warnings(config):
         log.warning("%s", warning)
     changed = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, changed.set)

@@ -1,10 +1,8 @@
 """The server's side of one WebSocket after its upgrade (RFC 6455), on an asyncio transport.
 
 Bytes in, whole messages out, in the callback in which they were read: no stream reader, no queue, no task. The frames
-themselves are read by `websocket_frames`. Section numbers below are the RFC's.
-
-A connection waits for the closing handshake as long as its `Closing` does, and for a sign of life as long as its
-`Keepalive` does.
+themselves are read by `websocket_frames`; `Closing` and `Keepalive` know how long the peer may take. Section numbers
+below are the RFC's.
 
 A peer can't monopolise the event loop. Input that arrived at once is handled in slices, one in each turn of the loop,
 and nothing more is read meanwhile; a peer that sends more than its `Allowance` is told 1008, and ignored from then on.

@@ -122,7 +122,7 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
         until = when(ladder.not_before)
         raise LimitError(f"the authority asked to be left alone until {until}: wait until then (--force asks anyway)")
     keeper.spare_the_limit(certbot, server=request.server, by_force=request.force)
-    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
+    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted", anyway=request.force):
         set_aside_half_written(certbot)
         await keeper.get(
             certbot,

@@ -78,16 +78,22 @@ class Keeper:
 
     @contextlib.contextmanager
     def attempt(
-        self, certbot: Certbot, *, interrupted: str, told: Callable[[KeeperError, Ladder], None] | None = None
+        self,
+        certbot: Certbot,
+        *,
+        interrupted: str,
+        told: Callable[[KeeperError, Ladder], None] | None = None,
+        anyway: bool = False,
     ) -> Iterator[None]:
         """Wrap one attempt to have a certificate issued and published.
 
         Until it succeeds, it is saved as a failure with the text ``interrupted``: however this process ends, nothing
         asks the authority again at once. If it fails, ``told`` is called with the error and the next due time. Raises
-        `PublishError` if the state can't be saved.
+        `PublishError` if the state can't be saved, unless the attempt is to be made ``anyway``.
         """
         before = self.recall()
-        if not self.remember(replace(before, ladder=before.ladder.failed(self.clock()), failure=interrupted)):
+        is_saved = self.remember(replace(before, ladder=before.ladder.failed(self.clock()), failure=interrupted))
+        if not is_saved and not anyway:
             raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
         try:
             yield

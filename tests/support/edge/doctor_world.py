@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 from callgate.core.gate.signature import edge_proof
-from callgate.operator.doctor.examine import examine
+from callgate.operator.doctor.checks import examine
 from callgate.operator.doctor.report import Examination
 from callgate.operator.doctor.world import World
 from callgate.peers.phone.options import Address

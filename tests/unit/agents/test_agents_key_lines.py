@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 
-from callgate.agents.key_lines import Path, key_lines
+from callgate.agents.toml_lines import Path, key_lines
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from callgate.config.settings import Config
 from callgate.config.sources import rehearsal_token
+from callgate.config.warnings import warnings
 from callgate.errors import ConfigError
 
 
@@ -102,7 +103,7 @@ def test_without_an_auth_token_one_is_made_and_kept_private_for_the_next_start(t
     assert rehearsal_token(tmp_path / "data") == first.twilio_auth_tokens[0]
     (kept,) = (tmp_path / "data").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert any("real calls will be refused" in warning for warning in first.warnings())
+    assert any("real calls will be refused" in warning for warning in warnings(first))
 
 
 def test_with_an_auth_token_none_is_made(tmp_path: Path):
@@ -118,8 +119,8 @@ def test_a_data_directory_that_cannot_be_written_is_a_problem_of_its_own(tmp_pat
 
 
 def test_a_model_that_will_be_shut_down_is_warned_of():
-    warnings = Config(openai_model="gpt-realtime", openai_api_key="k").warnings()
-    assert any("2027-01-20" in warning for warning in warnings)
+    found = warnings(Config(openai_model="gpt-realtime", openai_api_key="k"))
+    assert any("2027-01-20" in warning for warning in found)
 
 
 def test_a_secret_may_be_in_a_file_that_is_named(tmp_path: Path):

@@ -1,5 +1,6 @@
 import pytest
 from callgate.config.settings import Config
+from callgate.config.warnings import warnings
 from callgate.errors import ConfigError
 from callgate.models.endpoints import Endpoint, endpoints
 
@@ -117,15 +118,15 @@ def test_the_line_check_answers_where_nobody_else_does():
     config = Config.parse({"OPENAI_FALLBACK_MODEL": "gpt-realtime-2.1-mini"})
     (only,) = endpoints(config, "ws://127.0.0.1:9/v1/realtime")
     assert (only.name, only.url, only.model) == ("the line check", "ws://127.0.0.1:9/v1/realtime", "line-check")
-    assert any("line check" in warning for warning in config.warnings())
-    assert any(warning.startswith("OPENAI_FALLBACK_MODEL is not used") for warning in config.warnings())
+    assert any("line check" in warning for warning in warnings(config))
+    assert any(warning.startswith("OPENAI_FALLBACK_MODEL is not used") for warning in warnings(config))
 
 
 @pytest.mark.parametrize("settings", [OPENAI, AZURE, {"OPENAI_REALTIME_URL": "ws://127.0.0.1:9/v1"}])
 def test_the_line_check_answers_nothing_where_somebody_else_does(settings):
     config = Config.parse(settings)
     assert not config.uses_line_check
-    assert not any("line check" in warning for warning in config.warnings())
+    assert not any("line check" in warning for warning in warnings(config))
 
 
 def test_who_is_refused_is_told_which_settings_to_check():
@@ -136,8 +137,8 @@ def test_who_is_refused_is_told_which_settings_to_check():
 
 
 def test_a_second_model_that_will_be_shut_down_is_warned_of():
-    warnings = Config.parse(OPENAI | {"OPENAI_FALLBACK_MODEL": "gpt-realtime-mini"}).warnings()
-    assert any(warning.startswith("OPENAI_FALLBACK_MODEL=gpt-realtime-mini shuts down") for warning in warnings)
+    found = warnings(Config.parse(OPENAI | {"OPENAI_FALLBACK_MODEL": "gpt-realtime-mini"}))
+    assert any(warning.startswith("OPENAI_FALLBACK_MODEL=gpt-realtime-mini shuts down") for warning in found)
 
 
 def test_an_agent_may_ask_openai_for_another_model_and_nobody_else():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from callgate.network.twilio_rest import TwilioRefused, TwilioUnreachableError, asking
+from callgate.network.twilio_rest import TwilioRefused, TwilioRest, TwilioUnreachableError, asking
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http import HttpClient
 from twilio.http.response import Response
@@ -83,3 +83,22 @@ def test_who_is_not_heard_may_have_done_it_if_the_request_was_sent(raised, in_do
     with pytest.raises(TwilioUnreachableError) as unreachable, asking():
         raise raised
     assert unreachable.value.in_doubt is in_doubt
+
+
+async def test_a_request_for_which_there_is_no_thread_was_never_sent(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refuse)
+    with pytest.raises(TwilioUnreachableError, match="no thread") as unreachable:
+        await TwilioRest(asked_of(200, "{}"), 1).ask(lambda client: client.calls("CA1").fetch())
+    assert unreachable.value.in_doubt is False
+
+
+def test_an_error_whose_status_is_no_number_leaves_it_in_doubt():
+    class OddError(TwilioException):
+        status = "503"
+
+    with pytest.raises(TwilioUnreachableError) as unreachable, asking():
+        raise OddError("odd")
+    assert unreachable.value.in_doubt

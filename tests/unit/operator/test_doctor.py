@@ -14,15 +14,15 @@ from callgate.__main__ import main
 from callgate.config.settings import Config
 from callgate.logs.setup import Masking
 from callgate.operator.ask import UnreachableError
-from callgate.operator.doctor.checklist import POINTS
+from callgate.operator.doctor.checks import CALL, CHECKS, REAL_CALL
 from callgate.operator.doctor.cli import world_of
-from callgate.operator.doctor.engine import Check, run
-from callgate.operator.doctor.examine import CALL, CHECKS, REAL_CALL
 from callgate.operator.doctor.finding import Finding, Result, Status, ok, skipped, warning, worst, wrong
 from callgate.operator.doctor.handshake import certificates_in
 from callgate.operator.doctor.ports import ipv6
 from callgate.operator.doctor.report import Examination, as_json, as_text
+from callgate.operator.doctor.runner import Check, run
 from callgate.operator.doctor.settings import privacy, read, secrets_in
+from callgate.operator.doctor.summary import POINTS
 from callgate.operator.doctor.world import Case, World
 from callgate.peers.phone.options import Address
 from support.edge.pairs import Authority

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.errors import RequestRefused
 
 LIFETIME = 60.0  # seconds from the TwiML to the stream; Twilio opens it within about one

@@ -27,7 +27,7 @@ class Comfort:
         self._since = now
 
     def is_due_at_once(self, now: float) -> None:
-        """The agent was lost, perhaps in mid-sentence: the next clip is due without a silence first."""
+        """The agent was lost, perhaps in the middle of a sentence: the next clip is due without a silence first."""
         self._since, self._at_once, self._in_a_row = now, True, 0
 
     def spoken(self) -> None:

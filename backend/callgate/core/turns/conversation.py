@@ -37,6 +37,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Final
 
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.agent import Agent
 from callgate.core.foreign import name_or_length
 from callgate.core.protocols.realtime import (
@@ -68,7 +69,6 @@ from callgate.core.protocols.realtime import (
     SpeechStopped,
     TruncateItem,
 )
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import (
     Clear,
@@ -441,7 +441,7 @@ class Conversation:
         return [*self._tell(note), *self._want_response(CreateResponse(), now)]
 
     def _key_asked(self, key: str, now: float) -> list[Command]:
-        """A key calls a tool. If the tool ends the call, it ends in mid-sentence."""
+        """A key calls a tool. If the tool ends the call, it ends in the middle of a sentence."""
         commands, note, is_refused = self._desk.pressed(key)
         self._comfort.waits_from(now)
         if is_refused and self.phase is Phase.TALKING:

@@ -15,7 +15,7 @@ RETRY_AFTER = (0.0, 0.3, 1.0, 2.0)  # before each attempt to replace a lost mode
 LOSSES = 4  # of models within `LOSSES_WITHIN`; then the safety net
 LOSSES_WITHIN = 60 * SECONDS
 ROLLOVER_AFTER = 50 * 60 * SECONDS  # in the first pause after this; a model session ends after 60 minutes
-ROLLOVER_AT_LAST = 58 * 60 * SECONDS  # after this even in mid-sentence
+ROLLOVER_AT_LAST = 58 * 60 * SECONDS  # after this even in the middle of a sentence
 ROLLOVER_AGAIN = 10 * SECONDS  # after a successor could not be opened
 
 

@@ -15,20 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.foreign import name_or_length
 from callgate.core.protocols.realtime import RemoteCallBegan, RemoteCallEnded, RemoteToolsMissing
 from callgate.core.tools import arguments as tool_arguments
-from callgate.core.tools.toolbox import (
-    HANG_UP,
-    NEVER_AWAY,
-    SEND_DIGITS,
-    TAKE_MESSAGE,
-    TRANSFER_CALL,
-    Absences,
-    Message,
-    Toolbox,
-    Transfer,
-)
+from callgate.core.tools.toolbox import HANG_UP, SEND_DIGITS, TAKE_MESSAGE, TRANSFER_CALL, Message, Toolbox, Transfer
 from callgate.core.units import SECONDS
 from callgate.errors import ToolError
 

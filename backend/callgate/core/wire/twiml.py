@@ -9,7 +9,8 @@ from typing import Final
 
 from twilio.twiml.voice_response import Connect, Dial, Stream, VoiceResponse
 
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences, Transfer
+from callgate.core.absences import NEVER_AWAY, Absences
+from callgate.core.tools.toolbox import Transfer
 
 INCOMING = "/incoming-call"
 INTERRUPTED = "/call-interrupted"

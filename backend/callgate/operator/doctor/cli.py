@@ -1,4 +1,4 @@
-"""``callgate doctor``. Exit code 0: nothing is wrong; 1: something is wrong; 2: the doctor can't run like this."""
+"""``callgate doctor``. Exit code 0: nothing is wrong; 1: something is; 2: it can't run with these options."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _DESCRIPTION = """\
 Examines the whole chain of a call from the outside in, and names what is wrong first: settings,
 clock, disk, DNS, ports, certificate, backend, webhook and stream (requested as Twilio does),
 store, Twilio account and number, OpenAI key and model. Changes nothing.
-Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 the doctor can't run like this."""
+Exit code: 0 nothing is wrong (there may be warnings), 1 something is wrong, 2 it can't
+run with these options or settings."""
 
 
 def add_parser(commands: Any) -> None:
     """Add ``doctor`` to the subparsers of the ``callgate`` command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "doctor",
-        help="examine the whole chain of a call, and name what is wrong first",
+        help="examine the whole chain of a call, and name the first thing that is wrong",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from callgate.config.sources import read_settings
     from callgate.logs.setup import Masking
 
-    from .examine import examine
+    from .checks import examine
     from .report import as_json, as_text
     from .settings import env_file_of, secrets_in
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .checklist import checklist
 from .finding import Finding, Result, Status
+from .summary import checklist
 from .waterfall import Stage, as_lines
 
 WIDTH: Final = 118

@@ -1,6 +1,6 @@
 import pytest
+from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.gate.stream_token import LIFETIME, RepeatTokens, StreamTokens
-from callgate.core.tools.toolbox import NEVER_AWAY, Absences
 from callgate.errors import RequestRefused
 from hypothesis import given
 from hypothesis import strategies as st

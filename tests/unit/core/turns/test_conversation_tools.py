@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from callgate.core.absences import Absences
 from callgate.core.protocols.realtime import (
     AddFunctionOutput,
     AddUserText,
@@ -22,7 +23,7 @@ from callgate.core.protocols.realtime import (
     SpeechStopped,
     TruncateItem,
 )
-from callgate.core.tools.toolbox import Absences, Message
+from callgate.core.tools.toolbox import Message
 from callgate.core.turns.comfort import COMFORT_AFTER
 from callgate.core.turns.commands import CallTool, End, Note, OpenModel, Outcome, PutThrough, SendDigits, TakeMessage
 from callgate.core.turns.conversation import PLAYED_DEADLINE, Phase

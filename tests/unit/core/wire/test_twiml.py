@@ -1,7 +1,8 @@
 from xml.etree import ElementTree
 
 import pytest
-from callgate.core.tools.toolbox import Absences, Transfer
+from callgate.core.absences import Absences
+from callgate.core.tools.toolbox import Transfer
 from callgate.core.wire import twiml
 
 

@@ -23,9 +23,9 @@ from . import (
     twilio_countries,
     webhooks,
 )
-from .engine import Check, hidden, run
 from .finding import Status
 from .report import Examination
+from .runner import Check, hidden, run
 from .world import Case, World
 
 _ASKED = ("tls.certificate", "backend.alive")
