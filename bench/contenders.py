@@ -43,13 +43,14 @@ class Contender:
     python: Path = Path(sys.executable)
     environ: Mapping[str, str] = field(default_factory=dict)
     webhooks: bool = False
+    module: str = "callgate"  # of a contender with webhooks
 
     def argv(self, port: int, model_url: str, *, unbounded: bool = False) -> list[str]:
         """Return the command to start it. ``unbounded`` lifts the limit on what a stream may send."""
         if self.webhooks:
             if unbounded:
                 return [sys.executable, "-m", "bench.relays.callgate_unbounded"]
-            return [sys.executable, "-m", "callgate", "serve", "--env-file", os.devnull]
+            return [sys.executable, "-m", self.module, "serve", "--env-file", os.devnull]
         module, *options = self.program
         return [str(self.python), "-m", f"bench.relays.{module}", str(port), model_url, *options]
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -125,8 +125,13 @@ class RestSink:
 
 
 @contextlib.asynccontextmanager
-async def place(calls: int, *, callgate_path: str | None = None, same_address: bool = False) -> AsyncIterator[Place]:
-    """Set up everything with ``calls`` live calls, while the context lasts. Raises `BenchError`."""
+async def place(
+    calls: int, *, callgate_path: str | None = None, same_address: bool = False, patient: bool = False
+) -> AsyncIterator[Place]:
+    """Set up everything with ``calls`` live calls, while the context lasts. Raises `BenchError`.
+
+    ``patient``: the backend takes calls even if its event loop is late, as it is on a busy machine.
+    """
     live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
     # nginx recognizes callers from the attacker's address by the proof that set-up adds to the number's webhook URL.
     incoming = f"{INCOMING}?{PROOF}={edge_proof(AUTH_TOKEN)}" if same_address else INCOMING
@@ -145,7 +150,10 @@ async def place(calls: int, *, callgate_path: str | None = None, same_address: b
             "HTTPS_PROXY": await stack.enter_async_context(rest.listening()),
             "NO_PROXY": LOOPBACK,
         }
-        relay = Relay(CONTENDERS["callgate"], rig.model.url, callgate_path=callgate_path, environ=environ, core=None)
+        backend = CONTENDERS["callgate"]
+        if patient:
+            backend = replace(backend, module="bench.relays.callgate_patient")
+        relay = Relay(backend, rig.model.url, callgate_path=callgate_path, environ=environ, core=None)
         await stack.enter_async_context(relay)
         edge = stack.enter_context(Edge(trust, relay.port, environ=EDGE_ENVIRON))
         await rig.set_calls(relay, calls, edge.door)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from callgate.errors import CallgateError
 START_TIMEOUT: Final = 60 * SECONDS  # the first start of a Python program compiles all its imports
 STOP_TIMEOUT: Final = 5 * SECONDS
 POLL_INTERVAL: Final = 0.02 * SECONDS
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LOOPBACK: Final = "127.0.0.1"
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -81,9 +82,15 @@ class Program:
         self.name: Final = name
         self.log: Final = stderr
         # In its own session, so that Ctrl-C at the terminal reaches only us, and we stop everything in order.
-        with stdout.open("ab") as out, stderr.open("ab") as err:
+        with stdout.open("ab") as out, stderr.open("ab") as err, _uninterrupted():
             self._process = subprocess.Popen(
-                argv, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+                argv,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                preexec_fn=_unblock,  # a child inherits which signals are blocked
             )
 
     @property
@@ -127,9 +134,28 @@ class Program:
         os.killpg(self.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT)
+        deadline = time.monotonic() + STOP_TIMEOUT
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait(STOP_TIMEOUT)
+            while time.monotonic() < deadline:  # its children are gone as soon as there is no such group
+                os.killpg(self.pid, 0)
+                time.sleep(POLL_INTERVAL)
         self._process.wait(STOP_TIMEOUT)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put off signals that end this process: one that came while a program starts would leave it behind, running."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _unblock() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def last_lines(log: Path, count: int = 15) -> str:
