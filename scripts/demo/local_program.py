@@ -82,16 +82,24 @@ class Program:
         self.name: Final = name
         self.log: Final = stderr
         # In its own session, so that Ctrl-C at the terminal reaches only us, and we stop everything in order.
-        with stdout.open("ab") as out, stderr.open("ab") as err, _uninterrupted():
-            self._process = subprocess.Popen(
-                argv,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                preexec_fn=_unblock,  # a child inherits which signals are blocked
-            )
+        process: subprocess.Popen[bytes] | None = None
+        try:
+            with stdout.open("ab") as out, stderr.open("ab") as err, _uninterrupted():
+                process = subprocess.Popen(
+                    argv,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    preexec_fn=_unblock,  # a child inherits which signals are blocked
+                )
+        except BaseException:  # of the handler of a signal that came meanwhile: nobody will have this object
+            if process is not None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(STOP_TIMEOUT)
+            raise
+        self._process = process
 
     @property
     def pid(self) -> int:
