@@ -208,10 +208,10 @@ class Rig:
             generator_late=Spread.of(self._pacer.late).p99,
         )
 
-    async def calm(self) -> bool:
-        """Wait until no audio is overdue. Return False if that takes too long."""
+    async def calm(self, within: float = CALM_TIMEOUT) -> bool:
+        """Wait until no audio is overdue. Return False if that takes longer than ``within`` seconds."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CALM_TIMEOUT):
+            async with asyncio.timeout(within):
                 while self._overdue(time.perf_counter()):  # noqa: ASYNC110 (time alone makes it overdue, so no event tells)
                     await asyncio.sleep(OVERDUE)
                 return True

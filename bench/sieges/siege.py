@@ -33,6 +33,7 @@ LINGERS = 0.5 * SECONDS  # how long an attack's effects last after its end
 RECOVERS_WITHIN = 3 * SECONDS  # time for limits of a second or two, and for a late event loop
 QUIET_MS = 15.0  # p99 of a quiet stretch if nothing else uses the machine
 MOST_LOOKS = 4
+ARRIVED_WITHIN = 30 * SECONDS  # for audio that is under way when an attack ends: a busy machine is late with it
 CALLERS_TIMEOUT = 120 * SECONDS  # until the last caller was served or gave up
 SIGNED = ("flood-", "replay-")  # these attacks have streams of their own
 
@@ -64,7 +65,7 @@ async def besiege(
             result = await _result(attacker)
         finally:
             looking.cancel()
-    await rig.calm()
+    await rig.calm(ARRIVED_WITHIN)
     after_attack = Callers()
     if afterwards:
         await asyncio.sleep(RECOVERS_WITHIN)
