@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
@@ -38,7 +39,7 @@ from .row import Callers
 
 A_CALLER_EVERY = 0.3 * SECONDS
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 5 * SECONDS, 15 * SECONDS  # Twilio's
-HEARD_WITHIN = 5 * SECONDS  # of the stream being accepted
+HEARD_WITHIN, PATIENT = 5 * SECONDS, 60 * SECONDS  # of the stream being accepted; on a busy machine
 CLOSED_WITHIN = 5 * SECONDS
 ENOUGH = 25  # frames that came back: half a second of audio
 MOST_REDIRECTS = 10
@@ -55,10 +56,11 @@ class TurnedAway(Exception):
 
 
 class RealCallers:
-    """Calls from one address. ``incoming`` is the path of their number's webhook."""
+    """Calls from one address. ``incoming`` is the path of their number's webhook. ``heard_within``: how long they wait
+    for the model's audio, in seconds."""
 
-    def __init__(self, door: Door, source: str, incoming: str) -> None:
-        self._door, self._source, self._incoming = door, source, incoming
+    def __init__(self, door: Door, source: str, incoming: str, heard_within: float) -> None:
+        self._door, self._source, self._incoming, self._heard_within = door, source, incoming, heard_within
         self._numbers = itertools.count(FIRST_NUMBER)
         self._under_way: set[asyncio.Task[None]] = set()
         self._reset()
@@ -95,7 +97,7 @@ class RealCallers:
         timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
         try:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-                call = _Call(http, self._door, self._source, self._incoming, number)
+                call = _Call(http, self._door, self._source, self._incoming, self._heard_within, number)
                 await call.run()
         except TurnedAway as error:
             self._why_not[str(error)] += 1
@@ -107,9 +109,11 @@ class RealCallers:
 class _Call:
     """One call, from the first webhook to the last callback."""
 
-    def __init__(self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, number: int) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, heard_within: float, number: int
+    ) -> None:
         self._http, self._door, self._source, self._number = http, door, source, number
-        self._incoming = incoming
+        self._incoming, self._heard_within = incoming, heard_within
         self._form = form_of(wire.new_sid("CA"))
         self.waits = 0
 
@@ -193,7 +197,7 @@ class _Call:
         speaking = asyncio.ensure_future(_speak(caller))
         try:
             await self._tell_started(caller.stream_sid)
-            await asyncio.wait_for(heard.wait(), HEARD_WITHIN)
+            await asyncio.wait_for(heard.wait(), self._heard_within)
             if tally.problems:
                 raise TurnedAway("the stream was closed")
         except TimeoutError:
@@ -266,11 +270,12 @@ def _now() -> str:
 # The process.
 
 
-async def _serve(told: dict[str, str]) -> None:
+async def _serve(told: dict[str, Any]) -> None:
     address = f"{told['host']}:{told['port']}"
     tls = ssl.create_default_context(cafile=told["ca"])
     door = Door(f"https://{address}/incoming-call", f"wss://{address}", tls)
-    callers = RealCallers(door, told["source"], told["incoming"])
+    heard_within = PATIENT if told["patient"] else HEARD_WITHIN
+    callers = RealCallers(door, told["source"], told["incoming"], heard_within)
     coming: asyncio.Task[None] | None = None
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

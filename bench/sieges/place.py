@@ -130,7 +130,8 @@ async def place(
 ) -> AsyncIterator[Place]:
     """Set up everything with ``calls`` live calls, while the context lasts. Raises `BenchError`.
 
-    ``patient``: the backend takes calls even if its event loop is late, as it is on a busy machine.
+    ``patient``: the backend takes calls even if its event loop is late, as it is on a busy machine, and callers wait
+    longer for the model's audio.
     """
     live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
     # nginx recognizes callers from the attacker's address by the proof that set-up adds to the number's webhook URL.
@@ -158,7 +159,7 @@ async def place(
         edge = stack.enter_context(Edge(trust, relay.port, environ=EDGE_ENVIRON))
         await rig.set_calls(relay, calls, edge.door)
         told = {"host": LOOPBACK, "port": edge.https_port, "ca": str(trust.ca_file), "source": others}
-        told["incoming"] = incoming
+        told |= {"incoming": incoming, "patient": patient}
         callers = await stack.enter_async_context(process("bench.sieges.callers", json.dumps(told), READY))
         stack.enter_context(_measuring_first())
         yield Place(rig, relay, edge, trust, callers, rest, ATTACKER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from callgate.operator.ask import Answer, UnreachableError
@@ -106,6 +107,23 @@ def test_a_key_that_does_not_work_is_refused_and_not_shown(answer, says):
 def test_a_service_that_twilio_could_not_use_is_refused(answer):
     with pytest.raises(SetupRefused, match=r"cert start"):
         check_service(f"https://{DOMAIN}", outside(answer=answer))
+
+
+def test_a_service_that_nginx_has_not_found_yet_is_waited_for():
+    answers = [Answer(502, b""), Answer(503, b""), Answer(200, b"ok")]
+    pauses: list[float] = []
+    world = outside()
+    world = replace(world, fetch=lambda method, url, headers: answers.pop(0), sleep=pauses.append)
+    assert "answers" in check_service(f"https://{DOMAIN}", world)
+    assert (answers, len(pauses)) == ([], 2)
+
+
+def test_a_service_whose_backend_is_gone_is_refused_in_the_end():
+    pauses: list[float] = []
+    world = replace(outside(answer=Answer(502, b"")), sleep=pauses.append)
+    with pytest.raises(SetupRefused, match="status 502"):
+        check_service(f"https://{DOMAIN}", world)
+    assert 10 <= sum(pauses) <= 60
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
+from callgate.core.units import SECONDS
 from callgate.operator.ask import UnreachableError
 
 from .outside import Outside
@@ -12,6 +13,9 @@ from .refusal import SetupRefused
 from .settings import is_nobodys
 
 OPENAI: Final = "https://api.openai.com/v1"
+NOT_READY_YET: Final = (502, 503, 504)
+SERVICE_TRIES: Final = 31
+SERVICE_PAUSE: Final = 1 * SECONDS
 
 
 def check_domain(domain: str, outside: Outside, *, own_authority: bool) -> str:
@@ -105,12 +109,20 @@ def _refused_by_openai(status: int, model: str) -> SetupRefused:
 
 
 def check_service(base_url: str, outside: Outside) -> str:
-    """Check that the service answers at its public address, with a trusted certificate."""
+    """Check that the service answers at its public address, with a trusted certificate.
+
+    A server error is asked for again for a while: nginx looks the backend's name up every 2 s, so it can take a moment
+    to find a backend that has just been started.
+    """
     url = f"{base_url}/healthz"
     wanted = "status 200 over a trusted certificate, as Twilio needs it"
     do = "run scripts/setup.sh cert start"
     try:
-        answer = outside.fetch("GET", url, {})
+        for tries_left in reversed(range(SERVICE_TRIES)):
+            answer = outside.fetch("GET", url, {})
+            if answer.status not in NOT_READY_YET or not tries_left:
+                break
+            outside.sleep(SERVICE_PAUSE)
     except UnreachableError as exc:
         raise SetupRefused(url, found=str(exc), wanted=wanted, do=do) from exc
     if answer.status != 200:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -88,4 +89,5 @@ class Outside:
     addresses: Callable[[str], list[str]] = addresses
     is_here: Callable[[str], bool] = is_here
     leads_here: Callable[[str], bool | None] = leads_here
+    sleep: Callable[[float], None] = time.sleep
     twilio: HttpClient = field(default_factory=lambda: TwilioHttpClient(timeout=TWILIO_DEADLINE))
