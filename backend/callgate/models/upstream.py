@@ -19,7 +19,8 @@ from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from callgate.core.foreign import described, foreign, name_or_length
 from callgate.core.protocols import realtime_json
-from callgate.core.protocols.realtime import FATAL_ERRORS, ClientEvent, ErrorEvent, SessionUpdated
+from callgate.core.protocols.realtime import ClientEvent, ErrorEvent, SessionUpdated
+from callgate.core.protocols.realtime_errors import FATAL_ERRORS
 from callgate.core.units import HOURS, SECONDS
 from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
 from callgate.network.lookups import Lookups

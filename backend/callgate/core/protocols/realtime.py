@@ -4,38 +4,25 @@ Source: https://platform.openai.com/docs/api-reference/realtime, and the types o
 the tests check every event sent from here. Azure and the line check speak the same protocol.
 
 Only events that a call acts on have a class of their own; every other server event becomes `Other` and is ignored, as
-new ones may appear at any time. `realtime_json` reads and writes all events, `realtime_fast` the frequent ones.
+new ones may appear at any time. `realtime_errors` has the errors, which can be imported from here too. `realtime_json`
+reads and writes all events, `realtime_fast` the frequent ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from callgate.core.foreign import described
 from callgate.core.tools.toolbox import RemoteTools, Tool
 
+from .realtime_errors import ALREADY_RESPONDING as ALREADY_RESPONDING
+from .realtime_errors import SESSION_EXPIRED as SESSION_EXPIRED
+from .realtime_errors import CallerTranscriptFailed as CallerTranscriptFailed
+from .realtime_errors import ErrorEvent as ErrorEvent
+from .retry_after import in_words
 from .turn_detection import DEFAULT, SemanticVad, ServerVad
-
-# Harmless races: what we requested had already happened, or is in progress.
-ALREADY_RESPONDING: Final = "conversation_already_has_active_response"
-BENIGN_ERRORS: Final = frozenset({"response_cancel_not_active", ALREADY_RESPONDING})
-
-# Retrying can't help.
-FATAL_ERRORS: Final = frozenset(
-    {
-        "insufficient_quota",
-        "invalid_api_key",
-        "account_deactivated",
-        "billing_hard_limit_reached",
-        "beta_api_shape_disabled",
-        "model_not_found",
-    }
-)
-
-SESSION_EXPIRED: Final = "session_expired"  # the 60-minute limit; the server then closes with 1001
-
 
 # Client events: what we send.
 
@@ -71,17 +58,20 @@ class AppendAudio:
 
 @dataclass(frozen=True, slots=True)
 class CreateResponse:
-    """``response.create``: speak now; with ``instructions``, for this one response only."""
+    """``response.create``: speak now; with ``instructions``, for this one response only. ``event_id``: what an
+    `ErrorEvent` calls this request by, if the server refuses it."""
 
     instructions: str | None = None
+    event_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TruncateItem:
-    """``conversation.item.truncate``: the caller heard ``audio_end_ms`` of this item, and no more."""
+    """``conversation.item.truncate``: the caller heard ``audio_end_ms`` of this item's content part, and no more."""
 
     item_id: str
     audio_end_ms: int
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +108,7 @@ ClientEvent = (
 )
 
 
-# Server events: those that a call acts on.
+# Server events: those that a call acts on. An id is "" and a content index is 0 if the server did not tell it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +156,7 @@ class AgentTranscript:
     item_id: str
     text: str
     complete: bool = False
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +171,16 @@ class AudioDelta:
     response_id: str
     item_id: str
     delta: str
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AudioDone:
-    """All audio of an item has been sent, though not necessarily heard."""
+    """All audio of an item's content part has been sent, though not necessarily heard."""
 
     response_id: str
     item_id: str
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +190,7 @@ class FunctionCall:
     call_id: str
     name: str
     arguments: str
+    response_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +198,7 @@ class ResponseDone:
     """A response ended. ``status``: completed, cancelled, incomplete or failed; the error fields say why.
 
     ``usage``: the tokens it used, as the API reports them. ``error_message`` may quote what was said; use `why` for the
-    log.
+    log. ``unfinished_call``: it ended in the middle of calling a function, which is not called.
     """
 
     response_id: str
@@ -214,37 +208,17 @@ class ResponseDone:
     error_message: str | None = field(default=None, repr=False)
     usage: Mapping[str, Any] | None = None
     error_type: str | None = field(default=None, compare=False)
+    unfinished_call: bool = False
 
     @property
     def why(self) -> str:
         """The error without its message."""
         return described(self.error_code, self.error_type, None, self.error_message)
 
-
-@dataclass(frozen=True, slots=True)
-class ErrorEvent:
-    """The server could not do something; most errors leave the session as it was. ``message`` may quote what was said;
-    use `why` for the log."""
-
-    code: str
-    message: str = field(repr=False)
-    type: str | None = field(default=None, compare=False)
-    param: str | None = field(default=None, compare=False)
-
     @property
-    def why(self) -> str:
-        """The error without its message."""
-        return described(self.code, self.type, self.param, self.message)
-
-    @property
-    def benign(self) -> bool:
-        """Whether it is a harmless race that needs no action."""
-        return self.code in BENIGN_ERRORS
-
-    @property
-    def ends_session(self) -> bool:
-        """Whether nothing more will come of this session."""
-        return self.code in FATAL_ERRORS or self.code == SESSION_EXPIRED
+    def retry_after(self) -> float | None:
+        """How many seconds the server asks to wait before the next response; None: it does not say."""
+        return in_words(self.error_message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +258,7 @@ ServerEvent = (
     | SpeechStopped
     | SpeechCommitted
     | CallerTranscript
+    | CallerTranscriptFailed
     | AgentTranscript
     | ResponseCreated
     | AudioDelta

@@ -21,12 +21,13 @@ class DeltaCutter:
     writes it.
 
     Any other frame is left to `realtime_json.parse`, which gives the same result for the frames read here: an
-    `AudioDelta` of this response and item, with this audio.
+    `AudioDelta` of this response, item and content part, with this audio.
     """
 
     def __init__(self) -> None:
         self.response_id = ""  # of the latest delta that was read …
         self.item_id = ""
+        self.content_index = 0
         self._id_end = 0  # … and where its event id ended; 0: none was read yet
         self._between = b""  # what was between that and the audio; it is usually the same in the next delta
 
@@ -36,7 +37,7 @@ class DeltaCutter:
         if not self._is_like_the_last(frame):
             if (head := _DELTA_HEAD(frame)) is None:
                 return None
-            self.response_id, self.item_id = head[2].decode(), head[3].decode()
+            self.response_id, self.item_id, self.content_index = head[2].decode(), head[3].decode(), int(head[4])
             self._id_end, begin = head.end(1), head.end()
             self._between = frame[self._id_end : begin]
         audio = frame[begin:-2]
@@ -54,5 +55,5 @@ _DELTA_BEGIN: Final = b'{"type":"response.output_audio.delta","event_id":"event_
 _isalnum: Final = bytes.isalnum  # ASCII only, for bytes; compiled, a module constant saves a look-up
 _DELTA_HEAD: Final = re.compile(
     rb'\{"type":"response\.output_audio\.delta","event_id":"([A-Za-z0-9_]+)","response_id":"([A-Za-z0-9_]+)",'
-    rb'"item_id":"([A-Za-z0-9_]+)","output_index":[0-9]{1,9},"content_index":[0-9]{1,9},"delta":"'
+    rb'"item_id":"([A-Za-z0-9_]+)","output_index":(?:0|[1-9][0-9]{0,8}),"content_index":(0|[1-9][0-9]{0,8}),"delta":"'
 ).match

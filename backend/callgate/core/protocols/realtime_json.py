@@ -14,6 +14,7 @@ from callgate.core.foreign import name_or_length
 from callgate.core.tools.toolbox import RemoteTools, Tool
 from callgate.errors import RealtimeError
 
+from .lenient import error_of, id_of, index_of, object_of, text_of
 from .realtime import (
     AddAgentText,
     AddFunctionOutput,
@@ -24,6 +25,7 @@ from .realtime import (
     AudioDelta,
     AudioDone,
     CallerTranscript,
+    CallerTranscriptFailed,
     ClientEvent,
     CreateResponse,
     ErrorEvent,
@@ -62,14 +64,17 @@ def _to_dict(event: ClientEvent) -> dict[str, Any]:
         case AskAlive():
             return {"type": "session.update", "session": {"type": "realtime"}}
         case CreateResponse():
-            if event.instructions is None:
-                return {"type": "response.create"}
-            return {"type": "response.create", "response": {"instructions": event.instructions}}
+            asked: dict[str, Any] = {"type": "response.create"}
+            if event.event_id is not None:
+                asked["event_id"] = event.event_id
+            if event.instructions is not None:
+                asked["response"] = {"instructions": event.instructions}
+            return asked
         case TruncateItem():
             return {
                 "type": "conversation.item.truncate",
                 "item_id": event.item_id,
-                "content_index": 0,
+                "content_index": event.content_index,
                 "audio_end_ms": event.audio_end_ms,
             }
         case AddUserText():
@@ -147,7 +152,8 @@ def _tool(tool: Tool | RemoteTools) -> dict[str, Any]:
 
 
 def parse(frame: str | bytes) -> ServerEvent:
-    """Parse a frame from the server. Raises `RealtimeError`."""
+    """Parse a frame from the server. Fields that are missing, or of another type than documented, are done without
+    where that is possible. Raises `RealtimeError` where it is not."""
     if isinstance(frame, bytes):
         raise RealtimeError(f"the model sent a binary frame of {len(frame)} bytes where text is expected")
     try:
@@ -158,91 +164,122 @@ def parse(frame: str | bytes) -> ServerEvent:
         raise RealtimeError("the model sent JSON that is not an event: it has no type")
     try:
         return _from_dict(event)
-    except (KeyError, TypeError, AttributeError) as exc:
-        kind = name_or_length(event["type"])
-        raise RealtimeError(f"the model sent a {kind} event of another shape than documented") from exc
+    except RecursionError as exc:
+        raise RealtimeError(
+            f"the model sent a {name_or_length(event['type'])} event that is nested too deeply"
+        ) from exc
 
 
 def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
     match event["type"]:
         case "response.output_audio.delta":
-            return AudioDelta(_text(event, "response_id"), _text(event, "item_id"), _text(event, "delta"))
+            part = index_of(event, "content_index")
+            return AudioDelta(id_of(event, "response_id"), id_of(event, "item_id"), _text(event, "delta"), part)
         case "response.output_audio.done":
-            return AudioDone(_text(event, "response_id"), _text(event, "item_id"))
+            part = index_of(event, "content_index")
+            return AudioDone(id_of(event, "response_id"), id_of(event, "item_id"), part)
         case "input_audio_buffer.speech_started":
             return SpeechStarted()
         case "input_audio_buffer.speech_stopped":
             return SpeechStopped()
         case "input_audio_buffer.committed":
-            return SpeechCommitted(_text(event, "item_id"))
+            return SpeechCommitted(id_of(event, "item_id"))
         case "conversation.item.input_audio_transcription.completed":
-            return CallerTranscript(_text(event, "item_id"), _text(event, "transcript"))
+            return CallerTranscript(_needed_id(event, "item_id"), _text(event, "transcript"))
+        case "conversation.item.input_audio_transcription.failed":
+            return CallerTranscriptFailed(id_of(event, "item_id"), *_reported(error_of(event, "error")))
         case "response.output_audio_transcript.delta":
-            return AgentTranscript(_text(event, "item_id"), _text(event, "delta"))
+            part = index_of(event, "content_index")
+            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "delta"), content_index=part)
         case "response.output_audio_transcript.done":
-            return AgentTranscript(_text(event, "item_id"), _text(event, "transcript"), complete=True)
+            part = index_of(event, "content_index")
+            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "transcript"), True, part)
         case "response.created":
-            return ResponseCreated(_text(event["response"], "id"))
-        case "response.output_item.done" if _is_whole_call(event["item"]):
-            item = event["item"]
-            return FunctionCall(_text(item, "call_id"), _text(item, "name"), _text(item, "arguments"))
+            return ResponseCreated(id_of(object_of(event, "response"), "id"))
+        case "response.output_item.done" if _is_call(item := object_of(event, "item")) and not _is_cut_off(item):
+            return FunctionCall(
+                _needed_id(item, "call_id"), id_of(item, "name"), _arguments(item), id_of(event, "response_id")
+            )
         case "response.done":
-            return _response_done(event["response"])
+            return _response_done(object_of(event, "response"))
         case "session.created":
             return SessionCreated()
         case "session.updated":
-            audio = event["session"].get("audio") or {}
-            return SessionUpdated(_format(audio.get("input")), _format(audio.get("output")))
+            audio = object_of(object_of(event, "session"), "audio")
+            return SessionUpdated(_format(audio, "input"), _format(audio, "output"))
         case "error":
-            error = event["error"]
-            kind = _text_of(error, "type")
-            return ErrorEvent(
-                _text_of(error, "code") or kind or "unknown",
-                _text_of(error, "message") or "",
-                kind,
-                _text_of(error, "param"),
-            )
+            error = error_of(event, "error")
+            return ErrorEvent(*_reported(error), text_of(error, "event_id"))
         case "mcp_list_tools.failed":
-            return RemoteToolsMissing(_text(event, "item_id"))
+            return RemoteToolsMissing(id_of(event, "item_id"))
         case "response.mcp_call.in_progress":
-            return RemoteCallBegan(_text(event, "item_id"))
+            return RemoteCallBegan(id_of(event, "item_id"))
         case "response.mcp_call.completed" | "response.mcp_call.failed" as kind:
-            return RemoteCallEnded(_text(event, "item_id"), failed=kind == "response.mcp_call.failed")
+            return RemoteCallEnded(id_of(event, "item_id"), failed=kind == "response.mcp_call.failed")
     return Other(event["type"])
 
 
-def _is_whole_call(item: Mapping[str, Any]) -> bool:
-    """Whether an item is a function call, and complete rather than cut off with its response."""
-    return item.get("type") == "function_call" and item.get("status") != "incomplete"
+def _is_call(item: object) -> bool:
+    return isinstance(item, dict) and item.get("type") == "function_call"
 
 
-def _response_done(response: Mapping[str, Any]) -> ResponseDone:
-    details = response.get("status_details") or {}
-    error = details.get("error") or {}
-    return ResponseDone(
-        _text(response, "id"),
-        _text(response, "status"),
-        _text_of(details, "reason"),
-        _text_of(error, "code") or _text_of(error, "type"),
-        _text_of(error, "message"),
-        response.get("usage"),
-        _text_of(error, "type"),
+def _is_cut_off(item: Mapping[str, Any]) -> bool:
+    """Whether an item is known to be unfinished: it was cut off together with its response."""
+    status = item.get("status")
+    return isinstance(status, str) and status != "completed"
+
+
+def _arguments(item: Mapping[str, Any]) -> str:
+    """Return a function's arguments as JSON text. In place of the text there may be the object itself."""
+    arguments = item.get("arguments")
+    return (
+        json.dumps(arguments, ensure_ascii=False) if isinstance(arguments, dict) else text_of(item, "arguments") or ""
     )
 
 
-def _format(direction: Mapping[str, Any] | None) -> str | None:
-    kind = ((direction or {}).get("format") or {}).get("type")
+def _response_done(response: Mapping[str, Any]) -> ResponseDone:
+    details = object_of(response, "status_details")
+    error = error_of(details, "error") if details else error_of(response, "status_details")
+    kind = text_of(error, "type")
+    usage, output = response.get("usage"), response.get("output")
+    items = output if isinstance(output, list) else []
+    return ResponseDone(
+        id_of(response, "id"),
+        text_of(response, "status") or text_of(details, "type") or ("failed" if error else "completed"),
+        text_of(details, "reason"),
+        text_of(error, "code") or kind,
+        text_of(error, "message"),
+        usage if isinstance(usage, dict) else None,
+        kind,
+        any(_is_call(item) and _is_cut_off(item) for item in items),
+    )
+
+
+def _reported(error: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:
+    """Return an error's code, message, type and parameter."""
+    kind = text_of(error, "type")
+    code = text_of(error, "code") or kind or "unknown"
+    return code, text_of(error, "message") or "", kind, text_of(error, "param")
+
+
+def _format(audio: Mapping[str, Any], direction: str) -> str | None:
+    kind = object_of(object_of(audio, direction), "format").get("type")
     return kind if isinstance(kind, str) else None
 
 
-def _text_of(error: Mapping[str, Any], key: str) -> str | None:
-    """Return a field of an error as text, whatever its type."""
-    value = error.get(key)
-    return None if value is None else str(value)
-
-
 def _text(event: Mapping[str, Any], key: str) -> str:
-    value = event[key]
+    """Return a text that the event is of no use without."""
+    value = event.get(key)
     if not isinstance(value, str):
-        raise TypeError(key)
+        raise _lacks(event, key)
     return value
+
+
+def _needed_id(event: Mapping[str, Any], key: str) -> str:
+    if not (value := id_of(event, key)):
+        raise _lacks(event, key)
+    return value
+
+
+def _lacks(event: Mapping[str, Any], key: str) -> RealtimeError:
+    return RealtimeError(f"the model sent a {name_or_length(event.get('type'))} event that lacks its {key}")

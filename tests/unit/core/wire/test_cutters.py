@@ -84,7 +84,7 @@ def agrees_on_delta(frame: bytes) -> bool:
     assert fresh.cut(frame) == audio
     if audio is not None:
         for cutter in (fresh, used):
-            said = AudioDelta(cutter.response_id, cutter.item_id, audio.decode())
+            said = AudioDelta(cutter.response_id, cutter.item_id, audio.decode(), cutter.content_index)
             assert realtime_json.parse(frame.decode()) == said
         assert decoded_bytes(audio) == payload_bytes(audio.decode())
     return audio is not None
@@ -113,6 +113,8 @@ def test_a_mark_as_twilio_writes_it_is_cut():
         {"event_id": "2"},
         {"response_id": "resp_2"},
         {"item_id": "item_22"},
+        {"content_index": 1},
+        {"output_index": 12, "content_index": 30},
     ],
 )
 def test_what_openai_writes_is_cut(other):
@@ -145,6 +147,10 @@ def test_a_mark_is_never_cut_to_another_than_it_is(frame):
 @example(compact({**DELTA, "event_id": 'e","e":"'}))
 @example(compact({**DELTA, "type": "response.output_audio_delta"}))
 @example(compact({**DELTA, "delta": ""}))
+@example(compact({**DELTA, "content_index": 7}))
+@example(compact({**DELTA, "content_index": None}))
+@example(compact(DELTA).replace(b'"content_index":0', b'"content_index":00'))
+@example(compact(DELTA).replace(b'"output_index":0', b'"output_index":01'))
 @example(compact({**DELTA, "delta": "A==="}))
 @example(compact({**DELTA, "delta": "AA=A"}))
 @example(compact(DELTA)[:-1] + b',"delta":"AAAA"}')
