@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.fake_openai import At, Close, Connection, FakeOpenAI, Faults, Reset, Script, Send, failed, say, tone
+from support.fake_openai import At, Close, Connection, FakeOpenAI, Faults, Reset, Script, failed, say, tone
 from support.relayed import meets_the_safety_net
 from support.service import config_for, running
 
@@ -23,10 +23,6 @@ EVENTS = [
 DOWNFALLS = {
     "close": Close(1011, "internal error"),
     "reset": Reset(),
-    "garbage": Send("}{"),
-    "binary": Send(b"\x00\x01"),
-    "no object": Send("[]"),
-    "wrong shape": Send('{"type":"response.output_audio.delta","delta":5}'),
 }
 
 

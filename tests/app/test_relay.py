@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from xml.etree import ElementTree
 
 import pytest
 from callgate.peers.linecheck.realtime.response import Speech
-from support.fake_openai import At, Delay, FakeOpenAI, Faults, Script, Send, say, tone, tool, wrong_format
+from support.fake_openai import At, Change, Delay, FakeOpenAI, Faults, Script, Send, say, tone, tool, wrong_format
 from support.relayed import meets_the_safety_net, until
-from support.service import WSS_URL, config_for, new_sid, running, sign, start_frame
+from support.service import WSS_URL, Line, config_for, new_sid, running, sign, start_frame
 
 GREETING = tone(0.6, 440)
 ANSWER = tone(0.4, 660)
@@ -262,22 +263,125 @@ def second_start(line):
     return line.socket.send(start_frame(new_sid("CA"), line.stream_sid))
 
 
+def second_connected(line):
+    return line.socket.send('{"event":"connected","protocol":"Call","version":"1.0.0"}')
+
+
 def undecodable_audio(line):
     return line.send("media", media={"track": "inbound", "chunk": "1", "timestamp": "0", "payload": "abc"})
 
 
-@pytest.mark.parametrize("wrong", [not_json, binary, wrong_stream_sid, second_start, undecodable_audio])
-async def test_a_stream_that_breaks_the_protocol_ends_in_the_safety_net(service, fake, log, wrong):
-    fake.script = Script((say(GREETING),))
+def no_key(line):
+    return line.send("dtmf", dtmf={"track": "inbound_track", "digit": ""})
+
+
+def nameless_mark(line):
+    return line.send("mark", mark={})
+
+
+SKIPPED = [not_json, binary, wrong_stream_sid, second_start, second_connected, undecodable_audio, no_key, nameless_mark]
+
+
+@pytest.mark.parametrize("odd", SKIPPED)
+async def test_an_odd_message_of_twilios_is_skipped_and_the_call_goes_on(service, fake, log, odd):
+    fake.script = Script((say(GREETING), say(ANSWER)))
     call = await service.call()
     async with service.stream(call) as line:
         await line.hear(GREETING)
         stream_sid = line.stream_sid
-        await wrong(line)
+        for _ in range(3):
+            await odd(line)
         line.stream_sid = stream_sid
-        assert await line.closed() == 1011
-    await meets_the_safety_net(service, log, call)
-    await fake.all_closed()
+        await line.say(WORDS + PAUSE)
+        await line.hear(GREETING + ANSWER)
+        await line.hang_up()
+        assert await line.closed() == 1000
+    await until(lambda: "Receipt: " in log.getvalue())
+    skipped = [line for line in log.getvalue().splitlines() if "Skipped" in line]
+    assert len(skipped) == 2  # it is told once, and counted in the end
+    assert all(call.call_sid in line and " WARNING - " in line for line in skipped)
+    assert "Skipped 3 messages from Twilio in this call" in skipped[1]
+    assert fake.upgrades == 1  # the model noticed nothing
+
+
+@pytest.mark.parametrize(
+    ("digits", "told"), [("a", "A"), ((5, 0), "50"), (("1", "", None, "2", "#"), "12#"), (("3", 10, "d"), "3D")]
+)
+async def test_keys_that_are_written_oddly_are_read(service, fake, digits, told):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        for digit in digits:
+            await line.send("dtmf", dtmf={"track": "inbound_track", "digit": digit})
+        item = (await fake.received("conversation.item.create"))["item"]
+        await line.hear(GREETING + ANSWER)
+    assert f": {told}]" in item["content"][0]["text"]
+
+
+async def test_messages_without_a_sequence_number_are_taken(service, fake):
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with service.stream() as line:
+        await line.hear(GREETING)
+        frame = {"event": "dtmf", "sequenceNumber": None, "streamSid": line.stream_sid, "dtmf": {"digit": "#"}}
+        await line.socket.send(json.dumps(frame))
+        await line.hear(GREETING + ANSWER)
+
+
+async def test_odd_messages_before_the_start_are_skipped(service, fake, log):
+    fake.script = Script((say(GREETING),))
+    call = await service.call()
+    async with service.upgrade(call.path) as socket:
+        line = Line(socket, new_sid("MZ"))
+        for odd in (second_connected, second_connected, not_json, binary, no_key):
+            await odd(line)
+        await socket.send(start_frame(call.call_sid, line.stream_sid, token=call.token))
+        await line.hear(GREETING)
+    assert "Skipped 3 of Twilio's messages before start: frame is not JSON" in log.getvalue()
+
+
+DELTA = "response.output_audio.delta"
+ODD_OF_MODEL = {
+    "an error that is null": ("response.created", Send({"type": "error", "event_id": "e", "error": None})),
+    "an error that is text": ("response.created", Send({"type": "error", "event_id": "e", "error": "no"})),
+    "details that are text": ("response.done", Change(lambda event: {
+        **event, "response": {**event["response"], "status_details": "all is well", "usage": [], "output": None}})),
+    "numeric ids": ("response.output_audio_transcript.done", Change(lambda event: {
+        **event, "item_id": 7, "content_index": "x"})),
+    "not JSON": (DELTA, Send("}{")),
+    "binary": (DELTA, Send(b"\x00\x01")),
+    "no object": (DELTA, Send("[]")),
+    "a delta without audio": (DELTA, Send({"type": DELTA, "event_id": "e", "response_id": "r", "item_id": "i"})),
+    "a delta that is a number": (DELTA, Send({"type": DELTA, "event_id": "e", "delta": 5})),
+}  # fmt: skip
+SKIPPED_OF_MODEL = ("not JSON", "binary", "no object", "a delta without audio", "a delta that is a number")
+
+
+@pytest.mark.parametrize("odd", ODD_OF_MODEL)
+async def test_an_odd_event_of_the_models_is_skipped_and_the_call_goes_on(fake, tmp_path, log, odd):
+    event, fault = ODD_OF_MODEL[odd]
+    fake.faults = Faults(at=(At(event, fault, nth=0),))
+    fake.script = Script((say(GREETING), say(ANSWER)))
+    async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
+        await line.hear(GREETING)
+        await line.say(WORDS + PAUSE)
+        await line.hear(GREETING + ANSWER)
+        await line.hang_up()
+        assert await line.closed() == 1000
+    await until(lambda: "Receipt: " in log.getvalue())
+    assert fake.upgrades == 1
+    skipped = [line for line in log.getvalue().splitlines() if "Skipped" in line]
+    assert len(skipped) == (2 if odd in SKIPPED_OF_MODEL else 0)
+    assert "Traceback" not in log.getvalue()
+
+
+@pytest.mark.parametrize("odd", ["}{", b"\x00", {"type": "error", "event_id": "e", "error": None}])
+async def test_an_odd_event_does_not_keep_a_session_from_being_opened(fake, tmp_path, log, odd):
+    fake.faults = Faults(at=(At("session.updated", Send(odd)), At("session.created", Send(odd))))
+    fake.script = Script((say(GREETING),))
+    async with running(config_for(fake.url, tmp_path)) as service, service.stream() as line:
+        await line.hear(GREETING)
+    assert fake.upgrades == 1
+    assert log.getvalue().count("Skipped a message from") == 1
 
 
 @pytest.mark.parametrize("message", [one_megabyte, one_megabyte_of_audio])

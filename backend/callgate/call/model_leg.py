@@ -20,6 +20,7 @@ from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
 from callgate.models.socket import ModelSocket
 
 from .model_sessions import ModelSessions, Open
+from .odd_messages import OddMessages
 from .outbox import Outbox
 from .timers import WRITE_DEADLINE, Stall
 
@@ -34,7 +35,8 @@ class ModelLeg:
     `ModelSessions` knows which session that is.
 
     ``open_session``, ``at_failure``, ``context``: as in `ModelSessions`. ``outbox``: what waits for the model.
-    ``to_twilio``: where the agent's audio goes. ``do``: carries out the conversation's commands.
+    ``to_twilio``: where the agent's audio goes. ``do``: carries out the conversation's commands. ``odd``: counts what
+    can't be used.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class ModelLeg:
         outbox: Outbox,
         to_twilio: Outbox,
         do: Callable[[Iterable[Command]], None],
+        odd: OddMessages,
         at_failure: Callable[[ModelSocket, str], None],
         context: contextvars.Context,
     ) -> None:
@@ -54,6 +57,7 @@ class ModelLeg:
         self._outbox = outbox
         self._to_twilio = to_twilio
         self._do = do
+        self._odd = odd
         self._now: Callable[[], float] = asyncio.get_running_loop().time  # looked up once
         self._stream_sid = stream_sid
         self._media = MediaWriter(stream_sid)
@@ -111,7 +115,7 @@ class ModelLeg:
     def model_sent(self, frame: bytes) -> None:
         deltas = self._deltas
         if (audio := deltas.cut(frame)) is None:
-            self._model_event(frame)
+            self._model_event(frame.decode(errors="replace"))
             return
         size = decoded_bytes(audio)
         now = self._now()
@@ -127,6 +131,9 @@ class ModelLeg:
         if self._to_twilio.full:
             self._do(())
 
+    def model_sent_binary(self, frame: bytes) -> None:
+        self._model_event(frame)
+
     def model_lost(self, reason: str) -> None:
         self._do(self._conversation.model_lost(reason, self._now()))
 
@@ -141,11 +148,11 @@ class ModelLeg:
     def _took_nothing(self) -> None:
         self.model_lost(f"the model accepted no frame for {WRITE_DEADLINE:.0f} s")
 
-    def _model_event(self, frame: bytes) -> None:
+    def _model_event(self, frame: str | bytes) -> None:
         try:
-            event = realtime_json.parse(frame.decode(errors="replace"))
+            event = realtime_json.parse(frame)
         except RealtimeError as exc:
-            self.model_lost(str(exc))
+            self._odd.skip(exc)
         else:
             if isinstance(event, ResponseDone) and (model := self._sessions.current) is not None:
                 self._counters.spent(model.endpoint.model, usage_of(event.usage))

@@ -1,16 +1,22 @@
-"""The beginning of a Media Stream, up to the ``start`` message that says which call it belongs to."""
+"""The beginning of a Media Stream, up to the ``start`` message that says which call it belongs to.
+
+A message that can't come before ``start``, or can't be read, is skipped; only a few are.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from callgate.core.foreign import foreign
 from callgate.core.units import SECONDS
-from callgate.core.wire.media_stream import INVALID_MESSAGE, Connected, Start, Unknown
-from callgate.core.wire.media_stream_json import parse_from_twilio
+from callgate.core.wire.media_stream import INVALID_MESSAGE, Connected, Start, Stop, Unknown
+from callgate.core.wire.media_stream_json import event_of, parse_from_twilio
 from callgate.errors import MediaStreamError
 from callgate.websocket.sockets import Receiver
+
+log = logging.getLogger(__name__)
 
 START_DEADLINE = 5 * SECONDS  # from the upgrade to ``start``
 BEFORE_LIMIT = 10  # messages that may come before ``start``; Twilio sends one, `connected`
@@ -30,6 +36,7 @@ class Reception:
     def __init__(self) -> None:
         self._start: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
         self._before = 0  # messages
+        self._skipped: list[MediaStreamError] = []  # why messages were skipped
         self._behind: list[Callable[[Receiver], None]] = []
         self._behind_bytes = 0
 
@@ -42,6 +49,9 @@ class Reception:
             raise MediaStreamError(
                 INVALID_MESSAGE, f"no start arrived within {START_DEADLINE:.0f} s of the upgrade"
             ) from None
+        finally:
+            if self._skipped:
+                log.warning("Skipped %d of Twilio's messages before start: %s", len(self._skipped), self._skipped[0])
 
     def hand_over(self, receiver: Receiver) -> None:
         """Pass what arrived after ``start`` on to ``receiver``."""
@@ -84,13 +94,18 @@ class Reception:
         try:
             parsed = parse_from_twilio(message)
         except MediaStreamError as exc:
-            self._fail(exc)
-            return
-        if isinstance(parsed, Start):
-            self._start.set_result(parsed)
-        elif not isinstance(parsed, Connected | Unknown):
-            kind = type(parsed).__name__.lower()
-            self._fail(MediaStreamError(INVALID_MESSAGE, f"{kind} arrived before start"))
+            if event_of(message) == "start":  # there won't be another
+                self._fail(exc)
+                return
+            self._skipped.append(exc)
+        else:
+            if isinstance(parsed, Start):
+                self._start.set_result(parsed)
+            elif isinstance(parsed, Stop):
+                self._fail(MediaStreamError(INVALID_MESSAGE, "stop arrived before start"))
+            elif not isinstance(parsed, Connected | Unknown):
+                kind = type(parsed).__name__.lower()
+                self._skipped.append(MediaStreamError(INVALID_MESSAGE, f"{kind} arrived before start"))
         self._before += 1
         if self._before > BEFORE_LIMIT and not self._start.done():
             why = f"{self._before} messages arrived, but no start"

@@ -40,6 +40,7 @@ from callgate.websocket.sockets import Receiver, Socket
 
 from .model_leg import CALLER_AUDIO_LIMIT, TO_MODEL_LIMIT, ModelLeg
 from .model_sessions import Open
+from .odd_messages import OddMessages
 from .outbox import Outbox
 from .timers import Deadline
 from .twilio_leg import TO_TWILIO_LIMIT, TwilioLeg
@@ -87,9 +88,13 @@ class Session:
         self._tools = ToolRunner(run_tool, keep_message, self._tool_done)
         conversation, counters, sid = self._conversation, self._counters, start.stream_sid
         to_twilio, to_model = Outbox(TO_TWILIO_LIMIT), Outbox(TO_MODEL_LIMIT, CALLER_AUDIO_LIMIT)
-        self._twilio = TwilioLeg(sid, twilio, conversation, counters, self._deadline, to_twilio, to_model, self._do)
+        self._odd = OddMessages("Twilio", self._context), OddMessages("the model", self._context)
+        of_twilio, of_model = self._odd
+        self._twilio = TwilioLeg(
+            sid, twilio, conversation, counters, self._deadline, to_twilio, to_model, self._do, of_twilio
+        )
         self._model = ModelLeg(
-            sid, open_model, conversation, counters, to_model, to_twilio, self._do, at_failure, self._context
+            sid, open_model, conversation, counters, to_model, to_twilio, self._do, of_model, at_failure, self._context
         )
 
     @property
@@ -141,6 +146,8 @@ class Session:
         dropped = self._model.dropped
         if dropped:
             log.warning("%d frames of the caller's audio were dropped: the model stalled", dropped)
+        for odd in self._odd:
+            odd.report()
         self._counters.at_end(
             interruptions=self._conversation.interruptions,
             reconnects=self._conversation.reconnects,

@@ -17,6 +17,7 @@ from callgate.core.wire.media_stream_json import encode_to_twilio, parse_from_tw
 from callgate.errors import MediaStreamError
 from callgate.websocket.sockets import Socket
 
+from .odd_messages import OddMessages
 from .outbox import Outbox
 from .timers import WRITE_DEADLINE, Deadline, Stall
 
@@ -27,7 +28,8 @@ class TwilioLeg:
     """Receives a call's stream (`callgate.websocket.sockets.Receiver`), and sends on it.
 
     ``outbox``: what waits for Twilio. ``to_model``: where the caller's audio goes. ``do``: carries out the
-    conversation's commands. ``deadline``: the conversation's, which the caller's audio may meet.
+    conversation's commands. ``odd``: counts what can't be used. ``deadline``: the conversation's, which the caller's
+    audio may meet.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TwilioLeg:
         outbox: Outbox,
         to_model: Outbox,
         do: Callable[[Iterable[Command]], None],
+        odd: OddMessages,
     ) -> None:
         self._socket = socket
         self._conversation = conversation
@@ -48,6 +51,7 @@ class TwilioLeg:
         self._outbox = outbox
         self._to_model = to_model
         self._do = do
+        self._odd = odd
         self._now: Callable[[], float] = asyncio.get_running_loop().time  # looked up once
         self._cutter = MediaCutter(stream_sid)
         self._caller_audio: list[bytes] = []  # base64 µ-law, from the messages of one batch
@@ -131,11 +135,13 @@ class TwilioLeg:
     def _twilio_sent(self, message: str | bytes) -> None:
         try:
             parsed = parse_from_twilio(message)
-            if isinstance(parsed, Media):
-                self._counters.caller_audio_came()
-            self._do(self._conversation.twilio_sent(parsed, self._now()))
+            commands = self._conversation.twilio_sent(parsed, self._now())
         except MediaStreamError as exc:
-            self._do(self._conversation.fail(f"Twilio's side of the stream broke the protocol: {exc}"))
+            self._odd.skip(exc)
+            return
+        if isinstance(parsed, Media):
+            self._counters.caller_audio_came()
+        self._do(commands)
 
 
 def _close_code(outcome: Outcome) -> int:

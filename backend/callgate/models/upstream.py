@@ -108,26 +108,14 @@ class _Confirmation:
 
     def __init__(self, model: ModelSocket, quotes: bool) -> None:
         self._model, self._quotes = model, quotes
+        self._has_skipped = False
         self.confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def model_sent(self, frame: bytes) -> None:
-        try:
-            match realtime_json.parse(frame.decode(errors="replace")):
-                case SessionUpdated() as event if (event.input_format, event.output_format) == PCMU_BOTH_WAYS:
-                    self._done(None)
-                case SessionUpdated() as event:
-                    self._done(
-                        UpstreamRefused(
-                            "the model confirmed the session with other audio than audio/pcmu, which callers hear "
-                            f"as noise: input {_format(event.input_format)}, output {_format(event.output_format)}"
-                        )
-                    )
-                case ErrorEvent() as event:
-                    kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
-                    told = _quoted(event.code, event.message) if self._quotes else event.why
-                    self._done(kind(f"the model reported {told}"))
-        except RealtimeError as exc:
-            self._done(UpstreamError(str(exc)))
+        self._event(frame.decode(errors="replace"))
+
+    def model_sent_binary(self, frame: bytes) -> None:
+        self._event(frame)
 
     def model_lost(self, reason: str) -> None:
         words = foreign(self._model.last_words) if self._quotes else ""
@@ -136,6 +124,36 @@ class _Confirmation:
     def model_is_full(self) -> None: ...
 
     def model_takes_more(self) -> None: ...
+
+    def _event(self, frame: str | bytes) -> None:
+        try:
+            event = realtime_json.parse(frame)
+        except RealtimeError as exc:
+            self._skip(str(exc))
+            return
+        match event:
+            case SessionUpdated() if (event.input_format, event.output_format) == PCMU_BOTH_WAYS:
+                self._done(None)
+            case SessionUpdated():
+                # If it does not say which audio, that may be another the next time.
+                is_told = event.input_format or event.output_format
+                self._done(
+                    (UpstreamRefused if is_told else UpstreamError)(
+                        "the model confirmed the session with other audio than audio/pcmu, which callers hear "
+                        f"as noise: input {_format(event.input_format)}, output {_format(event.output_format)}"
+                    )
+                )
+            case ErrorEvent() if event.says_nothing:
+                self._skip("the model sent an error event that says nothing")
+            case ErrorEvent():
+                kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
+                told = _quoted(event.code, event.message) if self._quotes else event.why
+                self._done(kind(f"the model reported {told}"))
+
+    def _skip(self, why: str) -> None:
+        if not self._has_skipped:  # only the first is logged, so that a server can't fill the log
+            self._has_skipped = True
+            log.warning("Skipped a message from %s: %s", self._model.endpoint.name, why)
 
     def _done(self, failure: UpstreamError | None) -> None:
         if self.confirmed.done():

@@ -26,6 +26,9 @@ class ModelReceiver(Protocol):
     def model_sent(self, frame: bytes) -> None:
         """A whole event arrived; its UTF-8 has not been checked."""
 
+    def model_sent_binary(self, frame: bytes) -> None:
+        """A binary frame, or the first part of one, arrived where only text is expected."""
+
     def model_lost(self, reason: str) -> None:
         """The session ended, because of the server or a fault. Called once."""
 
@@ -68,6 +71,7 @@ class ModelFrames:
         self._give: Callable[[bytes], object] = self._keep
         self._early: list[bytes] = []
         self._fragments: list[bytes] = []
+        self._in_binary = False  # the frames that continue a binary one are skipped with it
 
     def adopt(self, receiver: ModelReceiver) -> None:
         """Pass events to ``receiver``, first those that arrived earlier."""
@@ -110,6 +114,8 @@ class ModelFrames:
         kind = frame.msg_type
         if kind is TEXT and frame.fin and not self._fragments:
             self._give(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CONTINUATION and self._in_binary:
+            self._in_binary = not frame.fin
         elif kind is TEXT or kind is WSMsgType.CONTINUATION:
             self._fragments.append(frame.get_payload_as_bytes())
             if sum(map(len, self._fragments)) > MESSAGE_LIMIT:
@@ -119,8 +125,9 @@ class ModelFrames:
                 self._fragments.clear()
                 self._give(event)
         elif kind is WSMsgType.BINARY:
-            size = len(frame.get_payload_as_bytes())
-            self.lose(f"{self._name} sent a binary frame of {size} bytes where text is expected")
+            self._in_binary = not frame.fin
+            if self._receiver is not None:
+                self._receiver.model_sent_binary(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
             payload = frame.get_payload_as_bytes()
             peer.send_close(WSCloseCode.OK)

@@ -25,6 +25,7 @@ FATAL_ERRORS: Final = frozenset(
     }
 )
 
+UNKNOWN: Final = "unknown"  # where the server told neither code nor type
 SESSION_EXPIRED: Final = "session_expired"  # the 60-minute limit; the server then closes with 1001
 
 
@@ -53,6 +54,11 @@ class ErrorEvent:
     def benign(self) -> bool:
         """Whether it is a harmless race that needs no action."""
         return self.code in BENIGN_ERRORS
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the server told nothing at all about it."""
+        return self.code == UNKNOWN and not self.message
 
     @property
     def ends_session(self) -> bool:

@@ -45,6 +45,7 @@ from .realtime import (
     TruncateItem,
     UpdateSession,
 )
+from .realtime_errors import UNKNOWN
 from .turn_detection import SemanticVad, ServerVad
 
 PCMU: Final = {"type": "audio/pcmu"}
@@ -258,7 +259,7 @@ def _response_done(response: Mapping[str, Any]) -> ResponseDone:
 def _reported(error: Mapping[str, Any]) -> tuple[str, str, str | None, str | None]:
     """Return an error's code, message, type and parameter."""
     kind = text_of(error, "type")
-    code = text_of(error, "code") or kind or "unknown"
+    code = text_of(error, "code") or kind or UNKNOWN
     return code, text_of(error, "message") or "", kind, text_of(error, "param")
 
 

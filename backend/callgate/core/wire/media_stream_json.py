@@ -2,7 +2,8 @@
 
 Both ends of the socket use this module: the relay reads with `parse_from_twilio` and writes with `encode_to_twilio`;
 the simulated Twilio (`callgate.peers.phone`) reads with `parse_from_app` and writes with `encode_to_app`.
-``sequenceNumber``, ``media.chunk`` and ``media.timestamp`` are strings on the wire.
+``sequenceNumber``, ``media.chunk`` and ``media.timestamp`` are strings on the wire. The relay reads what it can of an
+odd message, and nothing depends on those numbers; the simulated Twilio is as strict as Twilio.
 """
 
 from __future__ import annotations
@@ -45,49 +46,56 @@ def parse_from_twilio(frame: str | bytes) -> FromTwilio:
     match event:
         case "media":
             body = _object(message, "media")
-            payload = _string(body, "payload")
+            payload = _string(body, "payload", "media.")
             payload_bytes(payload)
             return Media(
                 _string(message, "streamSid"),
                 payload,
-                _string(body, "track"),
+                _string_or(body, "track", "inbound"),
                 _number(body, "chunk"),
                 _number(body, "timestamp"),
                 sequence,
             )
         case "mark":
-            return Mark(_string(message, "streamSid"), _string(_object(message, "mark"), "name"), sequence)
+            return Mark(_string(message, "streamSid"), _string(_object(message, "mark"), "name", "mark."), sequence)
         case "dtmf":
-            digit = _string(_object(message, "dtmf"), "digit")
-            if len(digit) != 1 or digit not in "0123456789*#ABCD":
-                raise MediaStreamError(INVALID_MESSAGE, f"dtmf digit ({left_out(digit)}) is not a key of a telephone")
-            return Dtmf(_string(message, "streamSid"), digit, sequence)
+            return Dtmf(_string(message, "streamSid"), _key(_object(message, "dtmf")), sequence)
         case "start":
             return _parse_start(message, sequence)
         case "stop":
-            body = _object(message, "stop")
-            return Stop(_string(message, "streamSid"), _string(body, "accountSid"), _string(body, "callSid"), sequence)
+            stop = message.get("stop")
+            body = stop if isinstance(stop, dict) else {}
+            sids = _string_or(body, "accountSid", ""), _string_or(body, "callSid", "")
+            return Stop(_string(message, "streamSid"), *sids, sequence)
         case "connected":
-            return Connected(_string(message, "protocol"), _string(message, "version"))
+            usual = Connected()
+            protocol, version = usual.protocol, usual.version
+            return Connected(_string_or(message, "protocol", protocol), _string_or(message, "version", version))
     return Unknown(event)
+
+
+def event_of(frame: str | bytes) -> str:
+    """Return the name of the event that a frame is, even if it can't be read otherwise; "" if there is none."""
+    try:
+        return _string(_load(frame), "event")
+    except MediaStreamError:
+        return ""
 
 
 def _parse_start(message: Mapping[str, Any], sequence: int) -> Start:
     body = _object(message, "start")
     form = _object(body, "mediaFormat")
-    parameters = body.get("customParameters") or {}
-    if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
-        raise MediaStreamError(INVALID_MESSAGE, "start.customParameters is not an object of strings")
-    tracks = body.get("tracks")
-    if not isinstance(tracks, list) or not all(isinstance(track, str) for track in tracks):
-        raise MediaStreamError(INVALID_MESSAGE, "start.tracks is not a list of strings")
+    given, tracks = body.get("customParameters"), body.get("tracks")
+    parameters = given if isinstance(given, dict) else {}
     start = Start(
         stream_sid=_sid(body, "streamSid"),
         account_sid=_sid(body, "accountSid"),
         call_sid=_sid(body, "callSid"),
-        custom_parameters=MappingProxyType(parameters),
-        tracks=tuple(tracks),
-        encoding=_string(form, "encoding"),
+        custom_parameters=MappingProxyType(
+            {name: value for name, value in parameters.items() if isinstance(value, str)}
+        ),
+        tracks=tuple(track for track in tracks if isinstance(track, str)) if isinstance(tracks, list) else (),
+        encoding=_string(form, "encoding", "start.mediaFormat."),
         sample_rate=_number(form, "sampleRate"),
         channels=_number(form, "channels"),
         sequence_number=sequence,
@@ -109,11 +117,11 @@ def parse_from_app(frame: str | bytes, stream_sid: str) -> FromApp:
         raise MediaStreamError(INVALID_MESSAGE, f"{event} is for another streamSid than this stream's")
     match event:
         case "media":
-            payload = _string(_object(message, "media"), "payload")
+            payload = _string(_object(message, "media"), "payload", "media.")
             payload_bytes(payload)
             return Media(stream_sid, payload)
         case "mark":
-            return Mark(stream_sid, _string(_object(message, "mark"), "name"))
+            return Mark(stream_sid, _string(_object(message, "mark"), "name", "mark."))
         case "clear":
             return Clear(stream_sid)
     kind = name_or_length(event)
@@ -195,17 +203,18 @@ def _load(frame: str | bytes) -> Mapping[str, Any]:
     return message
 
 
-def _string(message: Mapping[str, Any], key: str) -> str:
+def _string(message: Mapping[str, Any], key: str, within: str = "") -> str:
+    """Return a text. ``within``: what contains it, for the error."""
     value = message.get(key)
     if not isinstance(value, str):
-        raise MediaStreamError(INVALID_MESSAGE, f"{key} is missing or not a string")
+        raise MediaStreamError(INVALID_MESSAGE, f"{within}{key} is missing or not a string")
     return value
 
 
 def _sid(message: Mapping[str, Any], key: str) -> str:
-    value = _string(message, key)
+    value = _string(message, key, "start.")
     if not (value.isascii() and value.isalnum() and len(value) <= SID_LIMIT):
-        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a SID")
+        raise MediaStreamError(INVALID_MESSAGE, f"start.{key} is not a SID")
     return value
 
 
@@ -216,9 +225,23 @@ def _object(message: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _string_or(message: Mapping[str, Any], key: str, otherwise: str) -> str:
+    value = message.get(key)
+    return value if isinstance(value, str) else otherwise
+
+
 def _number(message: Mapping[str, Any], key: str) -> int:
-    value = message.get(key, 0)
+    """Return a number, as text or not; 0 if it is neither."""
     try:
-        return int(value)
+        return int(message.get(key, 0))
     except (TypeError, ValueError, OverflowError):
-        raise MediaStreamError(INVALID_MESSAGE, f"{key} is not a number") from None
+        return 0
+
+
+def _key(dtmf: Mapping[str, Any]) -> str:
+    """Return the key of the telephone, A to D in upper case. A number is the key of that digit."""
+    digit = dtmf.get("digit")
+    key = str(digit) if isinstance(digit, int) and not isinstance(digit, bool) else digit
+    if not isinstance(key, str) or len(key) != 1 or key not in "0123456789*#ABCDabcd":
+        raise MediaStreamError(INVALID_MESSAGE, f"dtmf digit ({left_out(key)}) is not a key of a telephone")
+    return key.upper()
