@@ -241,10 +241,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CallgateError, OSError, subprocess.TimeoutExpired) as exc:
         print(f"FAILED: {exc}", file=sys.stderr)
         if args.json:
-            print(json.dumps({"success": False, "error": str(exc), **demo.found}, indent=2))
+            print(json.dumps({"success": False, "error": str(exc), **demo.found}, indent=2, ensure_ascii=False))
         return 1
     if args.json:
-        print(json.dumps({"success": True, **demo.found}, indent=2))
+        print(json.dumps({"success": True, **demo.found}, indent=2, ensure_ascii=False))
     demo.say("SUCCESS")
     return 0
 

@@ -59,7 +59,7 @@ async def serving(fake: FakeOpenAI, folder: Path, document: str = FILE, **settin
 
 async def called(service: Service, number: str, path: str = "/incoming-call", **params: str) -> ElementTree.Element:
     """Return the answer to Twilio's request about a call to this number."""
-    _, document = await service.webhook(path, To=number, From=CALLER, **params)
+    _, document = await service.webhook(path, **{"To": number, "From": CALLER, **params})
     return ElementTree.fromstring(document)
 
 
@@ -87,6 +87,20 @@ def voice(session: dict[str, Any]) -> str:
 
 
 # The agent of a number.
+
+
+@pytest.mark.parametrize("caller", ["+266696687", "Anonymous"])
+async def test_a_caller_who_hides_their_number_has_none_for_the_agent_the_log_and_the_store(
+    fake, tmp_path, log, caller
+):
+    call_sid = new_sid("CA")
+    async with serving(fake, tmp_path, STORE="on") as service:
+        await called(service, SALES, CallSid=call_sid, From=caller)
+        session = await session_of(fake)
+        assert session["instructions"].startswith(f"You answer {SALES} for withheld.")
+        memory = await service.services.store.memory(call_sid)
+        assert memory.call.from_number == "withheld"
+    assert "Call from withheld to +*********01" in log.getvalue()
 
 
 async def test_a_call_has_all_that_its_numbers_agent_has(fake, tmp_path, log):

@@ -50,6 +50,24 @@ def test_list_shows_the_newest_first_with_numbers_masked(kept, calls):
     ]
 
 
+@pytest.fixture
+async def kept_of_nobody(config):
+    """Store calls whose callers' numbers are not known."""
+    async with store_of(config) as store:
+        store.journal.call_started(record("CA1", from_number="withheld"))
+        store.journal.call_started(record("CA2", from_number="+266696687", started_at=at(-60)))  # as it once was kept
+        store.journal.call_started(record("CA3", from_number="", started_at=at(-120)))
+        await flushed(store)
+
+
+def test_a_caller_who_withheld_their_number_is_shown_so(kept_of_nobody, calls):
+    for numbers in ([], ["--numbers"]):
+        rows = [line.split() for line in calls("list", *numbers)[1].splitlines()[1:]]
+        assert [row[4] for row in rows] == ["withheld", "withheld", "-"]
+    assert "inbound withheld to " in calls("show", "CA2")[1].replace("  ", " ")
+    assert [call["from_number"] for call in json.loads(calls("list", "--json")[1])] == ["withheld", "withheld", ""]
+
+
 def test_list_shows_no_more_than_asked_for_and_none_from_before(kept, calls):
     assert [line.split()[3] for line in calls("list", "--limit", "1")[1].splitlines()[1:]] == ["CA2"]
     assert [line.split()[3] for line in calls("list", "--since", "2126-11-23T09:30")[1].splitlines()[1:]] == ["CA2"]

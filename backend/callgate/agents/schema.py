@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, ValidationInfo, model_validator
 
-from callgate.core.gate.numbers import E164
+from callgate.core.gate.numbers import E164, NOBODYS
 from callgate.core.tools.toolbox import BUILT_IN, KEYS, HttpTool
+from callgate.core.withheld import is_withheld
 from callgate.tools.http_tools import check_http_tool
 
 from .hours import Span
@@ -43,6 +44,8 @@ def _name(text: str) -> str:
 def _number(text: str) -> str:
     if not E164.fullmatch(text):
         raise ValueError("a phone number is written with + and country code and without spaces, as in +15551230000")
+    if is_withheld(text):
+        raise ValueError(NOBODYS)
     return text
 
 

@@ -9,6 +9,8 @@ from string import Formatter
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from callgate.core.withheld import WITHHELD, is_withheld
+
 from .parties import Parties
 
 VARIABLES: Final = ("caller", "called", "date", "time", "weekday", "time_zone", "open", "direction")
@@ -41,7 +43,7 @@ def values(parties: Parties, at: datetime, time_zone: ZoneInfo, *, is_open: bool
     """Return the values of all variables at the time ``at``, which is timezone-aware."""
     local = at.astimezone(time_zone)
     return {
-        "caller": _address(parties.caller),
+        "caller": WITHHELD if is_withheld(parties.caller) else _address(parties.caller),
         "called": _address(parties.called),
         "date": local.strftime("%Y-%m-%d"),
         "time": local.strftime("%H:%M"),

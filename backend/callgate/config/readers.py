@@ -9,8 +9,9 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from callgate.core.gate.call_request import VOICEMAIL_HELP, is_voicemail
-from callgate.core.gate.numbers import PATTERN, read_number
+from callgate.core.gate.numbers import NOBODYS, PATTERN, read_number
 from callgate.core.units import SECONDS
+from callgate.core.withheld import is_withheld
 
 AZURE: Final = ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_DEPLOYMENT")  # all set, or none
 
@@ -85,6 +86,8 @@ def phone_number(value: str) -> str:
     number = read_number(value)
     if number is None or "+" not in value:
         raise ValueError("a phone number is written with + and country code, as in +15551230000")
+    if is_withheld(number):
+        raise ValueError(NOBODYS)
     return number
 
 

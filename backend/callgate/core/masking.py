@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from .withheld import WITHHELD, is_withheld
+
 # The separators allowed between the digits of a telephone number.
 _GAP: Final = r"(?:%20|%2[Dd]|[ ().\-/_\u00b7\u2010-\u2015])"
 _MORE_DIGITS: Final = rf"(?:{_GAP}{{0,2}}\d)"
@@ -32,6 +34,11 @@ def mask_number(number: str) -> str:
     if not re.fullmatch(r"\+?[\d ().-]{5,}", number):
         return "***"
     return re.sub(r"\d", "*", number[:-2]) + number[-2:]
+
+
+def mask_caller(number: str) -> str:
+    """Mask the number of a caller, as Twilio writes it, who may have withheld it."""
+    return WITHHELD if is_withheld(number) else mask_number(number)
 
 
 def mask_numbers(text: str) -> str:

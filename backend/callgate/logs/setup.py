@@ -137,6 +137,7 @@ def set_up_logging(config: Config, stream: TextIO | None = None) -> None:
             JsonFormatter(
                 "%(asctime)s %(levelname)s %(name)s %(message)s %(call_sid)s %(request_id)s",
                 rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+                json_ensure_ascii=False,  # people read it too; the filter has replaced what can't be encoded
             )
         )
     else:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from callgate.config.settings import Config
 from callgate.core.masking import mask_number
+from callgate.core.withheld import WITHHELD, is_withheld
 from callgate.errors import StoreError
 from callgate.store import Archive, CallRecord, StoredCall, StoredMessage, StoredTurn
 
@@ -123,7 +124,7 @@ def _row(call: CallRecord, numbers: bool) -> Sequence[str]:
         f"{call.started_at:%Y-%m-%d %H:%M:%S}",
         _length(call),
         call.call_sid,
-        _number(call.from_number, numbers) or "-",
+        _caller(call, numbers) or "-",
         _number(call.to_number, numbers) or "-",
         _printable(call.outcome or "in progress"),
     )
@@ -132,7 +133,7 @@ def _row(call: CallRecord, numbers: bool) -> Sequence[str]:
 def transcript_lines(found: StoredCall, numbers: bool = False) -> Iterable[str]:
     """Return a call for people to read. ``numbers``: show phone numbers in full."""
     call = found.call
-    who = f"{_number(call.from_number, numbers) or '?'} to {_number(call.to_number, numbers) or '?'}"
+    who = f"{_caller(call, numbers) or '?'} to {_number(call.to_number, numbers) or '?'}"
     yield f"{call.call_sid}  {call.direction}  {who}".replace("    ", "  ")
     yield f"started {call.started_at:%Y-%m-%d %H:%M:%S} UTC, {_ending(call)}"
     if call.resumes:
@@ -202,6 +203,11 @@ def _number(number: str, whole: bool) -> str:
     return _printable(number if whole else mask_number(number))
 
 
+def _caller(call: CallRecord, whole: bool) -> str:
+    number = call.from_number
+    return WITHHELD if number and is_withheld(number) else _number(number, whole)
+
+
 def _printable(text: str) -> str:
     """Return the text on one line, without control characters, which a terminal might act on."""
     return re.sub(r" +", " ", "".join(sign if sign.isprintable() else " " for sign in text)).strip()
@@ -218,7 +224,7 @@ def _call_values(call: CallRecord, numbers: bool) -> dict[str, Any]:
     values = dataclasses.asdict(call)
     del values["next_step"]  # internal, from one webhook to the next
     if not numbers:
-        values |= {name: mask_number(values[name]) for name in ("from_number", "to_number")}
+        values |= {"from_number": _caller(call, numbers), "to_number": mask_number(call.to_number)}
     return values
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from callgate.agents import Closed
-from callgate.core.masking import mask_number
+from callgate.core.masking import mask_caller, mask_number
 from callgate.core.wire import twiml
 
 from .calls import Calls
@@ -31,7 +31,7 @@ class FirstWebhook:
             return twiml.hang_up()
         if await self._came_before(call_sid) and not self._repeats.is_one(call_sid, repeat):
             return self._repeats.ask_for(call_sid, twiml.INCOMING)
-        log.info("Call from %s to %s", mask_number(params.get("From", "")), mask_number(params.get("To", "")))
+        log.info("Call from %s to %s", mask_caller(params.get("From", "")), mask_number(params.get("To", "")))
         if self._pulse.is_late:
             log.warning("The caller is told that all lines are busy: this process is overloaded")
             return twiml.busy()

@@ -16,6 +16,7 @@ from callgate.core.receipt import Receipt
 from callgate.core.tools.toolbox import Message, Transfer
 from callgate.core.turns.commands import NextStep, Outcome, PutThrough, SendDigits
 from callgate.core.turns.transcript import Role, Turn
+from callgate.core.withheld import WITHHELD, is_withheld
 from callgate.errors import StoreError
 from callgate.store import CallRecord, Store
 
@@ -51,13 +52,14 @@ class Ledger:
 
     def call_came(self, params: Mapping[str, str]) -> None:
         """Record that a call came in, with the parameters of its webhook."""
+        caller = params.get("From", "")
         self._store.journal.call_started(
             CallRecord(
                 call_sid=params["CallSid"],
                 started_at=_now(),
                 account_sid=params.get("AccountSid", ""),
                 direction=params.get("Direction", ""),
-                from_number=params.get("From", ""),
+                from_number=WITHHELD if is_withheld(caller) else caller,
                 to_number=params.get("To", ""),
             )
         )

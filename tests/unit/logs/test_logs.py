@@ -62,6 +62,13 @@ def test_secrets_tokens_and_numbers_never_reach_the_log(written, log_format):
     assert "ValueError" in text
 
 
+def test_json_lines_have_umlauts_that_people_can_read(written):
+    stream = written(log_format="json")
+    logging.getLogger("callgate.x").warning("put through to %s \ud800", "Jürg")
+    assert "put through to Jürg" in stream.getvalue()
+    json.loads(stream.getvalue().encode())
+
+
 def test_json_lines_are_json_with_the_call(written):
     stream = written(log_format="json")
     token = call_sid.set("CA1")

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from callgate.core.withheld import is_withheld
 from callgate.errors import OutboundRefused
 
-from .numbers import read_number
+from .numbers import NOBODYS, read_number
 
 VOICEMAIL_HANG_UP: Final = "hang-up"
 VOICEMAIL_TALK: Final = "talk"
@@ -75,6 +76,8 @@ def _number(name: str, value: object) -> str:
     number = read_number(value) if isinstance(value, str) else None
     if number is None:
         raise _bad(f"{name} is not a telephone number.", "Write it with + and country code, as in +15551230000.")
+    if is_withheld(number):
+        raise _bad(f"{name} is no telephone number: {NOBODYS}.", "This caller can't be called: ask them for a number.")
     return number
 
 

@@ -11,6 +11,10 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from callgate.core.withheld import is_withheld
+
+NOBODYS: Final = "it is nobody's number, but what Twilio writes for a caller who withholds theirs"
+
 E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 PATTERN: Final = re.compile(r"\+[1-9][0-9]{0,14}\*|\*")
 
@@ -75,6 +79,8 @@ def read_number(text: str) -> str | None:
 def why_denied(number: str, allowed: Collection[str]) -> str | None:
     """Return why an E.164 ``number`` may not be dialled, or None if it may. ``allowed``: numbers, and prefixes that end
     in ``*``."""
+    if is_withheld(number):
+        return NOBODYS
     if number in allowed:
         return None
     if not any(entry.endswith("*") and number.startswith(entry[:-1]) for entry in allowed):
