@@ -214,6 +214,15 @@ async def test_a_call_that_ended_before_twilios_answer_came_holds_nothing_and_is
     assert (call.direction, call.to_number, call.outcome) == ("outbound-api", THEIRS, "failed")
 
 
+async def test_a_process_that_is_late_places_calls_while_few_are_on_the_line(outbound_with, monkeypatch):
+    monkeypatch.setattr("callgate.switchboard.loop_pulse.LATE", -1.0)  # so that every beat counts as late
+    async with outbound_with(MAX_CALLS="3") as service:
+        await until(lambda: service.service.services.switchboard.pulse.is_late)
+        first, _, _ = await service.call(key="one")
+        second, answer, _ = await service.call(key="two")
+    assert (first, second, answer["error"]) == (201, 503, "All lines are busy (MAX_CALLS).")
+
+
 async def test_nobody_is_given_the_line_of_a_call_that_is_placed(outbound_with, monkeypatch):
     async with outbound_with(MAX_CALLS="1") as service:
         placements, settling = service.service.services.store.placements, asyncio.Event()

@@ -158,7 +158,10 @@ class Config:
         default=3600 * SECONDS,
     )
     max_calls: int = _setting(
-        "MAX_CALLS", readers.count, "Calls at one time; further callers are told that all lines are busy", default=30
+        "MAX_CALLS",
+        readers.count,
+        "Calls at one time; further callers have FALLBACK_DIAL rung, or hear that we are busy",
+        default=30,
     )
     http_tools_allow: Egress = _setting(  # noqa: RUF009 (an Egress is never changed)
         "HTTP_TOOLS_ALLOW",
@@ -167,7 +170,7 @@ class Config:
         default=Egress(),
     )
     fallback_dial: str | None = _setting(
-        "FALLBACK_DIAL", readers.phone_number, "The human who is called when no model answers"
+        "FALLBACK_DIAL", readers.phone_number, "The human who is called when no model answers, or no line is free"
     )
     drain_seconds: float = _setting(
         "DRAIN_SECONDS",

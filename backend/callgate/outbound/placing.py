@@ -125,7 +125,8 @@ class Placing:
 
     async def _place_on_a_line(self, twilio: TwilioCalls, request: CallRequest, from_number: str, key: str) -> str:
         registry, line = self._switchboard.registry, f"to be placed: {key}"
-        if self._switchboard.pulse.is_late or not registry.admit(line, time.time()):
+        is_overloaded = self._switchboard.pulse.is_overloaded(registry.share)
+        if is_overloaded or not registry.admit(line, time.time()):
             raise OutboundRefused(503, "All lines are busy (MAX_CALLS).", "Ask again later.", retry_after=30)
         call = {"AccountSid": self._account_sid, "Direction": "outbound-api", "From": from_number, "To": request.to}
         try:

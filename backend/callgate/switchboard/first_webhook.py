@@ -16,6 +16,8 @@ from .streams import Streams
 
 log = logging.getLogger(__name__)
 
+HALF = 0.5  # of all lines
+
 
 class FirstWebhook:
     """Admits calls. The methods take the parameters of a verified Twilio request."""
@@ -32,16 +34,12 @@ class FirstWebhook:
         if await self._came_before(call_sid) and not self._repeats.is_one(call_sid, repeat):
             return self._repeats.ask_for(call_sid, twiml.INCOMING)
         log.info("Call from %s to %s", mask_caller(params.get("From", "")), mask_number(params.get("To", "")))
-        if self._pulse.is_late:
-            log.warning("The caller is told that all lines are busy: this process is overloaded")
-            return twiml.busy()
         assigned = self._calls.assigned.call_comes(params)
         if isinstance(assigned, Closed):
             log.info("The call came outside the opening hours: the caller is told so")
             return twiml.closed(assigned.sentence, assigned.language)
-        if not self._calls.admit(call_sid):
-            log.warning("All %d lines are busy: the caller is told so (MAX_CALLS)", self._calls.config.max_calls)
-            return twiml.busy()
+        if (why := self._why_not(call_sid)) is not None:
+            return self._turn_away(why)
         document = self._streams.connect(call_sid, consent=assigned.agent.consent or "")
         self._calls.parking.open(call_sid, assigned.agent)
         self._calls.ledger.call_came(params)
@@ -62,6 +60,23 @@ class FirstWebhook:
         if self._calls.admit(params["CallSid"]):
             self._calls.parking.open(params["CallSid"], assigned.agent)
 
+    def _why_not(self, call_sid: str) -> str | None:
+        """Reserve a line for a call. Return why that can't be done, or None if it is."""
+        registry = self._calls.registry
+        if not registry.holds(call_sid) and self._pulse.is_overloaded(registry.share):
+            return f"This process is overloaded with {registry.live} calls on the line"
+        if self._calls.admit(call_sid):
+            return None
+        if registry.draining:
+            return "This process is stopping"
+        return f"All {self._calls.config.max_calls} lines are busy (MAX_CALLS)"
+
+    def _turn_away(self, why: str) -> str:
+        fallback = self._calls.config.fallback_dial
+        what = "is put through to FALLBACK_DIAL" if fallback else "hears that all lines are busy"
+        log.warning("%s: the caller %s", why, what)
+        return twiml.busy(fallback)
+
     async def _came_before(self, call_sid: str) -> bool:
         """Whether the call's first webhook was answered before.
 
@@ -75,4 +90,4 @@ class FirstWebhook:
         if self._calls.registry.came(call_sid):
             return True
         is_known = await self._calls.ledger.knows(call_sid)
-        return self._calls.registry.is_half_full if is_known is None else is_known
+        return self._calls.registry.share >= HALF if is_known is None else is_known

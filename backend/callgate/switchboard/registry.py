@@ -73,9 +73,9 @@ class Registry:
         return True
 
     @property
-    def is_half_full(self) -> bool:
-        """Whether at least half of the lines are taken."""
-        return 2 * (len(self._admitted) + len(self._live)) >= self._max_calls
+    def share(self) -> float:
+        """Of all lines, how many are taken, from 0 to 1."""
+        return (len(self._admitted) + len(self._live)) / self._max_calls
 
     def came(self, call_sid: str) -> bool:
         """Whether the call is known to have been admitted before."""

@@ -40,19 +40,20 @@ class Services:
     def readiness(self) -> dict[str, Any]:
         """Return whether a call would be answered now. ``problems``: why not; ``warnings``: what else is wrong; one
         sentence each."""
-        registry = self.switchboard.registry
-        problems = []
+        registry, pulse = self.switchboard.registry, self.switchboard.pulse
+        problems, warnings = [], []
         if registry.draining:
             problems.append("The service is stopping: it takes no more calls.")
-        if self.switchboard.pulse.is_late:
-            late = self.switchboard.pulse.lateness * 1000
-            problems.append(
-                f"The process is overloaded, its event loop late by up to {late:.0f} ms: give it more cores."
-            )
+        late = f"late by up to {pulse.lateness * 1000:.0f} ms"
+        if pulse.is_overloaded(registry.share):
+            problems.append(f"The process is overloaded, its event loop {late}: give it more cores.")
+        elif pulse.is_late:
+            warnings.append(f"The event loop is {late} with few calls: something else uses the machine.")
         if failure := self.switchboard.upstream.failure:
             problems.append(f"The last model session could not be opened: {failure}")
         journal = self.store.journal
-        warnings = [failure] if (failure := journal.failure) else []
+        if failure := journal.failure:
+            warnings.append(failure)
         if journal.lost:
             warnings.append(f"{journal.lost} entries of the record of calls were lost.")
         if dropped := dropped_lines():

@@ -48,7 +48,8 @@ def test_the_verbs_are_read_with_their_attributes() -> None:
     "text",
     [
         app_twiml.connect_stream("https://voice.example.test", "a.token"),
-        app_twiml.busy(),
+        app_twiml.busy(None),
+        app_twiml.busy("+15550001234"),
         app_twiml.hang_up(),
         app_twiml.apologise(None),
         app_twiml.apologise("+15550001234"),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from callgate.switchboard.loop_pulse import BEATS, INTERVAL, LATE, MOST_LATE, Pulse
+from callgate.switchboard.loop_pulse import BEATS, INTERVAL, LATE, MANY_CALLS, MOST_LATE, Pulse
 
 
 class Clock:
@@ -63,6 +63,21 @@ def test_a_loop_that_keeps_being_late_is_late_until_it_has_caught_up(clock, puls
         clock.beat()
     assert not pulse.is_late
     assert "caught up" in caplog.text
+
+
+def test_it_is_not_the_calls_that_make_a_loop_late_where_there_are_few(clock, pulse):
+    for _ in range(4):
+        clock.beat(0.15)
+    assert pulse.is_late
+    assert not pulse.is_overloaded(0.0)
+    assert not pulse.is_overloaded(MANY_CALLS - 0.01)
+    assert pulse.is_overloaded(MANY_CALLS)
+    assert pulse.is_overloaded(1.0)
+
+
+def test_many_calls_alone_are_no_overload(clock, pulse):
+    clock.beat()
+    assert not pulse.is_overloaded(1.0)
 
 
 def test_a_late_beat_does_not_make_the_next_one_late(clock, pulse):

@@ -134,9 +134,9 @@ def repeat(
     return str(response)
 
 
-def busy() -> str:
-    """There is no room for another call: say so, and end the call."""
-    return _say_and_hang_up(BUSY)
+def busy(fallback_dial: str | None) -> str:
+    """There is no room for another call: dial the human, if there is one; otherwise say so, and end the call."""
+    return _say_and_hang_up(BUSY) if fallback_dial is None else _say_and_dial(PUT_THROUGH, fallback_dial)
 
 
 def hang_up() -> str:
@@ -160,12 +160,7 @@ def apologise(fallback_dial: str | None) -> str:
     """The model is not available: say so, and dial the human, if there is one."""
     if fallback_dial is None:
         return _say_and_hang_up(f"{SORRY} {CALL_AGAIN}")
-    response = VoiceResponse()
-    response.say(f"{SORRY} {PUT_THROUGH}")
-    dial = Dial()
-    dial.number(fallback_dial)
-    response.append(dial)
-    return str(response)
+    return _say_and_dial(f"{SORRY} {PUT_THROUGH}", fallback_dial)
 
 
 def _address(path: str, resumed: int, absences: Absences, proof: str) -> str:
@@ -173,6 +168,15 @@ def _address(path: str, resumed: int, absences: Absences, proof: str) -> str:
     counts = {"resumed": resumed, "transfers": absences.transfers, "sendings": absences.sendings}
     query = "&".join(f"{name}={count}" for name, count in counts.items() if count or name == "resumed")
     return f"{path}?{query}" + (f"&{PROOF}={proof}" if proof else "")
+
+
+def _say_and_dial(sentence: str, number: str) -> str:
+    response = VoiceResponse()
+    response.say(sentence)
+    dial = Dial()
+    dial.number(number)
+    response.append(dial)
+    return str(response)
 
 
 def _say_and_hang_up(sentence: str, language: str | None = None) -> str:

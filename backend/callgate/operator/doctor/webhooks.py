@@ -92,13 +92,15 @@ def _read(case: Case, answer: Answer) -> Finding:
         found = f"the answer's content type is {kind or 'missing'} (Twilio: 12300)"
         return wrong(found, "text/xml", NOT_CALLGATE)
     try:
-        stream = ElementTree.fromstring(answer.body).find("./Connect/Stream")
+        document = ElementTree.fromstring(answer.body)
     except ElementTree.ParseError as exc:
         return wrong(f"the TwiML is not well-formed: {exc} (Twilio: 12100)", "TwiML", READ_LOG)
-    if stream is None:
-        if twiml.BUSY.encode() in answer.body:
+    if (stream := document.find("./Connect/Stream")) is None:
+        is_put_through = document.find("./Dial") is not None
+        if is_put_through or twiml.BUSY.encode() in answer.body:
+            found = "are put through to FALLBACK_DIAL" if is_put_through else "are told that all lines are busy"
             more = "Raise MAX_CALLS, or add a backend (see More calls in docs/operations.md)"
-            return wrong("callers are told that all lines are busy", "room for one more call", more)
+            return wrong(f"callers {found}", "room for one more call", more)
         return wrong("the TwiML does not connect a stream", "<Connect><Stream>", READ_LOG)
     case.stream_url = stream.get("url", "")
     wanted = f"wss://{case.host}"

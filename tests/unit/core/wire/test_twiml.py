@@ -59,9 +59,14 @@ def test_an_apology_without_a_human_ends_the_call():
 
 
 def test_busy_is_said_and_ends_the_call():
-    say, hang_up = verbs(twiml.busy())
+    say, hang_up = verbs(twiml.busy(None))
     assert "busy" in (say.text or "")
     assert hang_up.tag == "Hangup"
+
+
+def test_where_there_is_a_human_they_are_rung_instead_of_busy():
+    say, dial = verbs(twiml.busy("+15551230000"))
+    assert (say.text, dial.tag, dial.findtext("./Number")) == (twiml.PUT_THROUGH, "Dial", "+15551230000")
 
 
 def test_a_message_is_left_in_the_agents_language():
