@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 from callgate.core.wire.media_stream import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE, SILENCE
 from callgate.peers.linecheck import clips
 from callgate.peers.linecheck.realtime.client_events import Event
 from callgate.peers.linecheck.realtime.protocol import Answerer, RealtimeServer
-from callgate.peers.linecheck.realtime.response import SpeechPace
+from callgate.peers.linecheck.realtime.scripted import Manner, SpeechPace
 
 from support.realtime_types import validate_server_event
 
@@ -32,7 +33,13 @@ class Driver:
     """Sends client events and collects the server's answers, each checked against the SDK's types."""
 
     def __init__(
-        self, answerer: Answerer = clips.answer, *, pace: SpeechPace | None = None, opened: bool = True
+        self,
+        answerer: Answerer = clips.answer,
+        *,
+        pace: SpeechPace | None = None,
+        manner: Manner | None = None,
+        transcribe: Callable[[bytes], str | None] = clips.describe,
+        opened: bool = True,
     ) -> None:
         self.now = 1_000.0
         self.events: list[Event] = []
@@ -40,9 +47,9 @@ class Driver:
             answerer,
             name="test",
             model="line-check",
-            transcribe=clips.describe,
+            transcribe=transcribe,
             expires_at=2_000_000_000,
-            pace=pace,
+            manner=manner or Manner(pace=pace or SpeechPace()),
             rate_limits=[{"name": "requests", "limit": 100, "remaining": 99, "reset_seconds": 0.6}],
         )
         if opened:

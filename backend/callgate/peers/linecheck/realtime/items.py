@@ -57,10 +57,12 @@ ITEM_CREATE = fields({"item": _ITEM}, type=string, event_id=string, previous_ite
 
 @dataclass(slots=True)
 class Item:
-    """One item. ``audio_bytes``: how much of the model's audio the item has; `None` for an item without audio."""
+    """One item. ``audio_bytes``: how much of the model's audio the item has; `None` for an item without audio.
+    ``audio_index``: which of its content parts that audio is."""
 
     resource: dict[str, Any]
     audio_bytes: int | None = None
+    audio_index: int = 0
 
     @property
     def item_id(self) -> str:
@@ -121,8 +123,8 @@ class Items:
         if not item.audio_bytes:
             message = "Only model output audio messages can be truncated"
             raise EventRefused("unsupported_content_type", message)
-        if content_index != 0:
-            message = f"Invalid 'content_index': item '{item_id}' has no content part {content_index}."
+        if content_index != item.audio_index:
+            message = f"Invalid 'content_index': item '{item_id}' has no audio in a content part {content_index}."
             raise EventRefused("invalid_value", message, param="content_index")
         audio_ms = item.audio_bytes // BYTES_PER_MS
         if audio_end_ms > audio_ms:

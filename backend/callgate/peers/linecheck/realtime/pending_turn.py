@@ -37,6 +37,12 @@ class PendingTurn:
         # The end of the last utterance, and what was answered then: needed if the caller only paused.
         self._stopped: SpeechEnded | None = None
         self._answered = b""
+        self._utterances = 0
+
+    @property
+    def number(self) -> int:
+        """The number of the response that comes next."""
+        return self._turn.number
 
     def take(self, instructions: str) -> ToAnswer:
         """Return what a response that begins now has to answer."""
@@ -57,6 +63,11 @@ class PendingTurn:
                 self.add_audio(part["audio"])
         if resource["type"] == "function_call_output":
             self._turn = replace(self._turn, function_output=resource["output"])
+
+    def ended(self) -> int:
+        """Note that an utterance has ended, and return its number, from 0."""
+        self._utterances += 1
+        return self._utterances - 1
 
     def answered_at(self, stopped: SpeechEnded) -> None:
         """Note that what was said until ``stopped`` is answered now."""

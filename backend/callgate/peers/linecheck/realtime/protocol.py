@@ -17,17 +17,22 @@ from callgate.core.wire.media_stream import BYTES_PER_MS, SAMPLE_RATE
 from .client_events import Event, check, decode
 from .input_audio import InputAudioBuffer, SpeechBegan, SpeechEnded
 from .items import Item, Items
+from .outputs import Making
 from .pending_turn import PendingTurn, ToAnswer
-from .response import ModelResponse, ScriptedResponse, Setting, SpeechPace
+from .response import ModelResponse, Setting, Taken
 from .schema import EventRefused
+from .scripted import Manner, ScriptedResponse
 from .server_events import ServerEvents
 from .session import PCMU, RealtimeSession
 
 Answerer: TypeAlias = Callable[[ToAnswer], ScriptedResponse]
 
+_USUAL = Manner()
+
 
 class RealtimeServer:
-    """One session. ``name`` makes its ids differ from those of other sessions; ``expires_at`` is a Unix time."""
+    """One session. ``name`` makes its ids differ from those of other sessions; ``expires_at`` is a Unix time.
+    ``transcribe`` returns None for words that can't be transcribed."""
 
     def __init__(
         self,
@@ -35,13 +40,13 @@ class RealtimeServer:
         *,
         name: str,
         model: str,
-        transcribe: Callable[[bytes], str],
+        transcribe: Callable[[bytes], str | None],
         expires_at: int | None = None,
-        pace: SpeechPace | None = None,
+        manner: Manner = _USUAL,
         rate_limits: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._answerer = answerer
-        self._pace = pace or SpeechPace()
+        self._manner = manner
         self._events = ServerEvents(name, transcribe, rate_limits)
         self._session = RealtimeSession(self._events.new_id("sess"), model, expires_at=expires_at)
         self._input = InputAudioBuffer(self._session.turn_detection)
@@ -55,6 +60,11 @@ class RealtimeServer:
         self._idle_deadline: float | None = None
 
     # The interface.
+
+    @property
+    def is_responding(self) -> bool:
+        """Whether a response is in progress, or about to begin."""
+        return self._response is not None
 
     @property
     def next_deadline(self) -> float | None:
@@ -169,8 +179,9 @@ class RealtimeServer:
         )
         self._commit(stopped.audio)
         turn_detection = self._session.turn_detection
+        is_answered = self._manner.answers(self._pending.ended())
         # As OpenAI documents: without interrupt_response, no response is created while one is active.
-        if turn_detection and turn_detection.create_response and self._response is None:
+        if turn_detection and turn_detection.create_response and is_answered and self._response is None:
             self._pending.answered_at(stopped)
             self._answer_unasked(now)
 
@@ -210,26 +221,23 @@ class RealtimeServer:
             raise EventRefused("conversation_already_has_active_response", message)
         output = self._session.output(options.get("audio", {}).get("output", {}))
         self._require_pcmu("output", output["format"]["type"])
-        turn = self._pending.take(options.get("instructions", self._session.instructions))
         self._idle_deadline = None
         setting = Setting(
-            response_id=self._events.new_id("resp"),
             conversation_id=self._conversation_id,
             output=output,
             max_output_tokens=options.get("max_output_tokens", self._session.max_output_tokens),
             metadata=options.get("metadata"),
-            input_audio_bytes=len(turn.heard),
-            input_text_tokens=len(f"{turn.instructions} {turn.text or ''}".split()),
         )
-        self._response = ModelResponse(
-            self._answerer(turn),
-            setting,
-            emit=self._events.emit,
-            items=self._items,
-            new_id=self._events.new_id,
-            pace=self._pace,
-            now=now,
-        )
+        events = self._events
+        making = Making(events.new_id("resp"), events.emit, self._items, events.new_id, self._manner.pace)
+        instructions = options.get("instructions", self._session.instructions)
+        due = now + self._manner.created_after(self._pending.number)
+        self._response = ModelResponse(lambda: self._take_turn(instructions), setting, making, self._manner, due)
+
+    def _take_turn(self, instructions: str) -> Taken:
+        turn = self._pending.take(instructions)
+        tokens = len(f"{turn.instructions} {turn.text or ''}".split())
+        return Taken(turn.number, self._answerer(turn), len(turn.heard), tokens)
 
     def _require_pcmu(self, side: str, kind: str) -> None:
         if kind != PCMU:

@@ -6,115 +6,65 @@ response is done long before the caller has heard it, and an interruption has th
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any
 
-from callgate.core.wire.media_stream import BYTES_PER_MS, SAMPLE_RATE
+from callgate.core.wire.media_stream import BYTES_PER_MS
 
-from .items import Item, Items
+from .outputs import Making, Output, in_turn, output
+from .scripted import Manner, ScriptedResponse, ScriptedToolCall, Speech, SpeechPace
 
-_MESSAGE: Mapping[str, str] = {"object": "realtime.item", "type": "message", "role": "assistant"}
-
-
-class Emit(Protocol):
-    """Sends a server event with this type and these fields; adds ``event_id``."""
-
-    def __call__(self, type: str, /, **fields: Any) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """A spoken message. ``audio`` is µ-law, 8,000 bytes per second."""
-
-    audio: bytes
-    transcript: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptedToolCall:
-    """A call of one of the session's tools. ``arguments`` is a JSON object, as text."""
-
-    name: str
-    arguments: str = "{}"
-
-
-Status: TypeAlias = Literal["completed", "cancelled", "incomplete", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptedResponse:
-    """What a response consists of, and how it ends if nobody interrupts it.
-
-    ``reason`` goes with ``incomplete`` (``max_output_tokens``, ``content_filter``) and with ``cancelled``
-    (``turn_detected``, ``client_cancelled``); ``error`` (``type``, ``code``, ``message``) goes with ``failed``.
-    """
-
-    outputs: tuple[Speech | ScriptedToolCall, ...] = ()
-    status: Status = "completed"
-    reason: str | None = None
-    error: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechPace:
-    """How audio is sent: ``delta_ms`` of audio per event, ``times`` as fast as real time."""
-
-    delta_ms: int = 200
-    times: float = 8.0
+__all__ = ["ModelResponse", "ScriptedResponse", "ScriptedToolCall", "Setting", "Speech", "SpeechPace", "Taken"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a session tells its response: the parts of the response resource that never change."""
 
-    response_id: str
     conversation_id: str
     output: Mapping[str, Any]
     max_output_tokens: int | str
     metadata: Mapping[str, str] | None
-    input_audio_bytes: int
-    input_text_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The turn that a response answers: its number, how much came in, and what is said to it."""
+
+    number: int
+    answer: ScriptedResponse
+    input_audio_bytes: int = 0
+    input_text_tokens: int = 0
 
 
 class ModelResponse:
-    """A response in progress, from ``response.created`` to ``response.done``."""
+    """A response, from its request to ``response.done``.
 
-    def __init__(
-        self,
-        answer: ScriptedResponse,
-        setting: Setting,
-        *,
-        emit: Emit,
-        items: Items,
-        new_id: Callable[[str], str],
-        pace: SpeechPace,
-        now: float,
-    ) -> None:
-        self._answer = answer
+    ``take``: takes the turn that is to be answered. It is called when the response begins, ``due``; a response that is
+    cancelled before that answers nothing.
+    """
+
+    def __init__(self, take: Callable[[], Taken], setting: Setting, making: Making, manner: Manner, due: float) -> None:
+        self._take = take
         self._setting = setting
-        self._emit = emit
-        self._items = items
-        self._new_id = new_id
-        self._pace = pace
-        # The items that have begun; the last one is still open while `_close` is set.
-        self._output: list[Item] = []
-        self._close: Callable[[str], None] | None = None
-        self._text_tokens = 0
+        self._making = making
+        self._manner = manner
+        self._taken: Taken | None = None
+        self._outputs: list[Output] = []
         self._steps = self._run()
         #: When `advance` has more to send; `None` once the response is done.
-        self.deadline: float | None = now
+        self.deadline: float | None = due
 
     @property
     def response_id(self) -> str:
         """The response's ``id``."""
-        return self._setting.response_id
+        return self._making.response_id
 
     @property
     def audio_bytes(self) -> int:
         """How much audio has been sent."""
-        return sum(item.audio_bytes or 0 for item in self._output)
+        return sum(each.item.audio_bytes or 0 for each in self._outputs)
 
     def advance(self, now: float) -> None:
         """Send all that is due."""
@@ -124,122 +74,54 @@ class ModelResponse:
 
     def cancel(self, reason: str) -> None:
         """Stop the response now. ``reason``: ``turn_detected`` or ``client_cancelled``."""
-        if self._close:
-            self._close("incomplete")
+        if self._taken is None:
+            self._created()
+        for each in self._outputs:
+            if each.is_open:
+                each.close("incomplete")
         self.deadline = None
         self._done("cancelled", {"type": "cancelled", "reason": reason})
 
-    # The steps of the response. Each yields how long to wait before the next step, in seconds.
-
     def _run(self) -> Iterator[float]:
-        self._emit("response.created", response=self._resource("in_progress", None, with_usage=False))
-        for index, output in enumerate(self._answer.outputs):
-            match output:
-                case Speech():
-                    yield from self._speak(index, output)
-                case ScriptedToolCall():
-                    self._call(index, output)
-        match self._answer.status:
+        """Go through the response. Each value is how long to wait before the next step, in seconds."""
+        self._taken = taken = self._take()
+        self._created()
+        if thinks := self._manner.speaks_after(taken.number):
+            yield thinks
+        yield from self._speak(taken.answer)
+        match taken.answer.status:
             case "completed":
                 details: dict[str, Any] | None = None
             case "failed":
-                details = {"type": "failed", "error": dict(self._answer.error or {})}
+                details = {"type": "failed", "error": dict(taken.answer.error or {})}
             case status:
-                details = {"type": status, "reason": self._answer.reason}
-        self._done(self._answer.status, details)
+                details = {"type": status, "reason": taken.answer.reason}
+        self._done(taken.answer.status, details)
 
-    def _speak(self, index: int, speech: Speech) -> Iterator[float]:
-        item = Item({"id": self._new_id("item"), **_MESSAGE, "status": "in_progress", "content": []}, audio_bytes=0)
-        where: dict[str, Any] = {
-            "response_id": self.response_id,
-            "item_id": item.item_id,
-            "output_index": index,
-            "content_index": 0,
-        }
-        words = iter(speech.transcript.split(" "))
-        spoken: list[str] = []
+    def _speak(self, answer: ScriptedResponse) -> Iterator[float]:
+        last = len(answer.outputs) - 1
+        steps = [
+            self._send(index, said, cut_off=index == last and answer.status != "completed")
+            for index, said in enumerate(answer.outputs)
+        ]
+        if answer.interleaved:
+            yield from in_turn(steps)
+        else:
+            for each in steps:
+                yield from each
 
-        def close(status: str) -> None:
-            transcript = " ".join(spoken)
-            self._emit("response.output_audio.done", **where)
-            self._emit("response.output_audio_transcript.done", **where, transcript=transcript)
-            self._emit("response.content_part.done", **where, part={"type": "audio", "transcript": transcript})
-            item.resource["content"] = [{"type": "output_audio", "transcript": transcript}]
-            self._end_item(index, item, status)
+    def _send(self, index: int, said: Speech | ScriptedToolCall, *, cut_off: bool) -> Iterator[float]:
+        sent = output(self._making, index, said)
+        self._outputs.append(sent)
+        yield from sent.steps(cut_off=cut_off)
 
-        def say(word: str) -> None:
-            self._emit("response.output_audio_transcript.delta", **where, delta=f" {word}" if spoken else word)
-            spoken.append(word)
-            self._text_tokens += 1
+    # The response's own events.
 
-        self._begin_item(index, item, close)
-        self._emit("response.content_part.added", **where, part={"type": "audio", "transcript": ""})
-        size = self._pace.delta_ms * BYTES_PER_MS
-        for start in range(0, len(speech.audio), size):
-            if (word := next(words, None)) is not None:
-                say(word)
-            chunk = speech.audio[start : start + size]
-            assert item.audio_bytes is not None
-            item.audio_bytes += len(chunk)
-            self._emit("response.output_audio.delta", **where, delta=binascii.b2a_base64(chunk, newline=False).decode())
-            yield len(chunk) / SAMPLE_RATE / self._pace.times
-        for word in words:
-            say(word)
-        close("completed" if self._answer.status == "completed" else "incomplete")
-
-    def _call(self, index: int, call: ScriptedToolCall) -> None:
-        call_id = self._new_id("call")
-        item = Item(
-            {
-                "id": self._new_id("item"),
-                "object": "realtime.item",
-                "type": "function_call",
-                "status": "in_progress",
-                "name": call.name,
-                "call_id": call_id,
-                "arguments": "",
-            }
-        )
-        where = {
-            "response_id": self.response_id,
-            "item_id": item.item_id,
-            "output_index": index,
-            "call_id": call_id,
-        }
-        self._begin_item(index, item, None)
-        half = len(call.arguments) // 2
-        for delta in (call.arguments[:half], call.arguments[half:]):
-            self._emit("response.function_call_arguments.delta", **where, delta=delta)
-        self._emit("response.function_call_arguments.done", **where, name=call.name, arguments=call.arguments)
-        item.resource["arguments"] = call.arguments
-        self._text_tokens += len(call.arguments) // 4 + 1
-        self._end_item(index, item, "completed")
-
-    # The steps that all outputs share.
-
-    def _begin_item(self, index: int, item: Item, close: Callable[[str], None] | None) -> None:
-        self._output.append(item)
-        self._close = close
-        self._emit(
-            "response.output_item.added",
-            response_id=self.response_id,
-            output_index=index,
-            item=dict(item.resource),
-        )
-        previous = self._items.add(item)
-        self._emit("conversation.item.added", previous_item_id=previous, item=dict(item.resource))
-        self._previous_item_id = previous
-
-    def _end_item(self, index: int, item: Item, status: str) -> None:
-        self._close = None
-        item.resource["status"] = status
-        self._emit(
-            "response.output_item.done", response_id=self.response_id, output_index=index, item=dict(item.resource)
-        )
-        self._emit("conversation.item.done", previous_item_id=self._previous_item_id, item=dict(item.resource))
+    def _created(self) -> None:
+        self._making.emit("response.created", response=self._resource("in_progress", None, with_usage=False))
 
     def _done(self, status: str, details: Mapping[str, Any] | None) -> None:
-        self._emit("response.done", response=self._resource(status, details, with_usage=True))
+        self._making.emit("response.done", response=self._resource(status, details, with_usage=True))
 
     def _resource(self, status: str, details: Mapping[str, Any] | None, *, with_usage: bool) -> dict[str, Any]:
         return {
@@ -247,7 +129,7 @@ class ModelResponse:
             "id": self.response_id,
             "status": status,
             "status_details": details,
-            "output": [dict(item.resource) for item in self._output],
+            "output": [dict(each.item.resource) for each in self._outputs],
             "conversation_id": self._setting.conversation_id,
             "output_modalities": ["audio"],
             "max_output_tokens": self._setting.max_output_tokens,
@@ -258,9 +140,10 @@ class ModelResponse:
 
     def _usage(self) -> dict[str, Any]:
         # OpenAI counts one token per 100 ms of audio heard and per 50 ms of audio spoken; text is roughly one per word.
-        audio_in = -(-self._setting.input_audio_bytes // (100 * BYTES_PER_MS))
+        taken = self._taken or Taken(0, ScriptedResponse())
+        audio_in = -(-taken.input_audio_bytes // (100 * BYTES_PER_MS))
         audio_out = -(-self.audio_bytes // (50 * BYTES_PER_MS))
-        text_in, text_out = self._setting.input_text_tokens, self._text_tokens
+        text_in, text_out = taken.input_text_tokens, sum(each.text_tokens for each in self._outputs)
         return {
             "total_tokens": audio_in + text_in + audio_out + text_out,
             "input_tokens": audio_in + text_in,

@@ -17,7 +17,7 @@ class ServerEvents:
     """The server events of one session. ``name`` makes its ids differ from those of other sessions."""
 
     def __init__(
-        self, name: str, transcribe: Callable[[bytes], str], rate_limits: Sequence[Mapping[str, Any]] = ()
+        self, name: str, transcribe: Callable[[bytes], str | None], rate_limits: Sequence[Mapping[str, Any]] = ()
     ) -> None:
         self._name = name
         self._transcribe = transcribe
@@ -55,9 +55,13 @@ class ServerEvents:
         self.emit("conversation.item.done", previous_item_id=previous_item_id, item=dict(item.resource))
 
     def transcription(self, item_id: str, audio: bytes) -> None:
-        """Add the events with the transcript of the caller's ``audio``."""
+        """Add the events with the transcript of the caller's ``audio``, or the one that says that there is none."""
         kind = "conversation.item.input_audio_transcription"
         transcript = self._transcribe(audio)
+        if transcript is None:
+            error = {"type": "server_error", "code": "transcription_failed", "message": "Transcription failed."}
+            self.emit(f"{kind}.failed", item_id=item_id, content_index=0, error={**error, "param": None})
+            return
         self.emit(f"{kind}.delta", item_id=item_id, content_index=0, delta=transcript)
         usage = {"type": "duration", "seconds": len(audio) / SAMPLE_RATE}
         self.emit(f"{kind}.completed", item_id=item_id, content_index=0, transcript=transcript, usage=usage)
