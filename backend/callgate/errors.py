@@ -64,7 +64,12 @@ class RealtimeError(ProtocolError):
 
 
 class UpstreamError(CallgateError):
-    """The model's session could not be opened, or was lost."""
+    """The model's session could not be opened, or was lost. ``retry_after``: how many seconds the server asks to
+    wait."""
+
+    def __init__(self, why: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(why)
 
 
 class UpstreamRefused(UpstreamError):

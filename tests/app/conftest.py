@@ -52,7 +52,7 @@ def no_store_fails_for_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace a lost model at once, as often as allowed."""
-    monkeypatch.setattr("callgate.core.turns.session_life.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("callgate.core.turns.recovery.WAITS", (0.01,) * 5)
 
 
 @pytest.fixture

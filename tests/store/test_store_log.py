@@ -10,7 +10,7 @@ from support.stores import flushed, record, store_of, turn
 
 
 async def test_of_a_call_with_all_that_can_happen_in_it_no_word_is_logged(config, tmp_path, monkeypatch):
-    monkeypatch.setattr("callgate.core.turns.session_life.RETRY_AFTER", (0.0, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("callgate.core.turns.recovery.WAITS", (0.01,) * 5)
     url = {"DATABASE_URL": config.database_url} if config.database_url else {}
     async with place(tmp_path, monkeypatch, **url) as (service, fake, settings):
         with logged(settings) as log:

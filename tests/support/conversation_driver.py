@@ -16,7 +16,8 @@ from callgate.core.protocols.realtime import (
 )
 from callgate.core.tools.toolbox import BUILT_IN, Bound, HttpTool, Toolbox, Transfer
 from callgate.core.turns.commands import End, Said
-from callgate.core.turns.conversation import Conversation, Phase
+from callgate.core.turns.conversation import Conversation
+from callgate.core.turns.serving import Phase
 from callgate.core.turns.transcript import Turn
 from callgate.core.wire.media_stream import Mark, Media, Start, Unknown
 
@@ -88,6 +89,11 @@ class Call:
     def says(self, seconds: float, item: str = "item_1", response: str = "resp_1") -> list[Any]:
         return self.model(ResponseCreated(response), AudioDelta(response, item, audio(seconds)))
 
+    def answers(self, seconds: float = 0.1, item: str = "item_1", response: str = "resp_1") -> list[Any]:
+        """Have the model make a whole response that speaks for this long."""
+        spoken = self.says(seconds, item, response)
+        return spoken + self.model(AudioDone(response, item), ResponseDone(response, "completed"))
+
     def hears(self, payload: str, seconds: float) -> list[Any]:
         """Feed the caller's audio for this long, frame by frame."""
         found = []
@@ -131,8 +137,7 @@ class Call:
 def greeted(call: Call) -> Call:
     """Return the call once its greeting is over."""
     call.open()
-    call.says(1.0, "greeting", "resp_0")
-    call.model(AudioDone("resp_0", "greeting"), ResponseDone("resp_0", "completed"))
+    call.answers(1.0, "greeting", "resp_greeting")
     call.now += 2
     call.returns_marks()
     call.commands.clear()

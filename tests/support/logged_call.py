@@ -165,6 +165,7 @@ async def place(
             "tools.runner.KEEP_DEADLINE",
             "core.turns.liveness.ANSWER_WITHIN",
             "core.turns.liveness.WORDS_WITHIN",
+            "core.turns.floor.BEGINS_WITHIN",
             "switchboard.loop_pulse.LATE",
         ):
             monkeypatch.setattr(f"callgate.{wait}", 30.0)  # the machine may be busy

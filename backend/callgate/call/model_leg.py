@@ -12,7 +12,7 @@ from callgate.core.protocols import realtime_json
 from callgate.core.protocols.realtime import AppendAudio, ClientEvent, ResponseDone
 from callgate.core.protocols.realtime_fast import DeltaCutter, append_frame
 from callgate.core.receipt import Counters
-from callgate.core.turns.commands import Command, OpenModel
+from callgate.core.turns.commands import Command, OpenModel, PrimeModel
 from callgate.core.turns.conversation import Conversation
 from callgate.core.wire.base64_text import decoded_bytes
 from callgate.core.wire.media_stream_fast import MediaWriter, mark_frame
@@ -76,9 +76,22 @@ class ModelLeg:
         """Start opening a session."""
         self._sessions.open(wanted)
 
+    def prime(self, wanted: PrimeModel) -> None:
+        """Tell the session that is ready everything, so that it goes on with the call if it speaks first."""
+        model = self._sessions.prime(self._rival_speaks, self._rival_failed)
+        for event in wanted.events:
+            model.send(_frame(event))
+        self._outbox.copy_to(model.send)
+
+    def drop_beside(self) -> None:
+        """Close the session beside the call's."""
+        self._outbox.copy_to(None)
+        self._sessions.drop_beside()
+
     def adopt(self) -> None:
         """Make the session that is ready the call's session."""
         self.drop()
+        self._outbox.copy_to(None)
         model = self._sessions.adopt()
         self._counters.served_by(model.endpoint.model)
         self._outbox.open(model.send)
@@ -91,10 +104,7 @@ class ModelLeg:
 
     def send(self, event: ClientEvent) -> None:
         """Send an event, after those that wait. Audio may be dropped."""
-        if isinstance(event, AppendAudio):
-            self._outbox.put(append_frame(event.audio.encode()), droppable=True)
-        else:
-            self._outbox.put(realtime_json.encode(event).encode())
+        self._outbox.put(_frame(event), droppable=isinstance(event, AppendAudio))
 
     def lose_if_full(self) -> None:
         """Give the session up if too much waits for it."""
@@ -119,7 +129,7 @@ class ModelLeg:
             return
         size = decoded_bytes(audio)
         now = self._now()
-        mark = self._conversation.agent_audio(deltas.response_id, deltas.item_id, size, now)
+        mark = self._conversation.agent_audio(deltas.response_id, deltas.item_id, size, now, deltas.content_index)
         if mark is None:
             return
         self._counters.agent_audio_sent(now)
@@ -128,7 +138,9 @@ class ModelLeg:
             self._to_twilio.put_both(media, mark_frame(self._stream_sid, mark))
         else:
             self._to_twilio.put(media)
-        if self._to_twilio.full:
+        if self._sessions.has_beside:
+            self._do(self._conversation.agent_spoke(now))
+        elif self._to_twilio.full:
             self._do(())
 
     def model_sent_binary(self, frame: bytes) -> None:
@@ -161,12 +173,25 @@ class ModelLeg:
     # Called by `ModelSessions`.
 
     def _ready(self) -> None:
-        self._do(self._conversation.model_ready(self._now()))
+        self._do(self._conversation.model_ready(self._now(), self._sessions.next_confirmed_in))
 
     def _not_opened(self, exc: Exception) -> None:
+        why, wait = "an internal error", None
         if isinstance(exc, UpstreamError):
-            fatal = isinstance(exc, UpstreamRefused)
-            self._do(self._conversation.model_unavailable(str(exc), self._now(), fatal=fatal))
+            why, wait = str(exc), exc.retry_after
         else:
             log.error("Unexpected error while opening a model session", exc_info=exc)
-            self._do(self._conversation.fail("no model session could be opened, because of an internal error"))
+        fatal = isinstance(exc, UpstreamRefused)
+        self._do(self._conversation.model_unavailable(why, self._now(), fatal=fatal, retry_after=wait))
+
+    def _rival_speaks(self) -> None:
+        self._do(self._conversation.rival_speaks(self._now()))
+
+    def _rival_failed(self, reason: str) -> None:
+        self._do(self._conversation.rival_failed(reason, self._now()))
+
+
+def _frame(event: ClientEvent) -> bytes:
+    if isinstance(event, AppendAudio):
+        return append_frame(event.audio.encode())
+    return realtime_json.encode(event).encode()

@@ -21,6 +21,7 @@ class Outbox:
         self._most_droppable = most_droppable
         self._send: Send | None = None
         self._send_both: Callable[[bytes, bytes], None] | None = None
+        self._copy: Send | None = None
         self._paused = False
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._size = 0
@@ -34,6 +35,8 @@ class Outbox:
 
     def put(self, frame: bytes, *, droppable: bool = False) -> None:
         """Send a frame, after those that wait."""
+        if droppable and self._copy is not None:
+            self._copy(frame)
         if self._send is not None and not self._paused and not self._waiting:
             self._send(frame)
             return
@@ -54,6 +57,10 @@ class Outbox:
         """The socket is ready: send what waits, and from now on every frame that is put."""
         self._send, self._send_both = send, send_both
         self._flush()
+
+    def copy_to(self, send: Send | None) -> None:
+        """Send each droppable frame that is put from now on to another socket, too; None: to none."""
+        self._copy = send
 
     def shut(self) -> None:
         """The socket is gone: drop what waits for it, and keep later frames for the next one."""

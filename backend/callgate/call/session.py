@@ -23,11 +23,13 @@ from callgate.core.turns.commands import (
     AdoptModel,
     CallTool,
     Command,
+    DropBeside,
     DropModel,
     End,
     NextStep,
     Note,
     OpenModel,
+    PrimeModel,
     Said,
     TakeMessage,
 )
@@ -184,6 +186,10 @@ class Session:
                     self._model.open(command)
                 case AdoptModel():
                     self._model.adopt()
+                case PrimeModel():
+                    self._model.prime(command)
+                case DropBeside():
+                    self._model.drop_beside()
                 case DropModel():
                     self._model.drop(command.reason)
                 case Said():

@@ -98,6 +98,7 @@ class TwilioLeg:
             if self._conversation.caller_audio(audio, now):
                 self._caller_audio.append(audio)
             if now >= self._deadline.due:
+                self.batch_received()  # first, so that a session that takes over now does not get it twice
                 self._deadline.met(self._deadline.due)
         else:
             self.batch_received()

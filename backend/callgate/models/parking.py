@@ -45,10 +45,11 @@ class Parking:
         self._waiting[call_sid] = asyncio.create_task(self._open_ahead(agent, history))
         self._timers[call_sid] = asyncio.get_running_loop().call_later(LIFETIME, self.drop, call_sid)
 
-    async def take(self, call_sid: str, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket:
+    async def take(self, call_sid: str, agent: Agent, history: tuple[Turn, ...], avoided: str = "") -> ModelSocket:
         """Return a session that is configured for the agent: the one that waits for the call, or a new one, which is
-        told ``history``. Raises `UpstreamError` if no server provides one."""
-        return await self._take_waiting(call_sid) or await self._open(agent, history)
+        told ``history``. ``avoided``: the name of a server that is tried last. Raises `UpstreamError` if no server
+        provides one."""
+        return await self._take_waiting(call_sid) or await self._open(agent, history, avoided)
 
     async def _take_waiting(self, call_sid: str) -> ModelSocket | None:
         """Return the session that waits for the call; None if there is none, or it is not usable."""
@@ -79,8 +80,8 @@ class Parking:
             self.drop(call_sid)
         await asyncio.gather(*self._leaving)
 
-    async def _open(self, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket:
-        return await self._upstream.open((opening(agent), *told(history)), agent.model)
+    async def _open(self, agent: Agent, history: tuple[Turn, ...], avoided: str = "") -> ModelSocket:
+        return await self._upstream.open((opening(agent), *told(history)), agent.model, avoided)
 
     async def _open_ahead(self, agent: Agent, history: tuple[Turn, ...]) -> ModelSocket | None:
         try:

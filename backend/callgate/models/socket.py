@@ -28,6 +28,7 @@ class ModelSocket(WSListener):
         self._name = endpoint.name
         self._transport: WSTransport
         self.send: Callable[[bytes], None]  # sends an event; on a closed session it does nothing
+        self.confirmed_in = 0.0  # how many seconds it took to confirm its configuration
         self._frames = ModelFrames(endpoint.name)
         # picows looks this up for each frame; set on the instance, the compiled method is found.
         self.on_ws_frame = self._frames.came  # type: ignore[method-assign, assignment]

@@ -21,6 +21,7 @@ from callgate.core.foreign import described, foreign, name_or_length
 from callgate.core.protocols import realtime_json
 from callgate.core.protocols.realtime import ClientEvent, ErrorEvent, SessionUpdated
 from callgate.core.protocols.realtime_errors import FATAL_ERRORS
+from callgate.core.protocols.retry_after import in_headers, in_words
 from callgate.core.units import HOURS, SECONDS
 from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
 from callgate.network.lookups import Lookups
@@ -69,16 +70,18 @@ class Upstream:
         """A session was lost in mid-call: its server is tried last for a while."""
         self._failures[model.endpoint.name] = (time.monotonic(), reason)
 
-    async def open(self, opening: Sequence[ClientEvent], model_name: str | None = None) -> ModelSocket:
+    async def open(
+        self, opening: Sequence[ClientEvent], model_name: str | None = None, avoided: str = ""
+    ) -> ModelSocket:
         """Open a session, and tell it what it is and what was said so far: ``opening`` begins with a
         ``session.update``, which is confirmed when this returns. ``model_name``: a model to use instead of the first
-        one in the settings. Raises `UpstreamError` if no server provides a session; each may take `OPEN_DEADLINE` and
-        `CONFIRM_DEADLINE`. The text of the error quotes a server only if that server was told nothing of what was
-        said."""
+        one in the settings. ``avoided``: the name of a server that is tried last. Raises `UpstreamError` if no server
+        provides a session; each may take `OPEN_DEADLINE` and `CONFIRM_DEADLINE`. The text of the error quotes a server
+        only if that server was told nothing of what was said."""
         quotes = len(opening) <= 1
         errors: list[UpstreamError] = []
         endpoints = [each.asked_for(model_name) for each in self.endpoints]
-        in_order = sorted(endpoints, key=lambda each: self._failure_of(each) is not None)
+        in_order = sorted(endpoints, key=lambda each: self._failure_of(each) is not None or each.name == avoided)
         for endpoint in in_order:
             log.info("Attempting to connect to %s...", endpoint.name)
             try:
@@ -95,7 +98,9 @@ class Upstream:
                 return model
         if all(isinstance(exc, UpstreamRefused) for exc in errors):
             raise errors[-1]
-        raise UpstreamError(str(errors[-1])) from errors[-1]  # another try may help, even if not at that server
+        # Another try may help, even if not at that server.
+        waits = [each.retry_after for each in errors if each.retry_after is not None]
+        raise UpstreamError(str(errors[-1]), min(waits, default=None)) from errors[-1]
 
     def _failure_of(self, endpoint: Endpoint) -> str | None:
         at, why = self._failures.get(endpoint.name, (float("-inf"), ""))
@@ -166,6 +171,7 @@ class _Confirmation:
 
 async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes: bool) -> None:
     confirmation = _Confirmation(model, quotes)
+    began = time.monotonic()
     for event in opening:
         model.send(realtime_json.encode(event).encode())
     model.adopt(confirmation)
@@ -178,6 +184,7 @@ async def _configure(model: ModelSocket, opening: Sequence[ClientEvent], quotes:
     except BaseException:
         await model.close()
         raise
+    model.confirmed_in = time.monotonic() - began
     model.release()
 
 
@@ -271,7 +278,11 @@ def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError, quotes: bool) -> Ups
         return UpstreamRefused(f"{why}. {endpoint.if_refused}")
     if code == "insufficient_quota":
         return UpstreamRefused(f"{why}. Add credit to the account or raise its limit")
-    return UpstreamRefused(why) if code in FATAL_ERRORS else UpstreamError(why)
+    if code in FATAL_ERRORS:
+        return UpstreamRefused(why)
+    headers = exc.response.headers if exc.response else {}
+    wait = in_headers(headers.get("Retry-After"), headers.get("retry-after-ms"))
+    return UpstreamError(why, in_words(message) if wait is None else wait)
 
 
 def _quoted(code: str, message: str) -> str:

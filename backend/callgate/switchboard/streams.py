@@ -15,7 +15,8 @@ from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.foreign import name_or_length
 from callgate.core.gate.signature import SignatureCheck
 from callgate.core.gate.stream_token import StreamToken, StreamTokens
-from callgate.core.turns.commands import End, Outcome
+from callgate.core.turns.commands import Outcome
+from callgate.core.turns.ending import broken
 from callgate.core.turns.transcript import Transcript, Turn
 from callgate.core.wire import twiml
 from callgate.core.wire.media_stream import Start
@@ -173,5 +174,5 @@ class Streams:
             log.log(level, "Stream ended: %s: %s", receipt.ended.value, receipt.reason)
             log.info("%s", receipt.line())
         finally:
-            ending = session.ending or End(Outcome.FAILED, "the session stopped before the call had ended")
+            ending = session.ending or broken()
             self._calls.registry.end(start.call_sid, session, ending)

@@ -108,7 +108,8 @@ class Session:
                 events = self._answer(frame, loop.time())
             await self._send_all(events)
             for event in self._withheld.released_at(loop.time()):
-                await self._write(event)
+                if not self._hanging:
+                    await self._write(event)
             if self._faults.read_interval:
                 await self._fake.wait_leaving(self._faults.read_interval)
                 self._leave_what_is_unread()

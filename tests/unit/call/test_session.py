@@ -45,6 +45,7 @@ class Peer:
 
     lost = None
     receiver = None
+    confirmed_in = 0.0
 
     def __init__(self) -> None:
         self.sent: list[dict] = []
@@ -94,7 +95,7 @@ class Call:
         self.session = Session(START, self.twilio, self.open_model, agent, **told)
         self.running = asyncio.ensure_future(self.session.run())
 
-    async def open_model(self, history):
+    async def open_model(self, history, avoided=""):
         return self.model
 
     async def talks(self) -> "Call":
@@ -227,7 +228,7 @@ async def test_a_caller_who_is_silent_is_missed(monkeypatch):
 
 
 async def test_a_model_that_can_not_be_opened_fails_the_call(monkeypatch):
-    async def refused(call, history):
+    async def refused(call, history, avoided=""):
         raise UpstreamRefused("there is none")
 
     monkeypatch.setattr(Call, "open_model", refused)
@@ -272,7 +273,7 @@ class Openings(Call):
         self.given_up = 0
         super().__init__()
 
-    async def open_model(self, history):
+    async def open_model(self, history, avoided=""):
         self.asked += 1
         if self.asked == 1:
             return self.model

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 from callgate.core.prices import PRICES_OF, Usage, estimate
 from callgate.core.receipt import Counters, Receipt
-from callgate.core.turns.conversation import Outcome
+from callgate.core.turns.commands import Outcome
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -157,6 +157,7 @@ class AgentTranscript:
     text: str
     complete: bool = False
     content_index: int = 0
+    response_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

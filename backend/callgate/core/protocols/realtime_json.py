@@ -191,10 +191,12 @@ def _from_dict(event: Mapping[str, Any]) -> ServerEvent:
             return CallerTranscriptFailed(id_of(event, "item_id"), *_reported(error_of(event, "error")))
         case "response.output_audio_transcript.delta":
             part = index_of(event, "content_index")
-            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "delta"), content_index=part)
+            response_id = id_of(event, "response_id")
+            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "delta"), False, part, response_id)
         case "response.output_audio_transcript.done":
             part = index_of(event, "content_index")
-            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "transcript"), True, part)
+            response_id = id_of(event, "response_id")
+            return AgentTranscript(_needed_id(event, "item_id"), _text(event, "transcript"), True, part, response_id)
         case "response.created":
             return ResponseCreated(id_of(object_of(event, "response"), "id"))
         case "response.output_item.done" if _is_call(item := object_of(event, "item")) and not _is_cut_off(item):

@@ -65,15 +65,30 @@ class Note:
 @dataclass(frozen=True, slots=True)
 class OpenModel:
     """Open a model session after this many seconds and tell it what was said; then call `model_ready` or
-    `model_unavailable`."""
+    `model_unavailable`. ``beside``: another session serves the call, whose server is to be tried last."""
 
     after: float
     history: tuple[Turn, ...]
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptModel:
-    """From now on the session that is ready serves the call; close the one before it."""
+    """From now on the session that is ready, or was primed, serves the call; close the one before it, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrimeModel:
+    """Send these events to the session that is ready, and from now on the caller's audio, too. Call `rival_speaks` when
+    it speaks or calls a tool, `rival_failed` when it is lost or its response fails; keep what it sends until it is
+    adopted."""
+
+    events: tuple[ClientEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropBeside:
+    """The session beside the one that serves the call is of no use: close it, or give up opening it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,4 +124,17 @@ class TakeMessage:
     message: Message
 
 
-Command = FromApp | ClientEvent | Note | OpenModel | AdoptModel | DropModel | Said | CallTool | TakeMessage | End
+Command = (
+    FromApp
+    | ClientEvent
+    | Note
+    | OpenModel
+    | AdoptModel
+    | PrimeModel
+    | DropBeside
+    | DropModel
+    | Said
+    | CallTool
+    | TakeMessage
+    | End
+)

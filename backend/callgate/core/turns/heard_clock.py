@@ -35,16 +35,18 @@ class Cut:
 
 @dataclass(slots=True)
 class _Span:
-    """The position of an item's audio in all that was sent in this epoch."""
+    """The position of a stretch of an item's audio in all that was sent in this epoch. ``before``: bytes of the item in
+    earlier stretches. Usually an item is one stretch, but two items may come by turns."""
 
     item_id: str
     start: int
     end: int
-    complete: bool = False  # the model has sent all of it
+    before: int = 0
+    complete: bool = False  # the model has sent all of the item
 
-    def heard_ms(self, heard: int) -> int:
-        """How much of the item was heard, if everything up to this position was."""
-        return max(0, min(heard, self.end) - self.start) // BYTES_PER_MS
+    def heard(self, position: int) -> int:
+        """How many bytes of the item were heard, if everything up to this position was, and nothing after it."""
+        return self.before + max(0, min(position, self.end) - self.start)
 
 
 class HeardClock:
@@ -59,6 +61,7 @@ class HeardClock:
         self._confirmed_at = 0.0  # … at this time
         self._acked = 0  # position of the last mark that came back
         self._spans: deque[_Span] = deque()
+        self._sizes: dict[str, int] = {}  # bytes of each item whose last stretch was followed by another item's
 
     # What was sent and what came back.
 
@@ -69,11 +72,17 @@ class HeardClock:
             self._confirmed, self._confirmed_at = self._sent, now  # the line was idle: these begin to play now
         spans = self._spans
         if not spans or spans[-1].item_id != item_id:
-            spans.append(_Span(item_id, self._sent, self._sent))
+            self._begin_span(item_id)
             self._mark_at = min(self._mark_at, self._sent + FIRST_MARK)
         self._sent += size
         spans[-1].end = self._sent
         return self.mark() if self._sent >= self._mark_at else ""
+
+    def _begin_span(self, item_id: str) -> None:
+        if self._spans:
+            last = self._spans[-1]
+            self._sizes[last.item_id] = last.heard(last.end)
+        self._spans.append(_Span(item_id, self._sent, self._sent, self._sizes.get(item_id, 0)))
 
     def item_complete(self, item_id: str) -> None:
         """The model has sent all the audio of an item."""
@@ -97,7 +106,7 @@ class HeardClock:
         self._acked = self._confirmed = int(position)
         self._confirmed_at = now
         while self._spans and self._spans[0].complete and self._spans[0].end <= self._acked:
-            self._spans.popleft()
+            self._sizes.pop(self._spans.popleft().item_id, None)
 
     # What follows from that.
 
@@ -121,8 +130,7 @@ class HeardClock:
 
     def heard_ms(self, item_id: str, now: float) -> int:
         """How many ms of an item were heard, if it was not heard to the end."""
-        heard = self.position(now)
-        return next((span.heard_ms(heard) for span in self._spans if span.item_id == item_id), 0)
+        return self._heard(item_id, self.position(now)) // BYTES_PER_MS
 
     @property
     def all_returned(self) -> bool:
@@ -134,12 +142,20 @@ class HeardClock:
     def interrupt(self, now: float) -> list[Cut]:
         """The caller speaks: the queue is to be cleared. Return the items that were not heard to the end."""
         heard = self.position(now)
-        cuts = [
-            Cut(span.item_id, span.heard_ms(heard)) for span in self._spans if span.end > heard or not span.complete
-        ]
+        not_to_the_end = dict.fromkeys(span.item_id for span in self._spans if span.end > heard or not span.complete)
+        cuts = [Cut(item_id, self._heard(item_id, heard) // BYTES_PER_MS) for item_id in not_to_the_end]
         self._epoch += 1
         self._sent = self._marked = self._confirmed = self._acked = 0
         self._mark_at = MARK_SPACING
         self._confirmed_at = now
         self._spans.clear()
+        self._sizes.clear()
         return cuts
+
+    def _heard(self, item_id: str, position: int) -> int:
+        """How many bytes of an item were heard, if everything up to this position was."""
+        heard: int | None = None
+        for span in self._spans:
+            if span.item_id == item_id and (heard is None or span.start < position):
+                heard = span.heard(position)
+        return heard or 0

@@ -1,82 +1,92 @@
-"""How long the model may be silent, and whether a silent model is still alive. Pure; times are seconds on one clock.
+"""Whether a silent model lives. Pure; times are seconds on one clock.
 
-A model that hangs looks like one that thinks. A liveness check tells them apart, as a live model answers it at once: a
-``session.update`` that changes nothing. It is sent when the model owes the caller something, or should have heard the
-caller, and has been silent for `ASK_AFTER`.
+A model that hangs looks like one that thinks, and nothing that a living one does at once is documented. So nothing here
+calls a model dead: that is for its socket to tell. A silent model is asked a question, a ``session.update`` that
+changes nothing. If that is not answered either, and nothing else arrives, the model is doubtful, and a successor is
+opened beside it.
+
+How long an answer may take is learnt in each session, from its opening on.
 """
 
 from __future__ import annotations
 
 from callgate.core.units import SECONDS
 
-ASK_AFTER = 0.6 * SECONDS  # of silence on the model's side
-ANSWER_WITHIN = 0.5 * SECONDS
-WORDS_WITHIN = 8 * SECONDS  # for a live model that owes the caller something; after that it is given up
-PAUSE = 0.5 * SECONDS  # in which neither side speaks
-FRAMES_OF_SPEECH = 15  # 20 ms each; anything shorter may be a cough, or a door
+ASK_AFTER = 0.4 * SECONDS  # of silence on the model's side, when it is its turn
+# The same, when the caller seems to have spoken, or to have fallen silent: voice detection takes its time.
+ASK_ABOUT_SPEECH_AFTER = 0.8 * SECONDS
+ASK_IN_NOISE_AFTER = 3 * SECONDS  # of silence on the model's side, while the caller is loud
+ANSWER_WITHIN = 1.2 * SECONDS  # at least
+TIMES_THE_SLOWEST = 3  # or so many times as long as the slowest answer of this session
+WORDS_WITHIN = 8 * SECONDS  # for a living model to say what it owes; then it is doubtful, too
 
 
-class Patience:
-    """What is known about the model's silence, and about speech of the caller that it may not have noticed."""
+class Liveness:
+    """What is known about the silence of the session that serves a call."""
 
     def __init__(self, now: float) -> None:
-        self.owes = False  # the model is to say something, or is saying it
-        self.caller_speaks = False  # according to the model: speech began, and has not ended
-        self.last_loud = now  # when the caller was last loud
-        self._loud_frames = 0  # which the model has not noticed, as far as we know
         self._last_event = now
-        self._last_word = now  # the model's last event that was more than an answer to a liveness check
-        self._asked: float | None = None  # when the pending check was sent
+        self._open_since: float | None = None  # when the question was asked, if nothing has arrived since
+        self._asked_at: float | None = None  # when it was asked, if it has not been answered itself
+        self._slowest = 0.0  # answer of this session
+        self._lenience = 1.0  # grows when a doubt was wrong
 
-    def caller_heard(self, is_loud: bool, now: float) -> None:
-        """20 ms of the caller's audio arrived."""
-        if is_loud:
-            self._loud_frames += 1
-            self.last_loud = now
-
-    def model_heard(self, now: float) -> bool:
-        """The model sent an event. Return whether a liveness check was pending, which this answers."""
-        was_asked, self._asked = self._asked is not None, None
+    def began(self, now: float, answered_within: float) -> None:
+        """Another session serves the call. ``answered_within``: how long it took to confirm its configuration."""
         self._last_event = now
-        if was_asked:
-            self._loud_frames = 0  # it is alive, and does not take that for speech
-        else:
-            self._last_word = now
-        return was_asked
+        self._open_since = self._asked_at = None
+        self._slowest = answered_within
+        self._lenience = 1.0
 
-    def noticed(self) -> None:
-        """The model has heard the caller speak."""
-        self.caller_speaks = True
-        self._loud_frames = 0
+    def heard(self, now: float) -> None:
+        """The model sent something that can be read, which is a sign of life as good as an answer."""
+        self._last_event = now
+        self._open_since = None
 
-    def replaced(self, now: float) -> None:
-        """Another model took over: a check of the previous one is not pending any more."""
-        self._asked = None
-        self._last_word = self._last_event = now
-
-    def owes_from(self, now: float) -> None:
-        """From now on the model is to say something."""
-        self.owes = True
-        self._last_word = self._last_event = now
+    def answered(self, now: float) -> bool:
+        """The model confirmed a ``session.update``. Return whether a question was open."""
+        if self._asked_at is None:
+            return False
+        self._slowest = max(self._slowest, now - self._asked_at)
+        self._asked_at = None
+        return True
 
     def asked(self, now: float) -> None:
-        """A liveness check was sent to the model."""
-        self._asked = now
+        """The model was asked a question."""
+        self._open_since = self._asked_at = now
+
+    def was_wrong(self) -> None:
+        """A doubtful model spoke after all: be more patient with this session."""
+        self._lenience *= 2
 
     @property
-    def unheard(self) -> bool:
-        """Whether the caller has said something that the model shows no sign of having heard."""
-        return self._loud_frames >= FRAMES_OF_SPEECH
+    def is_asked(self) -> bool:
+        """Whether a question is open."""
+        return self._open_since is not None
 
-    def ask_at(self) -> float | None:
-        """When to send a liveness check; None: there is no need for one."""
-        if self._asked is not None or not (self.owes or self.unheard or self.caller_speaks):
+    def ask_at(self, *, is_its_turn: bool, unheard: bool, caller_since: float, caller_until: float) -> float | None:
+        """When to ask; None: there is no need.
+
+        ``is_its_turn``: it is the model's turn to send something. ``unheard``: the caller was loud, or the model heard
+        them begin to speak, and it has sent nothing about it since. ``caller_since``, ``caller_until``: when they began
+        to be loud, and when they last were.
+        """
+        if self._open_since is not None:
             return None
-        quiet = self._last_event if self.owes else max(self._last_event, self.last_loud)
-        return quiet + ASK_AFTER
+        if is_its_turn:
+            return self._last_event + ASK_AFTER
+        if unheard:
+            in_noise = max(self._last_event, caller_since) + ASK_IN_NOISE_AFTER
+            return min(max(self._last_event, caller_until) + ASK_ABOUT_SPEECH_AFTER, in_noise)
+        return None
 
-    def gone_at(self) -> float | None:
-        """When to give the model up; None: there is no deadline."""
-        if self._asked is not None:
-            return self._asked + ANSWER_WITHIN
-        return self._last_word + WORDS_WITHIN if self.owes else None
+    def doubtful_at(self, owed_since: float | None) -> float | None:
+        """When the model becomes doubtful; None: it need not say anything. ``owed_since``: since when it owes a
+        word; None: it owes none."""
+        found: list[float] = []
+        if self._open_since is not None:
+            within = max(ANSWER_WITHIN, TIMES_THE_SLOWEST * self._slowest) * self._lenience
+            found.append(self._open_since + within)
+        if owed_since is not None:
+            found.append(owed_since + WORDS_WITHIN * self._lenience)
+        return min(found, default=None)

@@ -1,7 +1,8 @@
 """The tools that the agent of one call has asked for, and what follows from that. Pure: no I/O, no clock.
 
-A built-in tool is done as soon as it is called, or decides how the agent leaves: `farewell`. A tool that runs elsewhere
-(on the owner's server, in the store) is open until `done`. A key on the caller's telephone may call a tool, too.
+A built-in tool is done as soon as it is called, or decides how the agent leaves: `AskedTool.farewell`. A tool that runs
+elsewhere (on the owner's server, in the store) is open until `done`. A key on the caller's telephone may call a tool,
+too.
 
 A model session knows only the calls that it made itself. The results of calls made by an earlier session, or by a key,
 are given to it as text.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from callgate.core.absences import NEVER_AWAY, Absences
@@ -23,7 +24,8 @@ from callgate.core.tools.toolbox import HANG_UP, SEND_DIGITS, TAKE_MESSAGE, TRAN
 from callgate.core.units import SECONDS
 from callgate.errors import ToolError
 
-from .commands import CallTool, Command, End, NextStep, Note, Outcome, PutThrough, SendDigits, TakeMessage
+from .commands import CallTool, Command, Note, Outcome, PutThrough, SendDigits, TakeMessage
+from .ending import GOODBYE, Farewell
 
 REMOTE_DEADLINE = 30 * SECONDS  # for a tool of a remote MCP server, which the API itself calls
 MOST_AT_ONCE = 8  # open tool calls
@@ -37,18 +39,18 @@ LONGEST_MESSAGE = 2_000  # characters
 LONGEST_NAME = 200
 LONGEST_NOTED = 1_000  # characters of a tool's result that are kept in the transcript
 OK = '{"ok":true}'
+LEAVING = frozenset({HANG_UP, TRANSFER_CALL, SEND_DIGITS})  # the tools with which the agent leaves the call
 
 
 @dataclass(frozen=True, slots=True)
-class Farewell:
-    """How the agent leaves once it has been heard to the end."""
+class AskedTool:
+    """What follows from the call of a tool. ``output``: what to tell the model at once. ``farewell``: how the agent
+    leaves. ``owes_answer``: the model has to be asked to go on."""
 
-    outcome: Outcome
-    reason: str
-    then: NextStep | None = None
-
-
-GOODBYE = Farewell(Outcome.GOODBYE, "the agent hung up")
+    commands: list[Command]
+    output: str | None = None
+    farewell: Farewell | None = None
+    owes_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,11 @@ class ToolDesk:
     """The tool calls of one telephone call."""
 
     def __init__(self, toolbox: Toolbox, absences: Absences = NEVER_AWAY) -> None:
-        self.farewell: Farewell | None = None
-        self.announced = False  # the agent has spoken in the turn in which it leaves
-        self.owes_answer = False  # there is a result that the model has not been asked to answer
         self._toolbox = toolbox
         self._absences = absences
         self._http = {tool.name: tool for tool in toolbox.http}
         self._open: dict[str, _Open] = {}
+        self._asked: set[str] = set()  # the calls of the present model session
         self._remote: dict[str, float] = {}  # calls that the API itself makes, and how long to wait for each
         self._keys = 0  # number of keys that called tools; used to name those calls
 
@@ -88,50 +88,47 @@ class ToolDesk:
         """Whether a tool call is open."""
         return bool(self._open or self._remote)
 
-    @property
-    def answers_are_due(self) -> bool:
-        """Whether all results are there, and the model has not been asked to answer them."""
-        return self.owes_answer and not self.waits
-
-    def asked(self, call_id: str, name: str, arguments: str) -> tuple[list[Command], str | None]:
-        """The model calls a tool. Return the commands, and what to tell the model at once, if anything."""
+    def asked(self, call_id: str, name: str, arguments: str, *, may_leave: bool, is_leaving: bool = False) -> AskedTool:
+        """The model calls a tool. ``may_leave``: the caller hears the response in which it does; otherwise they have
+        begun to speak, and must not be left. ``is_leaving``: the call is being left already."""
+        if call_id in self._asked:
+            note = Note(logging.WARNING, f"The model called the tool {name_or_length(name)} twice: once is done")
+            return AskedTool([note], owes_answer=call_id not in self._open)
+        self._asked.add(call_id)
         try:
-            commands = self._carry_out(call_id, name, tool_arguments.read(arguments))
+            if not may_leave and name in LEAVING:
+                raise ToolError("the caller began to speak before they heard this: the call goes on")
+            commands, farewell = self._carry_out(call_id, name, tool_arguments.read(arguments), is_leaving)
         except ToolError as exc:
-            self.owes_answer = True
             why = f"The model called the tool {name_or_length(name)}: {exc}"
-            return [Note(logging.WARNING, why)], failure(str(exc))
+            return AskedTool([Note(logging.WARNING, why)], failure(str(exc)), owes_answer=True)
         if self._is_open(call_id, _Open(name), commands):
-            return commands, None
-        return commands, OK
+            return AskedTool(commands)
+        return AskedTool(commands, OK, farewell)
 
     def binds(self, key: str) -> bool:
-        """Whether a key calls a tool now."""
-        return key in self._toolbox.keys and self.farewell is None
+        """Whether a key calls a tool."""
+        return key in self._toolbox.keys
 
-    def pressed(self, key: str) -> tuple[list[Command], str, bool]:
-        """A key that calls a tool was pressed. Return the commands, the note for the transcript, and whether the call
-        was refused: then the model is to be told the note, too, and has to answer it."""
+    def pressed(self, key: str) -> tuple[AskedTool, str]:
+        """A key that calls a tool was pressed. Return what follows, and the note for the transcript."""
         bound = self._toolbox.keys[key]
         self._keys += 1
-        self.announced = False
         call_id = f"key_{self._keys}"
         note = f"[The caller pressed {key} on the telephone, which asks for the tool {bound.tool}"
         try:
-            commands = self._carry_out(call_id, bound.tool, dict(bound.arguments))
+            commands, farewell = self._carry_out(call_id, bound.tool, dict(bound.arguments), False)
         except ToolError as exc:
-            self.owes_answer = True
             why = Note(logging.WARNING, f"The key {key} calls the tool {bound.tool!r}: {exc}")
-            return [why], f"{note}; that can't be done: {exc}]", True
+            return AskedTool([why], owes_answer=True), f"{note}; that can't be done: {exc}]"
         self._is_open(call_id, _Open(bound.tool, key, knows=False), commands)
-        return commands, f"{note}]", False
+        return AskedTool(commands, farewell=farewell), f"{note}]"
 
     def done(self, call_id: str, output: str) -> ToolAnswer | None:
         """A tool returned ``output`` (JSON, or other text). Return None if the call is not open."""
         asked = self._open.pop(call_id, None)
         if asked is None:
             return None
-        self.owes_answer = True
         who = f"The caller pressed {asked.key}, and the tool" if asked.key else "The tool"
         gave = output if len(output) <= LONGEST_NOTED else f"{output[:LONGEST_NOTED]} …"
         told = f"[{who} {asked.name} gave: "
@@ -139,7 +136,7 @@ class ToolDesk:
 
     def remote(self, event: RemoteToolsMissing | RemoteCallBegan | RemoteCallEnded, now: float) -> list[Command]:
         """The API itself calls a remote MCP server and gives the model the result, but that does not make the model
-        answer."""
+        answer: it has to be asked once the call has ended."""
         match event:
             case RemoteToolsMissing():
                 item = name_or_length(event.item_id)
@@ -149,65 +146,51 @@ class ToolDesk:
                 self._remote[event.item_id] = now + REMOTE_DEADLINE
                 return []
         self._remote.pop(event.item_id, None)
-        self.owes_answer = True
         why = f"A tool of a remote MCP server failed ({name_or_length(event.item_id)}): the model was told"
         return [Note(logging.WARNING, why)] if event.failed else []
 
     def overdue(self, now: float) -> Note | None:
         """Stop waiting for remote MCP servers that have had their time. If there are any, the model is to be told
-        `OVERDUE`; otherwise None is returned."""
+        `OVERDUE`, and to answer that; otherwise None is returned."""
         waiting = {item_id: until for item_id, until in self._remote.items() if now < until}
         if len(waiting) == len(self._remote):
             return None
         self._remote = waiting
-        self.owes_answer = True
         return Note(logging.WARNING, "A tool of a remote MCP server has not answered: the model goes on without it")
 
-    def answered(self) -> None:
-        """The model is answering the results, or is about to."""
-        self.owes_answer = False
+    def overdue_at(self) -> float | None:
+        """When to call `overdue`."""
+        return min(self._remote.values(), default=None)
 
     def session_replaced(self) -> bool:
-        """Another model session took over, which has called nothing yet. Return whether it is to be told `LOST`: calls
-        that the API itself made for the previous session are lost with it."""
+        """Another model session took over, which has called nothing yet. Return whether it is to be told `LOST`, and to
+        answer that: calls that the API itself made for the previous session are lost with it."""
         are_lost = bool(self._remote)
-        self.owes_answer = self.owes_answer or are_lost
         self._remote.clear()
+        self._asked.clear()
         self._open = {call_id: _Open(asked.name, asked.key, knows=False) for call_id, asked in self._open.items()}
         return are_lost
 
-    def say_goodbye(self) -> None:
-        """What the agent says now is its last word."""
-        self.farewell = self.farewell or GOODBYE
-
-    def ending(self, how: str) -> End:
-        """The agent leaves now. ``how``: whether it was heard, for the log."""
-        farewell = self.farewell or GOODBYE
-        then = farewell.then
-        if isinstance(then, PutThrough):
-            then = replace(then, announced=self.announced)
-        return End(farewell.outcome, f"{farewell.reason}{how}", then)
-
     # The tools.
 
-    def _carry_out(self, call_id: str, name: str, arguments: dict[str, Any]) -> list[Command]:
+    def _carry_out(
+        self, call_id: str, name: str, arguments: dict[str, Any], is_leaving: bool
+    ) -> tuple[list[Command], Farewell | None]:
         if (http := self._http.get(name)) is not None:
             self._check_room()
-            return [CallTool(call_id, http, arguments)]
+            return [CallTool(call_id, http, arguments)], None
         if name not in self._toolbox.built_in:
             raise ToolError("there is no such tool")
         if name == TAKE_MESSAGE:
             self._check_room()
-            return [TakeMessage(call_id, _message(arguments))]
-        if self.farewell is not None:
+            return [TakeMessage(call_id, _message(arguments))], None
+        if is_leaving:
             raise ToolError("the call is being left already")
-        if name == HANG_UP:
-            self.farewell = GOODBYE
-        elif name == TRANSFER_CALL:
-            self.farewell = self._transfer(arguments)
-        elif name == SEND_DIGITS:
-            self.farewell = self._send_digits(arguments)
-        return []
+        if name == TRANSFER_CALL:
+            return [], self._transfer(arguments)
+        if name == SEND_DIGITS:
+            return [], self._send_digits(arguments)
+        return [], GOODBYE if name == HANG_UP else None
 
     def _is_open(self, call_id: str, asked: _Open, commands: list[Command]) -> bool:
         if not any(isinstance(command, CallTool | TakeMessage) for command in commands):

@@ -7,6 +7,7 @@ told.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -50,6 +51,7 @@ class Transcript:
 
     def __init__(self, turns: tuple[Turn, ...] = ()) -> None:
         self._turns: dict[str, Turn] = {turn.item_id: turn for turn in turns}
+        self._remembered = frozenset(self._turns)  # from earlier streams: their texts are what was heard
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -85,19 +87,30 @@ class Transcript:
         """The caller heard this much of an item, and will hear no more of it."""
         return self._put(replace(self._turn(item_id, Role.AGENT), heard_ms=heard_ms, cut=True))
 
-    def history(self) -> tuple[Turn, ...]:
-        """What a new model session has to know: the latest turns that contain words, as they were heard."""
+    def is_cut(self, item_id: str) -> bool:
+        """Whether the caller will hear no more of this item."""
+        turn = self._turns.get(item_id)
+        return turn is not None and turn.cut
+
+    def history(self, but: Collection[str] = ()) -> tuple[Turn, ...]:
+        """What a new model session has to know: the latest turns that contain words, as they were heard, ``but`` for
+        these."""
         found: list[Turn] = []
         room = MOST_TEXT
         for turn in reversed(self._turns.values()):
-            text = turn.heard_text if turn.role is Role.AGENT else turn.text
-            if not text:
+            text = self._known_text(turn)
+            if not text or turn.item_id in but:
                 continue
             room -= len(text)
             if room < 0:
                 break
             found.append(replace(turn, text=text, heard_ms=None))
         return tuple(reversed(found))
+
+    def _known_text(self, turn: Turn) -> str:
+        if turn.role is not Role.AGENT or turn.item_id in self._remembered:
+            return turn.text
+        return turn.heard_text if turn.audio_ms else ""  # its text can be there before its audio
 
     def _turn(self, item_id: str, role: Role) -> Turn:
         return self._turns.get(item_id) or Turn(item_id, role)

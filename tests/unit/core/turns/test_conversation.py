@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from callgate.core.protocols.realtime import (
+    ALREADY_RESPONDING,
     AddFunctionOutput,
     AddUserText,
     AppendAudio,
@@ -17,16 +18,20 @@ from callgate.core.protocols.realtime import (
     Other,
     ResponseCreated,
     ResponseDone,
+    SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
     TruncateItem,
 )
-from callgate.core.turns.comfort import COMFORT_AFTER
+from callgate.core.turns.answering import AGAIN_AFTER
+from callgate.core.turns.caller_audio import KEPT_FRAMES
+from callgate.core.turns.comfort import NO_MODEL, THINKING
 from callgate.core.turns.commands import AdoptModel, Note, OpenModel, Outcome
-from callgate.core.turns.conversation import CALLER_DEADLINE, PLAYED_DEADLINE
+from callgate.core.turns.conversation import CALLER_DEADLINE
+from callgate.core.turns.ending import PLAYED_DEADLINE
 from callgate.core.turns.keypad import KEYS_TOGETHER
-from callgate.core.turns.session_life import RETRY_AFTER
-from callgate.core.turns.unanswered import KEPT_FRAMES
+from callgate.core.turns.recovery import MOST_STRIKES, WAITS
+from callgate.core.turns.serving import Phase
 from callgate.core.wire.media_stream import Clear, Connected, Dtmf, Mark, Media, Start, Stop, Unknown
 from callgate.errors import MediaStreamError
 from support.conversation_driver import AGENT, ONE_MOMENT, QUIET, START, Call, audio, greeted, of
@@ -60,15 +65,15 @@ class TestOpening:
 
     def test_a_caller_who_waits_for_the_first_word_is_told_that_it_comes(self, call):
         call.does(call.conversation.begin())
-        assert not of(Media, call.waits(COMFORT_AFTER - 0.1))
+        assert not of(Media, call.waits(NO_MODEL - 0.1))
         assert of(Media, call.waits(0.2)) == [Media("MZ1", ONE_MOMENT)]
 
     def test_a_session_that_can_not_be_opened_is_tried_again_and_then_the_call_fails(self, call):
         call.does(call.conversation.begin())
-        for after in RETRY_AFTER[1:]:
-            assert of(OpenModel, call.unavailable()) == [OpenModel(after, ())]
+        waits = [of(OpenModel, call.unavailable())[0].after for _ in range(MOST_STRIKES - 1)]
+        assert waits == sorted(waits)
         call.unavailable()
-        assert call.ended.outcome is Outcome.FAILED
+        assert (call.ended.outcome, call.ended.reason) == (Outcome.FAILED, f"no ({MOST_STRIKES} times)")
 
     def test_a_refusal_is_final(self, call):
         call.does(call.conversation.begin())
@@ -113,25 +118,46 @@ class TestTalking:
         assert of(OpenModel, call.model(ErrorEvent("insufficient_quota", "no")))
         assert call.ended is None
 
-    def test_a_failed_response_is_asked_for_once_more(self, talking):
-        talking.model(ResponseCreated("resp_1"))
-        note, again = talking.model(ResponseDone("resp_1", "failed", None, "server_error", "sorry"))
-        assert (note.level, again) == (logging.WARNING, CreateResponse())
-        talking.model(ResponseCreated("resp_2"), ResponseDone("resp_2", "failed", None, "server_error", "sorry"))
-        assert talking.ended.outcome is Outcome.FAILED
-
-    def test_one_that_fails_after_another_was_completed_is_asked_for_once_more_too(self, talking):
-        for number in range(3):
-            talking.model(ResponseCreated(f"resp_{number}"))
-            talking.model(ResponseDone(f"resp_{number}", "failed", None, "server_error", "sorry"))
-            talking.model(ResponseCreated(f"again_{number}"), ResponseDone(f"again_{number}", "completed"))
+    def test_a_failed_response_is_asked_for_again_and_then_another_session_is_opened_beside(self, talking):
+        failed = ResponseDone("resp_1", "failed", None, "server_error", "sorry")
+        talking.model(SpeechStarted(), SpeechStopped(), ResponseCreated("resp_1"))
+        (note,) = talking.model(failed)
+        assert note.level == logging.WARNING
+        assert of(CreateResponse, talking.lives(WAITS[0] + 0.1)) == [CreateResponse()]
+        talking.model(ResponseCreated("resp_2"))
+        commands = talking.model(replace(failed, response_id="resp_2"))
+        assert [command.beside for command in of(OpenModel, commands)] == [True]
+        assert of(CreateResponse, talking.lives(WAITS[1] + 0.1)) == [CreateResponse()]
         assert talking.ended is None
 
-    def test_a_greeting_that_failed_is_asked_for_once_more_as_it_is(self, call):
+    def test_a_model_that_said_when_to_try_again_is_asked_then(self, talking):
+        failed = ResponseDone("resp_1", "failed", None, "rate_limit_exceeded", "Please try again in 1.5s.")
+        talking.model(SpeechStarted(), SpeechStopped(), ResponseCreated("resp_1"), failed)
+        assert not of(CreateResponse, talking.lives(1.4))
+        assert of(CreateResponse, talking.lives(0.3)) == [CreateResponse()]
+
+    def test_responses_that_fail_one_after_the_other_lead_to_the_safety_net_which_is_told_all(self, talking):
+        talking.model(SpeechStarted(), SpeechStopped())
+        for number in range(MOST_STRIKES):
+            assert talking.ended is None
+            talking.model(ResponseCreated(f"resp_{number}"))
+            talking.model(ResponseDone(f"resp_{number}", "failed", None, "server_error", ""))
+            talking.lives(3.0)
+        assert talking.ended.outcome is Outcome.FAILED
+        assert talking.ended.reason == f"its response failed (server_error) ({MOST_STRIKES} times)"
+
+    def test_one_that_fails_after_another_was_answered_begins_from_the_start(self, talking):
+        for number in range(2 * MOST_STRIKES):
+            talking.model(SpeechStarted(), SpeechStopped(), ResponseCreated(f"resp_{number}"))
+            talking.model(ResponseDone(f"resp_{number}", "failed", None, "server_error", "sorry"))
+            talking.lives(0.2)
+            talking.answers(0.1, f"item_{number}", f"again_{number}")
+        assert talking.ended is None
+
+    def test_a_greeting_that_failed_is_asked_for_again_as_it_is(self, call):
         call.open()
-        call.model(ResponseCreated("resp_1"))
-        failed = call.model(ResponseDone("resp_1", "failed", None, "server_error", "sorry"))
-        assert "Hello!" in of(CreateResponse, failed)[0].instructions
+        call.model(ResponseCreated("resp_1"), ResponseDone("resp_1", "failed", None, "server_error", "sorry"))
+        assert "Hello!" in of(CreateResponse, call.lives(0.2))[0].instructions
 
     def test_a_response_that_failed_for_want_of_credit_is_not_asked_for_again(self, talking):
         talking.model(ResponseCreated("resp_1"), ResponseDone("resp_1", "failed", None, "insufficient_quota", "pay"))
@@ -140,10 +166,10 @@ class TestTalking:
     def test_a_silent_caller_is_waited_for(self, talking):
         assert talking.waits(600) == []
 
-    def test_audio_that_is_not_base64_is_not_heard_and_the_model_replaced(self, talking):
+    def test_audio_that_is_not_base64_is_skipped(self, talking):
         commands = talking.model(AudioDelta("resp_1", "item_1", "not base64!"))
-        assert not of(Media, commands)
-        assert of(OpenModel, commands)
+        assert [type(command) for command in commands] == [Note]
+        assert of(Media, talking.model(AudioDelta("resp_1", "item_1", audio(0.1))))
 
     def test_a_stream_that_went_quiet_is_lost(self, talking):
         talking.now += CALLER_DEADLINE + 0.1
@@ -201,7 +227,7 @@ class TestKeypad:
         for digit in "123":
             talking.twilio(Dtmf("MZ1", digit))
             talking.now += 0.5
-        text, response = talking.waits(KEYS_TOGETHER)
+        text, response, *_ = talking.lives(KEYS_TOGETHER)
         assert isinstance(text, AddUserText)
         assert text.text.endswith("123]")
         assert response == CreateResponse()
@@ -219,8 +245,21 @@ class TestKeypad:
 
     def test_a_response_already_under_way_at_the_server_is_waited_for_too(self, talking):
         talking.twilio(Dtmf("MZ1", "#"))
-        talking.model(ErrorEvent("conversation_already_has_active_response", ""))
-        assert talking.model(ResponseDone("resp_9", "completed")) == [CreateResponse()]
+        talking.model(ErrorEvent(ALREADY_RESPONDING, ""), ResponseCreated("resp_9"))
+        assert not of(CreateResponse, talking.answers(0.1, "item_9", "resp_9"))
+        assert of(CreateResponse, talking.lives(AGAIN_AFTER + 0.1)) == [CreateResponse()]
+
+    def test_a_refusal_that_arrives_behind_the_end_of_that_response_does_not_leave_the_caller_waiting(self, talking):
+        talking.says(1.0)
+        talking.twilio(Dtmf("MZ1", "#"))
+        (asked,) = of(CreateResponse, talking.model(ResponseDone("resp_1", "completed")))
+        talking.model(ErrorEvent(ALREADY_RESPONDING, "", event_id=asked.event_id))
+        assert of(CreateResponse, talking.lives(AGAIN_AFTER + 0.1)) == [CreateResponse()]
+
+    def test_an_error_about_something_else_is_not_taken_for_a_refusal(self, talking):
+        talking.twilio(Dtmf("MZ1", "#"))
+        talking.model(ErrorEvent(ALREADY_RESPONDING, "", event_id="another"), ErrorEvent("what", "", event_id="other"))
+        assert not of(CreateResponse, talking.lives(THINKING))
 
     def test_keys_pressed_before_and_after_a_call_was_cut_off_are_both_remembered(self, talking):
         talking.twilio(Dtmf("MZ1", "1"))
@@ -252,10 +291,39 @@ class TestHangUp:
         talking.returns_marks()
         assert talking.ended.outcome is Outcome.GOODBYE
 
-    def test_the_line_closes_at_once_where_nothing_is_left_to_hear(self, talking):
+    def test_a_goodbye_that_comes_in_the_next_response_is_heard(self, talking):
+        talking.model(ResponseCreated("resp_1"))
+        assert of(CreateResponse, self.asks(talking)) == [CreateResponse()]
+        talking.answers(1.0, "item_2", "resp_2")
+        assert talking.ended is None
+        talking.now += 1
+        talking.returns_marks()
+        assert talking.ended.outcome is Outcome.GOODBYE
+
+    def test_where_it_says_none_there_either_the_line_closes(self, talking):
         talking.model(ResponseCreated("resp_1"))
         self.asks(talking)
+        talking.model(ResponseCreated("resp_2"), ResponseDone("resp_2", "completed"))
         assert talking.ended.outcome is Outcome.GOODBYE
+
+    def test_a_caller_who_goes_on_speaking_before_the_goodbye_keeps_the_agent(self, talking):
+        talking.model(ResponseCreated("resp_1"))
+        self.asks(talking)
+        talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
+        talking.answers(1.0, "item_2", "resp_2")
+        talking.now += 1
+        talking.returns_marks()
+        talking.lives(30)
+        assert talking.ended is None
+
+    def test_one_in_a_response_that_the_caller_was_not_let_hear_does_not_close_the_line(self, talking):
+        talking.twilio(Dtmf("MZ1", "#"))
+        talking.model(SpeechStarted(), ResponseCreated("resp_1"))
+        (output,) = of(AddFunctionOutput, talking.model(FunctionCall("call_1", "hang_up", "{}", "resp_1")))
+        assert "the call goes on" in output.output
+        talking.model(ResponseDone("resp_1", "cancelled"), SpeechStopped(), SpeechCommitted("c1"))
+        talking.answers(1.0, "item_2", "resp_2")
+        assert talking.conversation.phase is Phase.TALKING
 
     def test_the_line_closes_even_when_the_last_mark_is_lost(self, talking):
         talking.says(2.0)
@@ -292,7 +360,6 @@ class TestEnd:
 
     def test_a_call_ends_once_and_then_does_nothing(self, talking):
         talking.twilio(Stop("MZ1"))
-        assert talking.conversation.fail("x") == []
         assert talking.conversation.stream_lost("x") == []
         assert talking.conversation.shut_down() == []
         assert talking.twilio(Media("MZ2", "AAAA")) == []

@@ -13,7 +13,7 @@ from callgate.core.protocols.realtime import (
     SpeechStarted,
 )
 from callgate.core.turns.commands import OpenModel, Outcome
-from callgate.core.turns.conversation import PLAYED_DEADLINE
+from callgate.core.turns.ending import PLAYED_DEADLINE
 from callgate.core.turns.limits import QUESTIONS, WARNING, Step
 from callgate.core.turns.transcript import Role, Turn
 from callgate.core.wire.media_stream import Mark

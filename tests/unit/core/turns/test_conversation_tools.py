@@ -24,9 +24,12 @@ from callgate.core.protocols.realtime import (
     TruncateItem,
 )
 from callgate.core.tools.toolbox import Message
-from callgate.core.turns.comfort import COMFORT_AFTER
+from callgate.core.turns.answering import REFUSED_WITHIN
+from callgate.core.turns.comfort import THINKING
 from callgate.core.turns.commands import CallTool, End, Note, OpenModel, Outcome, PutThrough, SendDigits, TakeMessage
-from callgate.core.turns.conversation import PLAYED_DEADLINE, Phase
+from callgate.core.turns.ending import PLAYED_DEADLINE
+from callgate.core.turns.floor import SOON
+from callgate.core.turns.serving import Phase
 from callgate.core.turns.tool_desk import MOST_AT_ONCE, MOST_SENDINGS, MOST_TRANSFERS
 from callgate.core.turns.transcript import Role, Turn
 from callgate.core.wire.media_stream import Clear, Dtmf, Media
@@ -100,8 +103,7 @@ class TestOwnServer:
         asks(talking, "get_weather")
         talking.model(SpeechStarted(), SpeechStopped())
         assert not of(CreateResponse, gives(talking))
-        assert not of(CreateResponse, talking.model(ResponseCreated("resp_2")))
-        assert of(CreateResponse, talking.model(ResponseDone("resp_2", "completed"))) == [CreateResponse()]
+        assert of(CreateResponse, talking.answers(0.1, "item_2", "resp_2")) == [CreateResponse()]
 
     def test_a_response_that_the_caller_cut_off_leaves_the_word_to_the_caller(self, talking):
         talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "get_weather", "{}"))
@@ -111,9 +113,9 @@ class TestOwnServer:
 
     def test_a_caller_who_waits_for_a_tool_hears_that_it_goes_on_now_and_again(self, talking):
         asks(talking, "get_weather")
-        assert not of(Media, talking.lives(COMFORT_AFTER - 0.1))
+        assert not of(Media, talking.lives(THINKING - 0.1))
         assert of(Media, talking.lives(0.2)) == [Media("MZ1", ONE_MOMENT)]
-        assert of(Media, talking.lives(1.0 + COMFORT_AFTER)) == [Media("MZ1", ONE_MOMENT)]
+        assert of(Media, talking.lives(1.0 + THINKING)) == [Media("MZ1", ONE_MOMENT)]
         gives(talking)
         talking.says(1.0, response="resp_2")
         talking.model(AudioDone("resp_2", "item_1"), ResponseDone("resp_2", "completed"))
@@ -140,19 +142,20 @@ class TestOwnServer:
         talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "get_weather", "{}"))
         failed = ResponseDone("resp_1", "failed", None, "server_error", "sorry")
         assert not of(CreateResponse, talking.model(failed))
-        assert of(CreateResponse, gives(talking)) == [CreateResponse()]
+        gives(talking)
+        assert of(CreateResponse, talking.lives(0.2)) == [CreateResponse()]
 
-    def test_who_waits_long_hears_ever_more_rarely_that_it_goes_on_but_at_least_every_ten_seconds(self, talking):
+    def test_who_waits_long_hears_ever_more_rarely_that_it_goes_on_but_does_hear_it(self, talking):
         asks(talking, "get_weather")
-        assert len(of(Media, talking.lives(30))) == 5
-        assert len(of(Media, talking.lives(11.5))) == 1
+        assert len(of(Media, talking.lives(32))) == 4
+        assert len(of(Media, talking.lives(17))) == 1
         gives(talking)
         talking.says(1.0, response="resp_2")
         talking.model(AudioDone("resp_2", "item_1"), ResponseDone("resp_2", "completed"))
         talking.now += 2
         talking.returns_marks()
         asks(talking, "get_weather", call_id="call_2", response="resp_3")
-        assert len(of(Media, talking.lives(2 * (COMFORT_AFTER + 1.0) + 0.1))) == 2
+        assert len(of(Media, talking.lives(2 * (THINKING + 1.0) + 0.1))) == 2
 
     def test_nothing_is_carried_out_after_the_last_word(self, talking):
         talking.says(2.0)
@@ -203,7 +206,7 @@ class TestAnotherSession:
     def test_the_caller_is_not_left_in_silence_meanwhile(self, talking):
         self.lost(talking)
         talking.ready()
-        assert of(Media, talking.lives(2 + COMFORT_AFTER))
+        assert of(Media, talking.lives(2 + THINKING))
 
     def test_the_next_is_asked_to_answer_what_came_while_there_was_none(self, talking):
         self.lost(talking)
@@ -228,13 +231,17 @@ class TestOneResponseAtATime:
     def test_a_second_is_not_asked_for_before_the_first_has_begun_but_when_it_is_done(self, talking):
         assert of(CreateResponse, self.presses(talking)) == [CreateResponse()]
         assert not of(CreateResponse, self.presses(talking))
-        assert not of(CreateResponse, talking.model(ResponseCreated("resp_1")))
-        assert talking.model(ResponseDone("resp_1", "completed")) == [CreateResponse()]
+        assert of(CreateResponse, talking.answers()) == [CreateResponse()]
 
-    def test_after_an_error_it_may_be_asked_for_again(self, talking):
+    def test_after_an_error_that_may_have_been_about_it_it_is_asked_for_again(self, talking):
         self.presses(talking)
         talking.model(ErrorEvent("server_error", "sorry"))
-        assert of(CreateResponse, self.presses(talking)) == [CreateResponse()]
+        assert of(CreateResponse, talking.lives(REFUSED_WITHIN + 0.3)) == [CreateResponse()]
+
+    def test_one_that_is_known_to_be_refused_is_asked_for_again_soon(self, talking):
+        (asked,) = of(CreateResponse, self.presses(talking))
+        talking.model(ErrorEvent("server_error", "sorry", event_id=asked.event_id))
+        assert of(CreateResponse, talking.lives(0.3)) == [CreateResponse()]
 
     def test_another_model_is_asked_for_it_anew(self, talking):
         self.presses(talking)
@@ -272,13 +279,14 @@ class TestOneResponseAtATime:
     def test_where_it_kept_the_model_from_answering_the_caller_the_model_is_asked_to(self, talking):
         self.presses(talking)
         talking.model(SpeechStarted(), ResponseCreated("resp_1"), SpeechStopped(), SpeechCommitted("c1"))
-        assert talking.model(ResponseDone("resp_1", "completed")) == [CreateResponse()]
+        talking.model(ResponseDone("resp_1", "completed"))
+        assert of(CreateResponse, talking.lives(SOON + 0.2)) == [CreateResponse()]
 
     def test_where_the_caller_cut_it_off_the_models_own_answer_is_waited_for(self, talking):
         talking.says(1.0)
         talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
         assert talking.model(ResponseDone("resp_1", "cancelled")) == []
-        assert of(Media, talking.lives(COMFORT_AFTER + 0.5))  # a caller who waits for it hears a notice
+        assert of(Media, talking.lives(THINKING + 0.5))  # a caller who waits for it hears a notice
 
     def test_keys_that_are_pressed_while_the_caller_speaks_are_answered_with_what_they_say(self, talking):
         talking.model(SpeechStarted())
@@ -326,16 +334,20 @@ class TestTransfer:
         assert "being left already" in told(talking.model(FunctionCall("call_2", "hang_up", "{}")))["error"]
 
     def test_a_tool_that_is_open_is_waited_for_before_the_agent_leaves_but_not_for_long(self, talking):
-        talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "order", "{}"))
-        talking.model(FunctionCall("call_2", "hang_up", "{}"), ResponseDone("resp_1", "completed"))
+        talking.says(0.1)
+        talking.model(FunctionCall("call_1", "order", "{}"), FunctionCall("call_2", "hang_up", "{}"))
+        talking.model(ResponseDone("resp_1", "completed"))
+        talking.now += 0.1
+        talking.returns_marks()
         assert talking.ended is None
         gives(talking)
         assert talking.ended.outcome is Outcome.GOODBYE
 
     def test_one_that_takes_longer_does_not_keep_the_line_open(self, talking):
-        talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "order", "{}"))
-        talking.model(FunctionCall("call_2", "hang_up", "{}"), ResponseDone("resp_1", "completed"))
-        talking.waits(PLAYED_DEADLINE + 0.1)
+        talking.says(0.1)
+        talking.model(FunctionCall("call_1", "order", "{}"), FunctionCall("call_2", "hang_up", "{}"))
+        talking.model(ResponseDone("resp_1", "completed"))
+        talking.waits(0.1 + PLAYED_DEADLINE + 0.1)
         assert talking.ended.outcome is Outcome.GOODBYE
 
     def test_a_model_that_is_lost_after_it_asked_does_not_keep_the_caller(self, talking):

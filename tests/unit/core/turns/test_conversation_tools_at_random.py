@@ -48,7 +48,8 @@ class ToolsInACall(RuleBasedStateMachine):
         self.remote: list[str] = []  # calls that the API itself makes
         self.failed = False  # the last response
         self.count = self.keys = 0
-        self.unanswered = False  # the model was told something since its last response began
+        self.unanswered = False  # the model was told something that no response has answered that began later
+        self.count_of_told = self.told_before = 0
 
     def see(self, commands: list[Any]) -> None:
         for command in commands:
@@ -60,9 +61,13 @@ class ToolsInACall(RuleBasedStateMachine):
                     assert not any((self.known, self.remote)), "a tool that the model asked for is open"
                     self.asked = True
                 case AddFunctionOutput() | AddUserText():
-                    self.unanswered = True
+                    self.is_told()
                 case AskAlive():
                     self.see(self.call.model(ALIVE))
+
+    def is_told(self) -> None:
+        self.unanswered = True
+        self.count_of_told += 1
 
     def new(self, kind: str) -> str:
         self.count += 1
@@ -72,6 +77,12 @@ class ToolsInACall(RuleBasedStateMachine):
     def responds(self) -> bool:
         return self.response is not None and self.call.ended is None
 
+    def is_answered(self) -> None:
+        """The response under way speaks, or calls a tool."""
+        if self.is_heard:
+            self.words = False
+            self.unanswered = self.unanswered and self.told_before < self.count_of_told
+
     # The model's server.
 
     @precondition(lambda self: (self.asked or self.due) and self.response is None)
@@ -80,8 +91,7 @@ class ToolsInACall(RuleBasedStateMachine):
         self.response, self.is_heard = self.new("resp"), not self.speaks
         is_late = self.asked and self.due
         self.asked = self.due = False
-        if self.is_heard:
-            self.unanswered = self.words = False
+        self.told_before = self.count_of_told if self.is_heard else -1
         self.see(self.call.model(ResponseCreated(self.response)))
         if is_late:  # the requested response arrives while the model answers the caller
             self.see(self.call.model(ErrorEvent(ALREADY_RESPONDING, "")))
@@ -89,6 +99,7 @@ class ToolsInACall(RuleBasedStateMachine):
     @precondition(lambda self: self.responds)
     @rule()
     def says_something(self) -> None:
+        self.is_answered()
         said = self.call.model(AudioDelta(self.response or "", f"item_of_{self.response}", audio(0.1)))
         assert bool(of(Media, said)) == self.is_heard
         self.see(said)
@@ -100,18 +111,20 @@ class ToolsInACall(RuleBasedStateMachine):
         if name != "unknown" and len(self.open) < 8:
             self.open.append(call_id)
             self.known.add(call_id)
-        self.see(self.call.model(FunctionCall(call_id, name, "{}")))
+        self.is_answered()
+        self.see(self.call.model(FunctionCall(call_id, name, "{}", self.response or "")))
 
     @precondition(lambda self: self.responds)
     @rule()
     def asks_for_a_remote_tool(self) -> None:
+        self.is_answered()
         self.remote.append(self.new("mcp"))
         self.see(self.call.model(RemoteCallBegan(self.remote[-1])))
 
     @precondition(lambda self: self.remote and not self.lost)
     @rule()
     def has_what_a_remote_tool_gave(self) -> None:
-        self.unanswered = True
+        self.is_told()
         self.see(self.call.model(RemoteCallEnded(self.remote.pop(), failed=False)))
 
     @precondition(lambda self: self.response is not None)
@@ -124,7 +137,6 @@ class ToolsInACall(RuleBasedStateMachine):
     @rule()
     def fails(self) -> None:
         response, self.response, self.failed = self.response, None, True
-        self.unanswered = self.unanswered or self.is_heard
         self.see(self.call.model(ResponseDone(response or "", "failed", None, "server_error", "sorry")))
 
     @precondition(lambda self: not self.lost)
@@ -139,7 +151,8 @@ class ToolsInACall(RuleBasedStateMachine):
         self.lost = False
         self.known.clear()
         if self.remote:
-            self.remote, self.unanswered = [], True
+            self.remote = []
+            self.is_told()
         self.see(self.call.ready())
         if self.words:  # it hears them as audio, and answers on its own
             self.see(self.call.model(SpeechStarted(), SpeechStopped(), SpeechCommitted(self.new("item"))))
@@ -172,7 +185,6 @@ class ToolsInACall(RuleBasedStateMachine):
     @rule()
     def presses_a_key_that_can_not_do_it(self) -> None:
         self.keys += 1
-        self.unanswered = True
         self.see(self.call.twilio(Dtmf("MZ1", "7")))
 
     # The tools, and time.
@@ -185,7 +197,7 @@ class ToolsInACall(RuleBasedStateMachine):
     def tool_done(self, call_id: str) -> None:
         self.open.remove(call_id)
         self.known.discard(call_id)
-        self.unanswered = True
+        self.is_told()
         self.see(self.call.does(self.call.conversation.tool_done(call_id, '{"ok":true}', self.call.now)))
 
     @rule()
@@ -194,7 +206,8 @@ class ToolsInACall(RuleBasedStateMachine):
 
     @invariant()
     def the_call_goes_on(self) -> None:
-        assert self.call.ended is None or "lost within a minute" in self.call.ended.reason
+        tried = ("the session was lost", "its response")
+        assert self.call.ended is None or self.call.ended.reason.startswith(tried)
 
     def teardown(self) -> None:
         """When everything started is over, the model has nothing left to answer."""
@@ -208,11 +221,15 @@ class ToolsInACall(RuleBasedStateMachine):
             self.has_what_a_remote_tool_gave()
         while self.open:
             self.tool_done(self.open[0])
-        for _ in range(4):
+        for _ in range(40):
             if self.response is not None:
+                self.says_something()
                 self.ends_the_response()
             if self.due or self.asked:
                 self.begins_a_response()
+            self.time_passes()
+        if self.call.ended is not None:
+            return
         assert not self.unanswered
         assert not self.words
 

@@ -35,6 +35,7 @@ def test_turns_stand_in_the_order_of_the_conversation_though_their_texts_come_la
     transcript.caller_spoke("c1")
     transcript.agent_writes("a1", "Good ")
     transcript.agent_writes("a1", "day.")
+    transcript.agent_spoke("a1", 8000)
     transcript.caller_said("c1", " Hello? ")
     assert [(turn.role, turn.text) for turn in transcript.history()] == [
         (Role.CALLER, "Hello?"),
@@ -64,4 +65,5 @@ def test_of_a_long_call_the_latest_is_told_and_remembered():
 def test_a_memory_goes_on():
     transcript = Transcript((Turn("c1", Role.CALLER, "My name is Ada."),))
     transcript.agent_wrote("a1", "Hello Ada.")
+    transcript.agent_spoke("a1", 8000)
     assert [turn.text for turn in transcript.history()] == ["My name is Ada.", "Hello Ada."]

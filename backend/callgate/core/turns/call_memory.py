@@ -1,0 +1,84 @@
+"""What a call remembers, and what a model session has been told of it. Pure.
+
+A model session hears only what is said while it serves. Everything else it is told as text, when it is opened, and
+when it takes over. The caller's words that nobody has answered are the exception: a new session is given their audio,
+so that it answers them. When it makes an item of that audio, this is the same turn, not another one.
+"""
+
+from __future__ import annotations
+
+from callgate.core.protocols.realtime import ClientEvent
+
+from .briefing import told
+from .commands import OpenModel, Said
+from .transcript import Role, Transcript, Turn
+
+NOT_TRANSCRIBED = "[The caller said something that could not be transcribed.]"
+CUT_OFF = "[The model was lost here, and another went on.]"
+
+
+class CallMemory:
+    """The transcript of one call, and its use."""
+
+    def __init__(self, stream_sid: str, turns: tuple[Turn, ...]) -> None:
+        self.transcript = Transcript(turns)
+        self._stream_sid = stream_sid
+        self._notes = 0  # used to name them
+        self._losses = 0
+        self._told: set[str] = set()  # the turns that the session being opened has been told
+        self._unanswered: list[str] = []  # the caller's turns since somebody began to answer
+        self._again: list[str] = []  # those of them whose audio the present session was given
+        self._names: dict[str, str] = {}  # of turns that several sessions made an item of, by the later items
+
+    # What happens.
+
+    def caller_spoke(self, item_id: str) -> Said:
+        """The model has the caller's speech as an item."""
+        name = item_id
+        if self._again:
+            name = self._again.pop(0)
+            self._names[item_id] = name
+        if name not in self._unanswered:
+            self._unanswered.append(name)
+        return Said(self.transcript.caller_spoke(name))
+
+    def caller_said(self, item_id: str, text: str) -> Said:
+        """The text of the caller's speech arrived."""
+        return Said(self.transcript.caller_said(self._names.get(item_id, item_id), text))
+
+    def not_transcribed(self, item_id: str) -> Said:
+        """The text of the caller's speech will not arrive."""
+        return self.caller_said(item_id, NOT_TRANSCRIBED)
+
+    def answered(self) -> None:
+        """The model begins to answer what the caller said."""
+        self._unanswered.clear()
+        self._again.clear()
+
+    def note(self, text: str) -> Said:
+        """The model is told something besides what is said."""
+        self._notes += 1
+        return Said(self.transcript.noted(f"{self._stream_sid}_note_{self._notes}", text))
+
+    def loss(self) -> Said:
+        """A model was lost, which is for the record only."""
+        self._losses += 1
+        return Said(Turn(f"{self._stream_sid}_loss_{self._losses}", Role.NOTE, CUT_OFF))
+
+    # What a session is told.
+
+    def open_model(self, after: float, *, words_are_kept: bool, beside: bool = False) -> OpenModel:
+        """Return the command that opens a session and tells it what was said. ``words_are_kept``: it will be given the
+        audio of what was not answered. ``beside``: while another session serves the call."""
+        history = self.transcript.history(self._unanswered if words_are_kept else ())
+        self._told = {turn.item_id for turn in history}
+        return OpenModel(after, history, beside)
+
+    def the_rest(self, *, words_are_kept: bool) -> list[ClientEvent]:
+        """What was said since the session was told about the conversation."""
+        history = self.transcript.history(self._unanswered if words_are_kept else ())
+        return told(turn for turn in history if turn.item_id not in self._told)
+
+    def taken_over(self, *, words_are_kept: bool) -> None:
+        """Another session serves the call from now on."""
+        self._again = list(self._unanswered) if words_are_kept else []
