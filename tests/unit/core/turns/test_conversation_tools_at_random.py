@@ -58,7 +58,8 @@ class ToolsInACall(RuleBasedStateMachine):
                     assert self.response is None, "a response is under way"
                     assert not any((self.asked, self.due)), "a response is to begin already"
                     assert not self.speaks, "the caller speaks"
-                    assert not any((self.known, self.remote)), "a tool that the model asked for is open"
+                    # The caller's words are not left unanswered for a tool.
+                    assert self.words or not any((self.known, self.remote)), "a tool that the model asked for is open"
                     self.asked = True
                 case AddFunctionOutput() | AddUserText():
                     self.is_told()
