@@ -101,7 +101,7 @@ class CallerAudio:
         """A model answers the caller's words, or found none."""
         self.spoken = self.repeated = False
         self._loud_frames = 0
-        self._forget_but(0)
+        self._forget()
 
     def fell_silent(self) -> None:
         """The model has heard the caller's speech to its end."""
@@ -126,6 +126,10 @@ class CallerAudio:
         """When the caller may last have spoken: what a living model takes for noise is none of it."""
         is_noise = self._noise_until > self.loud_since and self.loud_until - self.loud_since >= NOISE_AFTER
         return self.loud_since if is_noise else self.loud_until
+
+    def _forget(self) -> None:
+        self._quiet = 0
+        self._forget_but(0)
 
     def _forget_but(self, frames: int) -> None:
         self._first = max(self._first, len(self._audio) - frames)
