@@ -47,8 +47,11 @@ class CallMemory:
         return Said(self.transcript.caller_said(self._names.get(item_id, item_id), text))
 
     def not_transcribed(self, item_id: str) -> Said:
-        """The text of the caller's speech will not arrive."""
-        return self.caller_said(item_id, NOT_TRANSCRIBED)
+        """The text of the caller's speech will not arrive, unless an earlier session has sent it."""
+        name = self._names.get(item_id, item_id)
+        if self.transcript.has_text(name):
+            return Said(self.transcript.caller_spoke(name))
+        return Said(self.transcript.caller_said(name, NOT_TRANSCRIBED))
 
     def answered(self) -> None:
         """The model begins to answer what the caller said."""

@@ -64,6 +64,7 @@ class Serving:
         commands: list[Command] = [AdoptModel(), *parts.memory.the_rest(words_are_kept=words)]
         # A greeting is asked for even if the caller has spoken before it.
         commands += self._serve(now, words and parts.first_word.is_said)
+        parts.memory.taken_over(words_are_kept=words)
         audio = parts.audio.hand_over(now)
         return [*commands, *self.ask(now), *(AppendAudio(piece.decode()) for piece in audio)]
 
@@ -71,6 +72,7 @@ class Serving:
         """The session that was primed takes over. It was told everything, and may have begun to answer it."""
         parts = self._parts
         commands: list[Command] = [AdoptModel(), *self._serve(now, self._rival_has_words)]
+        parts.memory.taken_over(words_are_kept=self._rival_has_words)
         parts.audio.is_given_again()
         if not self._rival_has_words:
             parts.floor.was_asked_before(now)
@@ -116,7 +118,6 @@ class Serving:
         parts.liveness.began(now, self._answered_within)
         parts.speech.session_replaced()
         parts.audio.taken_over()
-        parts.memory.taken_over(words_are_kept=is_given_words)
         # Whoever was told to wait is told that it goes on.
         if parts.first_word.is_open or (parts.comfort.is_promise and not parts.desk.waits):
             parts.floor.wants(Debt.FIRST_WORD, now)

@@ -38,6 +38,8 @@ class Turn:
     @property
     def heard_text(self) -> str:
         """The text as the caller heard it: cut at a word, in proportion to the audio."""
+        if self.heard_ms == 0:
+            return ""
         if self.heard_ms is None or self.heard_ms >= self.audio_ms:
             return self.text
         cut = len(self.text) * self.heard_ms // self.audio_ms
@@ -91,6 +93,11 @@ class Transcript:
         """Whether the caller will hear no more of this item."""
         turn = self._turns.get(item_id)
         return turn is not None and turn.cut
+
+    def has_text(self, item_id: str) -> bool:
+        """Whether the text of this item is known."""
+        turn = self._turns.get(item_id)
+        return turn is not None and bool(turn.text)
 
     def history(self, but: Collection[str] = ()) -> tuple[Turn, ...]:
         """What a new model session has to know: the latest turns that contain words, as they were heard, ``but`` for

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from callgate.core.protocols.realtime import (
+    AgentTranscript,
+    AudioDelta,
+    AudioDone,
+    CallerTranscript,
+    CallerTranscriptFailed,
+    ResponseCreated,
+    SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
 )
-from support.conversation_driver import LOUD, QUIET
+from callgate.core.turns.transcript import Role
+from support.conversation_driver import LOUD, QUIET, Call, audio
 
 
 class TestCallerAudio:
@@ -19,3 +27,35 @@ class TestCallerAudio:
         talking.loses_model()
         talking.hears(QUIET, 0.4)
         assert talking.ended is None
+
+
+class TestMemory:
+    def test_text_of_what_nobody_heard_is_not_recorded_as_said(self, talking):
+        talking.model(ResponseCreated("resp_1"), SpeechStarted(), AudioDelta("resp_1", "item_1", audio(0.5)))
+        talking.model(AudioDone("resp_1", "item_1"), AgentTranscript("item_1", "Never heard.", True, 0, "resp_1"))
+        assert talking.said["item_1"].heard_text == ""
+
+    def test_words_that_one_session_had_in_writing_are_kept_if_the_next_can_not_write_them_down(self, talking):
+        speaks(talking, "said_1")
+        talking.model(CallerTranscript("said_1", "Hello?"))
+        talking.loses_model()
+        talking.ready()
+        speaks(talking, "said_2")
+        talking.model(CallerTranscriptFailed("said_2", "audio_unintelligible"))
+        assert {turn.item_id: turn.text for turn in talking.said.values() if turn.role is Role.CALLER} == {
+            "said_1": "Hello?"
+        }
+
+    def test_words_before_the_greeting_are_one_turn_however_many_sessions_hear_them(self, call):
+        call.open()
+        speaks(call, "said_1")
+        call.loses_model()
+        call.ready()
+        speaks(call, "said_2")
+        assert [turn.item_id for turn in call.said.values() if turn.role is Role.CALLER] == ["said_1"]
+
+
+def speaks(call: Call, item: str) -> None:
+    """Let the caller speak, and the model hear it."""
+    call.hears(LOUD, 0.4)
+    call.model(SpeechStarted(), SpeechStopped(), SpeechCommitted(item))
