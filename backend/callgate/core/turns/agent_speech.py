@@ -72,6 +72,10 @@ class AgentSpeech:
         """Whether the caller has heard some of a part, or is going to."""
         return part in self._sizes or self._transcript.is_cut(part)
 
+    def so_far(self) -> list[Command]:
+        """Record how much there is of each part, before anybody is told what was said."""
+        return [command for part in self._sizes for command in self._spoken(part)]
+
     def session_replaced(self) -> None:
         """What was said so far belongs to another session, which will send no more of it."""
         self._unheard.clear()

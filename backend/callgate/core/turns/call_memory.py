@@ -7,6 +7,8 @@ so that it answers them. When it makes an item of that audio, this is the same t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from callgate.core.protocols.realtime import ClientEvent
 
 from .briefing import told
@@ -25,7 +27,7 @@ class CallMemory:
         self._stream_sid = stream_sid
         self._notes = 0  # used to name them
         self._losses = 0
-        self._told: set[str] = set()  # the turns that the session being opened has been told
+        self._told: dict[str, str] = {}  # the turns that the session being opened has been told, and their texts
         self._unanswered: list[str] = []  # the caller's turns since somebody began to answer
         self._again: list[str] = []  # those of them whose audio the present session was given
         self._names: dict[str, str] = {}  # of turns that several sessions made an item of, by the later items
@@ -74,13 +76,18 @@ class CallMemory:
         """Return the command that opens a session and tells it what was said. ``words_are_kept``: it will be given the
         audio of what was not answered. ``beside``: while another session serves the call."""
         history = self.transcript.history(self._unanswered if words_are_kept else ())
-        self._told = {turn.item_id for turn in history}
+        self._told = {turn.item_id: turn.text for turn in history}
         return OpenModel(after, history, beside)
 
     def the_rest(self, *, words_are_kept: bool) -> list[ClientEvent]:
         """What was said since the session was told about the conversation."""
         history = self.transcript.history(self._unanswered if words_are_kept else ())
-        return told(turn for turn in history if turn.item_id not in self._told)
+        return told(turn for each in history if (turn := self._untold(each)).text)
+
+    def _untold(self, turn: Turn) -> Turn:
+        """Return what is new of a turn: all of it, or what was heard of it since."""
+        before = self._told.get(turn.item_id, "")
+        return replace(turn, text=turn.text.removeprefix(before).strip() if turn.text.startswith(before) else "")
 
     def taken_over(self, *, words_are_kept: bool) -> None:
         """Another session serves the call from now on."""

@@ -39,7 +39,7 @@ class Rivalry:
         """Open a session that is to take over in a pause."""
         self._parts.recovery.opens_beside()
         self._is_for_pause = True
-        return [self._serving.open(0.0)]
+        return self._serving.open(0.0)
 
     def unavailable(self, reason: str, now: float, retry_after: float | None) -> list[Command]:
         """It could not be opened."""
@@ -139,7 +139,7 @@ class Rivalry:
         self._is_for_pause = False
         self._why = why
         note = Note(logging.WARNING, f"The model is doubtful ({why}): another session is opened beside it")
-        return [note, self._serving.open(0.0, beside=True)]
+        return [note, *self._serving.open(0.0, beside=True)]
 
     def _neither_spoke(self, now: float) -> list[Command]:
         """Neither of two sessions spoke. One that does not even answer is given up; otherwise the newer one is."""

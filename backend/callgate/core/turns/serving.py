@@ -7,7 +7,7 @@ from enum import Enum
 from callgate.core.protocols.realtime import AppendAudio, ClientEvent
 
 from .call_parts import CallParts
-from .commands import AdoptModel, Command, OpenModel, PrimeModel
+from .commands import AdoptModel, Command, PrimeModel
 from .floor_table import Debt
 from .recovery import GiveUp
 from .session_life import SessionLife
@@ -36,9 +36,10 @@ class Serving:
 
     # Opening.
 
-    def open(self, after: float, *, beside: bool = False) -> OpenModel:
+    def open(self, after: float, *, beside: bool = False) -> list[Command]:
         """Open a session after so many seconds. ``beside``: while another serves the call."""
-        return self._parts.memory.open_model(after, words_are_kept=self._words_are_kept(), beside=beside)
+        words = self._words_are_kept()
+        return [*self._parts.speech.so_far(), self._parts.memory.open_model(after, words_are_kept=words, beside=beside)]
 
     def is_ready(self, answered_within: float) -> None:
         """The session that was opened is ready."""
@@ -48,12 +49,13 @@ class Serving:
         """Tell the session that is ready everything, so that it may speak while another still serves the call."""
         parts = self._parts
         self._rival_has_words = self._words_are_kept()
+        recorded = parts.speech.so_far()
         events: list[ClientEvent] = parts.memory.the_rest(words_are_kept=self._rival_has_words)
         events += [AppendAudio(piece.decode()) for piece in parts.audio.kept()]
         if not self._rival_has_words:
             events.append(parts.floor.request_of_rival(parts.first_word.instructions))
         parts.recovery.is_rival(now)
-        return [PrimeModel(tuple(events))]
+        return [*recorded, PrimeModel(tuple(events))]
 
     # Taking over.
 
@@ -61,7 +63,8 @@ class Serving:
         """The session that is ready takes over. It was told nothing since it was opened."""
         parts = self._parts
         words = self._words_are_kept()
-        commands: list[Command] = [AdoptModel(), *parts.memory.the_rest(words_are_kept=words)]
+        commands: list[Command] = [*parts.speech.so_far(), AdoptModel()]
+        commands += parts.memory.the_rest(words_are_kept=words)
         # A greeting is asked for even if the caller has spoken before it.
         commands += self._serve(now, words and parts.first_word.is_said)
         parts.memory.taken_over(words_are_kept=words)

@@ -26,7 +26,7 @@ class Succession:
 
     def begin(self) -> list[Command]:
         """Open the first session."""
-        return [self._serving.open(0.0)]
+        return self._serving.open(0.0)
 
     def ready(self, now: float, answered_within: float) -> list[Command]:
         """The session being opened is ready. ``answered_within``: seconds that it took to confirm its
@@ -50,7 +50,7 @@ class Succession:
             return self._serving.safety_net(verdict)
         wait = verdict.at - now
         note = Note(logging.WARNING, f"No model session ({reason}): trying again in {wait:.1f} s")
-        return [note, self._serving.open(wait)]
+        return [note, *self._serving.open(wait)]
 
     def lost(self, reason: str, now: float, *, is_to_blame: bool = True) -> list[Command]:
         """The session that serves the call is gone. ``is_to_blame``: another server is tried first."""
@@ -105,5 +105,5 @@ class Succession:
             self._serving.is_gone()
         then = "opening another" if beside is Beside.NONE else "the one beside it goes on"
         if beside is Beside.NONE:
-            commands.append(self._serving.open(wait))
+            commands += self._serving.open(wait)
         return [Note(logging.WARNING, f"{what}: {then}"), *commands]

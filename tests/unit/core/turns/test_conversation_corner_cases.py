@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from callgate.core.protocols.realtime import (
+    AddAgentText,
     AgentTranscript,
     AudioDelta,
     AudioDone,
@@ -13,8 +14,9 @@ from callgate.core.protocols.realtime import (
     SpeechStarted,
     SpeechStopped,
 )
+from callgate.core.turns.commands import OpenModel
 from callgate.core.turns.transcript import Role
-from support.conversation_driver import LOUD, QUIET, Call, audio
+from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
 
 class TestCallerAudio:
@@ -53,6 +55,21 @@ class TestMemory:
         call.ready()
         speaks(call, "said_2")
         assert [turn.item_id for turn in call.said.values() if turn.role is Role.CALLER] == ["said_1"]
+
+    def test_what_a_session_said_within_its_last_second_is_told_to_the_next(self, talking):
+        talking.says(0.8)
+        talking.model(AgentTranscript("item_1", "One two."))
+        (wanted,) = of(OpenModel, talking.loses_model())
+        assert [turn.text for turn in wanted.history] == ["One two."]
+
+    def test_text_that_arrives_while_a_session_is_opened_beside_is_told_to_it_too(self, talking):
+        talking.says(1.0)
+        talking.model(AgentTranscript("item_1", "One two"))
+        (wanted,) = of(OpenModel, talking.waits(3.0))
+        talking.model(AgentTranscript("item_1", " three four."))
+        talking.loses_model()
+        assert wanted.history[-1].text == "One two"
+        assert of(AddAgentText, talking.ready()) == [AddAgentText("three four.")]
 
 
 def speaks(call: Call, item: str) -> None:
