@@ -10,12 +10,14 @@ from callgate.core.protocols.realtime import (
     CallerTranscript,
     CallerTranscriptFailed,
     ResponseCreated,
+    ResponseDone,
     SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
 )
-from callgate.core.turns.commands import OpenModel
+from callgate.core.turns.commands import OpenModel, PrimeModel
 from callgate.core.turns.transcript import Role
+from callgate.core.wire.media_stream import Dtmf
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
 
@@ -56,6 +58,16 @@ class TestMemory:
         speaks(call, "said_2")
         assert [turn.item_id for turn in call.said.values() if turn.role is Role.CALLER] == ["said_1"]
 
+    def test_words_that_two_sessions_hear_beside_each_other_are_one_turn(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        assert of(PrimeModel, talking.ready())
+        speaks(talking, "said_1")
+        talking.does(talking.conversation.rival_speaks(talking.now))
+        speaks(talking, "said_2")
+        assert [turn.item_id for turn in talking.said.values() if turn.role is Role.CALLER] == ["said_1"]
+
     def test_what_a_session_said_within_its_last_second_is_told_to_the_next(self, talking):
         talking.says(0.8)
         talking.model(AgentTranscript("item_1", "One two."))
@@ -70,6 +82,12 @@ class TestMemory:
         talking.loses_model()
         assert wanted.history[-1].text == "One two"
         assert of(AddAgentText, talking.ready()) == [AddAgentText("three four.")]
+
+
+def says_nothing(call: Call, response: str) -> None:
+    """Let the model be asked for a response, and make an empty one."""
+    call.twilio(Dtmf("MZ1", "#"))
+    call.model(ResponseCreated(response), ResponseDone(response, "completed"))
 
 
 def speaks(call: Call, item: str) -> None:
