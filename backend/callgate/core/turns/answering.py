@@ -130,7 +130,9 @@ class Answering:
         self._is_continued = False
         was_answering = parts.floor.has_responses
         parts.floor.speech_begins(now)
-        if parts.audio.repeated and not was_answering:  # audio from before, given to a new model, interrupts nobody
+        if (
+            parts.audio.is_repeated(now) and not was_answering
+        ):  # audio from before, given to a new model, interrupts nobody
             return commands
         silenced, heard_ms = parts.speech.cut_off(now)
         commands += silenced

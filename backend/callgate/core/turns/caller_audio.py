@@ -34,7 +34,7 @@ class CallerAudio:
     def __init__(self, now: float) -> None:
         self.spoken = False  # the model heard speech start, and has not begun to answer it
         self.given_until = now  # until then, keep what a new model was given
-        self.repeated = False  # what the model hears now was said before, to another model
+        self._is_repeated = False  # what the model hears until then was said before, to another model
         self.loud_until = now  # when the caller was last loud
         self.sound_until = now  # when unanswered speech was last no silence, however soft
         self.loud_since = now  # when the sound began that was last loud
@@ -72,14 +72,15 @@ class CallerAudio:
         """Return the audio for a session beside the one that serves the call."""
         return self._audio[self._first :]
 
-    def is_given_again(self) -> None:
+    def is_given_again(self, now: float) -> None:
         """The session that took over was given the audio before."""
-        self.repeated = self.is_unanswered
+        self._is_repeated = self.is_unanswered
+        self.given_until = now + FINDS_WORDS_WITHIN
 
     def hand_over(self, now: float) -> list[bytes]:
         """Return the audio for a new model. It is kept for yet another one until this one has had time to find words in
         it."""
-        self.repeated = self.is_unanswered
+        self._is_repeated = self.is_unanswered
         self.given_until = now + FINDS_WORDS_WITHIN
         return self._audio[self._first :]
 
@@ -99,17 +100,21 @@ class CallerAudio:
 
     def answered(self) -> None:
         """A model answers the caller's words, or found none."""
-        self.spoken = self.repeated = False
+        self.spoken = self._is_repeated = False
         self._loud_frames = 0
         self._forget()
 
     def fell_silent(self) -> None:
         """The model has heard the caller's speech to its end."""
-        self.repeated = False
+        self._is_repeated = False
 
     def taken_over(self) -> None:
         """Another model serves the call, and has noticed nothing yet."""
         self._noise_until = self.loud_since
+
+    def is_repeated(self, now: float) -> bool:
+        """Whether speech that the model has noticed now was said before, to another model."""
+        return self._is_repeated and now < self.given_until
 
     @property
     def unheard(self) -> bool:

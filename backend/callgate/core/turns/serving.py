@@ -76,7 +76,7 @@ class Serving:
         parts = self._parts
         commands: list[Command] = [AdoptModel(), *self._serve(now, self._rival_has_words)]
         parts.memory.taken_over(words_are_kept=True)  # it was given what had been said, and has heard what was since
-        parts.audio.is_given_again()
+        parts.audio.is_given_again(now)
         if not self._rival_has_words:
             parts.floor.was_asked_before(now)
         return commands

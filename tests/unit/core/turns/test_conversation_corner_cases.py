@@ -17,7 +17,7 @@ from callgate.core.protocols.realtime import (
 )
 from callgate.core.turns.commands import OpenModel, PrimeModel
 from callgate.core.turns.transcript import Role
-from callgate.core.wire.media_stream import Dtmf
+from callgate.core.wire.media_stream import Clear, Dtmf
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
 
@@ -31,6 +31,14 @@ class TestCallerAudio:
         talking.loses_model()
         talking.hears(QUIET, 0.4)
         assert talking.ended is None
+
+    def test_a_caller_who_speaks_after_noise_that_a_new_session_was_given_interrupts_what_still_plays(self, talking):
+        talking.answers(6.0)
+        talking.hears(LOUD, 0.4)
+        talking.loses_model()
+        talking.ready()
+        talking.hears(QUIET, 2.0)
+        assert of(Clear, talking.model(SpeechStarted()))
 
 
 class TestMemory:
