@@ -239,11 +239,14 @@ class Answering:
     def _remote(self, event: RemoteToolsMissing | RemoteCallBegan | RemoteCallEnded, now: float) -> list[Command]:
         parts = self._parts
         parts.comfort.waits_from(now)
+        commands: list[Command] = []
         if isinstance(event, RemoteCallBegan):
-            parts.floor.acts(now)
+            if parts.floor.acts(now):
+                self._is_heard(now)
+                commands += self._rivalry.spoke()
         elif isinstance(event, RemoteCallEnded):
             parts.floor.wants(Debt.RESULTS, now)
-        return parts.desk.remote(event, now)
+        return commands + parts.desk.remote(event, now)
 
     # Errors.
 

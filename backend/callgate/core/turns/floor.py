@@ -234,10 +234,10 @@ class Floor:
             self._enter(FloorEvent.IS_HEARD, now)
         return True
 
-    def acts(self, now: float) -> None:
-        """The response under way does something that takes the place of speech."""
-        if self._under_way is not None:
-            self.hears(self._under_way, now)
+    def acts(self, now: float) -> bool:
+        """The response under way does something that takes the place of speech. Return whether the caller is to hear
+        it."""
+        return self._under_way is not None and self.hears(self._under_way, now)
 
     def ends(self, response_id: str, now: float, *, was_cancelled: bool) -> Ended:
         """A response ended. ``response_id``: "" if the model did not say which."""

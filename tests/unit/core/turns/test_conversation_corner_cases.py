@@ -5,17 +5,19 @@ from __future__ import annotations
 from callgate.core.protocols.realtime import (
     AddAgentText,
     AgentTranscript,
+    AppendAudio,
     AudioDelta,
     AudioDone,
     CallerTranscript,
     CallerTranscriptFailed,
+    RemoteCallBegan,
     ResponseCreated,
     ResponseDone,
     SpeechCommitted,
     SpeechStarted,
     SpeechStopped,
 )
-from callgate.core.turns.commands import OpenModel, PrimeModel
+from callgate.core.turns.commands import DropBeside, OpenModel, PrimeModel
 from callgate.core.turns.transcript import Role
 from callgate.core.wire.media_stream import Clear, Dtmf
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
@@ -90,6 +92,21 @@ class TestMemory:
         talking.loses_model()
         assert wanted.history[-1].text == "One two"
         assert of(AddAgentText, talking.ready()) == [AddAgentText("three four.")]
+
+
+class TestRemoteTools:
+    def test_words_are_answered_by_a_call_that_the_api_itself_makes(self, talking):
+        speaks(talking, "said_1")
+        talking.model(ResponseCreated("resp_1"), RemoteCallBegan("mcp_1"))
+        talking.loses_model()
+        assert AppendAudio(LOUD) not in talking.ready()
+
+    def test_a_model_that_has_the_api_call_a_tool_needs_no_other_beside_it(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        assert of(PrimeModel, talking.ready())
+        assert of(DropBeside, talking.model(ResponseCreated("resp_3"), RemoteCallBegan("mcp_1")))
 
 
 def says_nothing(call: Call, response: str) -> None:
