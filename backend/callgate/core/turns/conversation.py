@@ -255,7 +255,7 @@ class Conversation:
         ]  # fmt: skip
         if self._serving.is_there and not self._ending.is_leaving:
             parts = self._parts
-            waits += [*self._rivalry.deadlines(), parts.floor.overdue_at(), parts.desk.overdue_at()]
+            waits += [*self._rivalry.deadlines(), self._overdue_at(), parts.desk.overdue_at()]
             waits.append(parts.floor.ask_at(tools_are_open=parts.desk.waits))
         if not self._ending.is_leaving and self._serving.phase is not Phase.OPENING:
             waits.append(self._looked_at + LOOK_EVERY)
@@ -286,7 +286,7 @@ class Conversation:
         commands = self._rivalry.see_to_the_model(now)
         if self._ending.is_over or not self._serving.is_there:
             return commands
-        if is_due(parts.floor.overdue_at(), now) and not self._caller_is_loud(now):
+        if is_due(self._overdue_at(), now):
             parts.floor.overdue(now)
         if (overdue := parts.desk.overdue(now)) is not None:
             commands += [overdue, *parts.tell(OVERDUE)]
@@ -294,5 +294,7 @@ class Conversation:
         commands += parts.keep_to_limits(now)
         return self._then(commands + self._succession.roll_over(now), now)
 
-    def _caller_is_loud(self, now: float) -> bool:
-        return now < self._audio.words_until + LOOK_EVERY
+    def _overdue_at(self) -> float | None:
+        """When to ask for a response that the model has not begun: not while the caller is loud."""
+        at = self._parts.floor.overdue_at()
+        return None if at is None else max(at, self._audio.words_until + LOOK_EVERY)

@@ -109,6 +109,12 @@ class TestRemoteTools:
         assert of(DropBeside, talking.model(ResponseCreated("resp_3"), RemoteCallBegan("mcp_1")))
 
 
+def test_a_caller_who_is_loud_for_long_does_not_make_the_call_busy(talking):
+    talking.model(SpeechStarted(), SpeechStopped())
+    talking.hears(LOUD, 4.0)
+    assert talking.conversation.deadline() > talking.now + 0.05
+
+
 def says_nothing(call: Call, response: str) -> None:
     """Let the model be asked for a response, and make an empty one."""
     call.twilio(Dtmf("MZ1", "#"))
