@@ -46,7 +46,10 @@ class CallMemory:
 
     def caller_said(self, item_id: str, text: str) -> Said:
         """The text of the caller's speech arrived."""
-        return Said(self.transcript.caller_said(self._names.get(item_id, item_id), text))
+        name = self._names.get(item_id, item_id)
+        if not self.transcript.has(name):  # that it was spoken was not told
+            name = self.caller_spoke(item_id).turn.item_id
+        return Said(self.transcript.caller_said(name, text))
 
     def not_transcribed(self, item_id: str) -> Said:
         """The text of the caller's speech will not arrive, unless an earlier session has sent it."""
@@ -80,9 +83,11 @@ class CallMemory:
         return OpenModel(after, history, beside)
 
     def the_rest(self, *, words_are_kept: bool) -> list[ClientEvent]:
-        """What was said since the session was told about the conversation."""
+        """What was said since the session was last told about the conversation."""
         history = self.transcript.history(self._unanswered if words_are_kept else ())
-        return told(turn for each in history if (turn := self._untold(each)).text)
+        rest = told(turn for each in history if (turn := self._untold(each)).text)
+        self._told |= {turn.item_id: turn.text for turn in history}
+        return rest
 
     def _untold(self, turn: Turn) -> Turn:
         """Return what is new of a turn: all of it, or what was heard of it since."""

@@ -25,6 +25,7 @@ FRAMES_OF_SPEECH: Final = 15  # anything shorter may be a cough, or a door
 # A model that lives, and has not taken so long a sound for speech, will not: it is noise.
 NOISE_AFTER: Final = 1.5 * SECONDS
 FINDS_WORDS_WITHIN: Final = 1.5 * SECONDS  # for a new model to notice the words that it was given
+LOUD_NOW: Final = 0.3 * SECONDS  # for a model to notice speech
 SAME_SOUND: Final = 1 * SECONDS  # a pause longer than this ends a sound
 
 
@@ -113,8 +114,9 @@ class CallerAudio:
         self._noise_until = self.loud_since
 
     def is_repeated(self, now: float) -> bool:
-        """Whether speech that the model has noticed now was said before, to another model."""
-        return self._is_repeated and now < self.given_until
+        """Whether speech that the model has noticed now was said before, to another model: not if the caller is loud
+        now."""
+        return self._is_repeated and self.loud_until + LOUD_NOW < now < self.given_until
 
     @property
     def unheard(self) -> bool:

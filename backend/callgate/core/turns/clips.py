@@ -24,7 +24,7 @@ class Clips:
         has_model = self._serving.is_there
         # A model that was lost while it heard the caller may have heard more than we can.
         is_soft = not has_model and parts.floor.caller_speaks
-        caller_until = parts.audio.sound_until if is_soft else parts.audio.words_until
+        caller_until = max(parts.audio.words_until, parts.audio.sound_until if is_soft else 0.0)
         return parts.comfort.due_at(parts.speech.ends_at, caller_until, has_model=has_model)
 
     def give(self, now: float) -> list[Command]:

@@ -47,6 +47,15 @@ class Debts:
         self._covered = covered
         return list(covered)
 
+    def owed(self) -> dict[Debt, int]:
+        """Return what is owed now, for `cover_those`."""
+        return dict(self._owed)
+
+    def cover_those(self, owed: dict[Debt, int]) -> list[Debt]:
+        """A response covers what was owed then. Return the kinds."""
+        self._covered = dict(owed)
+        return list(owed)
+
     def cover_more(self, kinds: Collection[Debt]) -> None:
         """The response covers these kinds, too."""
         self._covered |= dict.fromkeys(kinds, self._count)

@@ -40,6 +40,7 @@ class Floor:
         self._request = OwnRequest()
         self._under_way: str | None = None
         self._ended: str | None = None  # the last response, some of which may arrive behind its end
+        self._rival_is_asked_for: dict[Debt, int] = {}  # what was owed when it was asked
         self._muted: dict[str, None] = {}
         self._not_before = now  # when to request the next one
         self._overdue_at = now
@@ -150,11 +151,16 @@ class Floor:
 
     def request_of_rival(self, instructions: str) -> CreateResponse:
         """Return the request for a session beside the one that serves the call."""
+        self._rival_is_asked_for = self._debts.owed()
         return CreateResponse(instructions, self._request.next_id())
 
     def was_asked_before(self, now: float) -> None:
-        """The session that took over was sent that request, and may have begun to answer."""
-        self.ask(None, now)
+        """The session that took over was sent that request, and may have begun to answer. What has come to be owed
+        since then, it does not answer, but for the first word."""
+        about = self._debts.cover_those(self._rival_is_asked_for)
+        self._debts.cover_more((Debt.FIRST_WORD,))
+        self._request.sent(about)
+        self._enter(FloorEvent.ASKS, now)
 
     def hold_off(self, until: float) -> None:
         """Don't request another response before that time."""
@@ -200,6 +206,8 @@ class Floor:
     def begins(self, response_id: str, now: float) -> bool:
         """A response begins. Return whether the caller is to hear it: not if they have begun to speak since it was
         requested, nor if it is the twin of one that they heard."""
+        if response_id == self._under_way:  # told twice
+            return response_id not in self._muted
         is_over_caller = self._request.is_overtaken
         is_asked = self._request.settled()
         self._under_way = response_id

@@ -74,7 +74,9 @@ class Serving:
     def adopt_rival(self, now: float) -> list[Command]:
         """The session that was primed takes over. It was told everything, and may have begun to answer it."""
         parts = self._parts
-        commands: list[Command] = [AdoptModel(), *self._serve(now, self._rival_has_words)]
+        commands: list[Command] = [*parts.speech.so_far(), AdoptModel()]
+        commands += parts.memory.the_rest(words_are_kept=True)  # it has heard the caller since
+        commands += self._serve(now, self._rival_has_words)
         parts.memory.taken_over(words_are_kept=True)  # it was given what had been said, and has heard what was since
         parts.audio.is_given_again(now)
         if not self._rival_has_words:

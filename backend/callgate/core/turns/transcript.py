@@ -94,6 +94,10 @@ class Transcript:
         turn = self._turns.get(item_id)
         return turn is not None and turn.cut
 
+    def has(self, item_id: str) -> bool:
+        """Whether there is such a turn."""
+        return item_id in self._turns
+
     def has_text(self, item_id: str) -> bool:
         """Whether the text of this item is known."""
         turn = self._turns.get(item_id)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from callgate.core.protocols.realtime import (
     AddAgentText,
+    AddUserText,
     AgentTranscript,
     AppendAudio,
     AudioDelta,
     AudioDone,
     CallerTranscript,
     CallerTranscriptFailed,
+    CreateResponse,
     RemoteCallBegan,
     ResponseCreated,
     ResponseDone,
@@ -19,7 +21,7 @@ from callgate.core.protocols.realtime import (
 )
 from callgate.core.turns.commands import DropBeside, OpenModel, PrimeModel
 from callgate.core.turns.transcript import Role
-from callgate.core.wire.media_stream import Clear, Dtmf
+from callgate.core.wire.media_stream import Clear, Dtmf, Media
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
 
@@ -68,6 +70,25 @@ class TestMemory:
         speaks(call, "said_2")
         assert [turn.item_id for turn in call.said.values() if turn.role is Role.CALLER] == ["said_1"]
 
+    def test_words_whose_item_was_not_told_are_not_told_in_writing_besides(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.model(SpeechStarted(), SpeechStopped(), CallerTranscript("said_1", "Hello?"))
+        (wanted,) = of(OpenModel, talking.loses_model())
+        assert not wanted.history
+        assert AppendAudio(LOUD) in talking.ready()
+
+    def test_a_note_that_came_after_a_rival_was_told_everything_is_told_to_it_and_answered(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        assert of(PrimeModel, talking.ready())
+        talking.twilio(Dtmf("MZ1", "4"))
+        talking.twilio(Dtmf("MZ1", "#"))
+        told = of(AddUserText, talking.does(talking.conversation.rival_speaks(talking.now)))
+        assert told == [AddUserText("[The caller pressed these keys on the telephone: 4#]")]
+        commands = talking.answers(response="resp_3", item="item_3")
+        assert of(CreateResponse, commands)
+
     def test_words_that_two_sessions_hear_beside_each_other_are_one_turn(self, talking):
         says_nothing(talking, "resp_1")
         talking.waits(0.1)
@@ -92,6 +113,28 @@ class TestMemory:
         talking.loses_model()
         assert wanted.history[-1].text == "One two"
         assert of(AddAgentText, talking.ready()) == [AddAgentText("three four.")]
+
+
+class TestTurns:
+    def test_an_answer_whose_beginning_is_told_twice_is_not_asked_for_again(self, talking):
+        talking.twilio(Dtmf("MZ1", "#"))
+        began = ResponseCreated("resp_1")
+        talking.model(began, began, AudioDelta("resp_1", "item_1", audio(0.5)))
+        assert not of(CreateResponse, talking.model(ResponseDone("resp_1", "completed")))
+
+    def test_a_caller_who_speaks_just_as_another_session_takes_over_interrupts_what_still_plays(self, talking):
+        talking.answers(6.0)
+        talking.hears(LOUD, 0.4)
+        talking.loses_model()
+        talking.ready()
+        talking.hears(QUIET, 0.6)
+        talking.hears(LOUD, 0.2)
+        assert of(Clear, talking.model(SpeechStarted()))
+
+    def test_no_clip_is_played_over_a_caller_who_begins_to_speak_as_the_model_is_lost(self, talking):
+        talking.hears(LOUD, 0.06)
+        talking.model(SpeechStarted())
+        assert not of(Media, talking.loses_model())
 
 
 class TestRemoteTools:
