@@ -113,6 +113,10 @@ class AgentSpeech:
         """Whether Twilio has confirmed that it played everything that was sent."""
         return self._clock.all_returned
 
+    def unconfirmed(self) -> set[str]:
+        """Return the parts of which we do not know yet that they were heard to the end."""
+        return self._clock.unconfirmed()
+
     def last_mark(self) -> list[Command]:
         """Send a mark after all audio sent so far, unless there is one already."""
         name = self._clock.mark()

@@ -7,7 +7,9 @@ so that it answers them. When it makes an item of that audio, this is the same t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from itertools import takewhile
 
 from callgate.core.protocols.realtime import ClientEvent
 
@@ -75,10 +77,14 @@ class CallMemory:
 
     # What a session is told.
 
-    def open_model(self, after: float, *, words_are_kept: bool, beside: bool = False) -> OpenModel:
-        """Return the command that opens a session and tells it what was said. ``words_are_kept``: it will be given the
-        audio of what was not answered. ``beside``: while another session serves the call."""
+    def open_model(
+        self, after: float, unconfirmed: Collection[str], *, words_are_kept: bool, beside: bool = False
+    ) -> OpenModel:
+        """Return the command that opens a session and tells it what was said. ``unconfirmed``: what may yet be cut off;
+        it is told that, and what follows, when it takes over. ``words_are_kept``: it will be given the audio of what
+        was not answered. ``beside``: while another session serves the call."""
         history = self.transcript.history(self._unanswered if words_are_kept else ())
+        history = tuple(takewhile(lambda turn: turn.item_id not in unconfirmed, history))
         self._told = {turn.item_id: turn.text for turn in history}
         return OpenModel(after, history, beside)
 

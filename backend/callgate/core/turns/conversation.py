@@ -58,6 +58,7 @@ from .commands import Command, Note
 from .floor_table import Debt
 from .keys import Keys
 from .loudness import is_loud
+from .recovery import Beside
 from .rivalry import Rivalry, is_due
 from .serving import Phase, Serving
 from .succession import Succession
@@ -162,7 +163,7 @@ class Conversation:
             return False
         self._last_from_twilio = now
         serves = self._serving.is_there
-        whole = not serves or self._audio.is_unanswered or now < self._audio.given_until
+        whole = not serves or self._audio.is_unanswered or now < self._audio.given_until or self._has_rival()
         self._audio.keep(audio, now, is_loud=is_loud(audio), whole=whole)
         return serves
 
@@ -272,6 +273,11 @@ class Conversation:
         return [*self._ending.service_stops()]
 
     # What is due.
+
+    def _has_rival(self) -> bool:
+        """Whether a session beside the one that serves the call hears the caller, too, and may have more to say of
+        it."""
+        return self._parts.recovery.beside is Beside.RIVAL
 
     def _is_past(self) -> bool:
         """Whether nothing of the model's matters any more."""

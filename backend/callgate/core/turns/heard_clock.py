@@ -137,6 +137,10 @@ class HeardClock:
         """Whether Twilio has confirmed that it played everything that was sent."""
         return self._acked >= self._sent
 
+    def unconfirmed(self) -> set[str]:
+        """Return the items of which we do not know yet that they were heard to the end."""
+        return {span.item_id for span in self._spans if span.end > self._acked}
+
     # Interruption by the caller.
 
     def interrupt(self, now: float) -> list[Cut]:

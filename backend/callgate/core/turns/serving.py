@@ -39,7 +39,10 @@ class Serving:
     def open(self, after: float, *, beside: bool = False) -> list[Command]:
         """Open a session after so many seconds. ``beside``: while another serves the call."""
         words = self._words_are_kept()
-        return [*self._parts.speech.so_far(), self._parts.memory.open_model(after, words_are_kept=words, beside=beside)]
+        speech, memory = self._parts.speech, self._parts.memory
+        return [
+            *speech.so_far(), memory.open_model(after, speech.unconfirmed(), words_are_kept=words, beside=beside)
+        ]  # fmt: skip
 
     def is_ready(self, answered_within: float) -> None:
         """The session that was opened is ready."""

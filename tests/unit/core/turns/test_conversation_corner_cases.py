@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from callgate.core.protocols.realtime import (
     AddAgentText,
     AddUserText,
@@ -24,6 +26,8 @@ from callgate.core.turns.transcript import Role
 from callgate.core.wire.media_stream import Clear, Dtmf, Media
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
+SOFT = base64.b64encode(b"\xdf" * 160).decode()
+
 
 class TestCallerAudio:
     def test_silence_that_lasts_from_before_an_answer_to_after_the_next_loss_is_kept_like_any_other(self, talking):
@@ -43,6 +47,17 @@ class TestCallerAudio:
         talking.ready()
         talking.hears(QUIET, 2.0)
         assert of(Clear, talking.model(SpeechStarted()))
+
+    def test_soft_words_that_only_a_rival_heard_are_kept_for_yet_another_session(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        assert of(PrimeModel, talking.ready())
+        talking.hears(SOFT, 1.0)
+        talking.does(talking.conversation.rival_speaks(talking.now))
+        talking.model(SpeechStarted())
+        talking.loses_model()
+        assert len([each for each in of(AppendAudio, talking.ready()) if each.audio == SOFT]) == 50
 
 
 class TestMemory:
@@ -102,17 +117,28 @@ class TestMemory:
     def test_what_a_session_said_within_its_last_second_is_told_to_the_next(self, talking):
         talking.says(0.8)
         talking.model(AgentTranscript("item_1", "One two."))
-        (wanted,) = of(OpenModel, talking.loses_model())
-        assert [turn.text for turn in wanted.history] == ["One two."]
+        talking.loses_model()
+        assert of(AddAgentText, talking.ready()) == [AddAgentText("One two.")]
 
     def test_text_that_arrives_while_a_session_is_opened_beside_is_told_to_it_too(self, talking):
         talking.says(1.0)
-        talking.model(AgentTranscript("item_1", "One two"))
-        (wanted,) = of(OpenModel, talking.waits(3.0))
+        talking.model(AgentTranscript("item_1", "One two"), AudioDone("resp_1", "item_1"))
+        talking.waits(1.2)
+        talking.returns_marks()
+        (wanted,) = of(OpenModel, talking.waits(2.0))
         talking.model(AgentTranscript("item_1", " three four."))
         talking.loses_model()
         assert wanted.history[-1].text == "One two"
         assert of(AddAgentText, talking.ready()) == [AddAgentText("three four.")]
+
+    def test_what_still_plays_while_a_session_is_opened_beside_is_told_to_it_as_far_as_it_was_heard(self, talking):
+        talking.says(4.0)
+        talking.model(AgentTranscript("item_1", "One two three four"))
+        (wanted,) = of(OpenModel, talking.waits(2.0))
+        talking.model(SpeechStarted())
+        talking.loses_model()
+        assert not wanted.history
+        assert of(AddAgentText, talking.ready()) == [AddAgentText("One two")]
 
 
 class TestTurns:
