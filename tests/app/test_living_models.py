@@ -44,6 +44,8 @@ from support.living import (
     talk,
 )
 
+pytestmark = pytest.mark.whole
+
 TWO_ENDPOINTS = {"OPENAI_MODEL": "m1", "OPENAI_FALLBACK_MODEL": "m2"}
 
 

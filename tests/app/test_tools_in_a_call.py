@@ -99,7 +99,7 @@ class Place:
 
 
 async def weather(request: Any) -> web.Response:
-    await asyncio.sleep(3.0)  # a slow server
+    await asyncio.sleep(1.5)  # a slow server
     return web.json_response({"sunny": True})
 
 
@@ -143,7 +143,8 @@ def start(
     return started
 
 
-async def test_a_call_that_uses_every_tool_but_one_ends_with_the_person_whom_a_key_rang(start, log):
+async def test_a_call_that_uses_every_tool_but_one_ends_with_the_person_whom_a_key_rang(start, log, monkeypatch):
+    monkeypatch.setattr("callgate.core.turns.comfort.THINKING", 0.7)  # so that the slow server is slow enough
     async with start() as place:
         place.answers(
             [
@@ -158,7 +159,7 @@ async def test_a_call_that_uses_every_tool_but_one_ends_with_the_person_whom_a_k
             [say(tone(0.3), "Nobody is there."), say(tone(0.3), "It is still sunny.")],
         )
         report = await place.call(
-            WORDS, Wait(5.0), WORDS, WORDS, WORDS, Digits("5"), Wait(5.0), Digits("0"), Hold(), dials=("no-answer",)
+            WORDS, Wait(3.0), WORDS, WORDS, WORDS, Digits("5"), Wait(3.0), Digits("0"), Hold(), dials=("no-answer",)
         )  # fmt: skip
         found = await place.service.services.store.call(report.call_sid)
     connect = ("Connect", "Redirect")

@@ -23,6 +23,8 @@ from support.living import (
 )
 from support.tool_server import tool_server
 
+pytestmark = pytest.mark.whole
+
 AGENTS = """
 [default]
 tools = ["hang_up"]

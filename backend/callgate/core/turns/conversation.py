@@ -37,7 +37,16 @@ from typing import Final
 from callgate.core.absences import NEVER_AWAY, Absences
 from callgate.core.agent import Agent
 from callgate.core.foreign import name_or_length
-from callgate.core.protocols.realtime import AddFunctionOutput, AddUserText, AppendAudio, ClientEvent, ServerEvent
+from callgate.core.protocols.realtime import (
+    AddFunctionOutput,
+    AddUserText,
+    AgentTranscript,
+    AppendAudio,
+    CallerTranscript,
+    CallerTranscriptFailed,
+    ClientEvent,
+    ServerEvent,
+)
 from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import (
     Connected,
@@ -69,6 +78,8 @@ CALLER_DEADLINE = 15 * SECONDS  # without a message from Twilio, which sends fif
 # How often to check what follows from audio, which is not checked with each piece of it.
 LOOK_EVERY: Final = 0.2 * SECONDS
 LOOK_AT_MOST_EVERY: Final = 0.02 * SECONDS
+# What still counts when the agent has said its last word.
+OF_THE_RECORD: Final = (AgentTranscript, CallerTranscript, CallerTranscriptFailed)
 
 
 class Conversation:
@@ -214,7 +225,7 @@ class Conversation:
 
     def model_sent(self, event: ServerEvent, now: float) -> list[Command]:
         """The session that serves the call sent an event."""
-        if self._is_past():
+        if self._ending.is_over or (self._ending.is_leaving and not isinstance(event, OF_THE_RECORD)):
             return []
         self._liveness.heard(now)
         return self._then(self._answering.event(event, now), now)

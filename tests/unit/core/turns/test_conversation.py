@@ -9,9 +9,11 @@ from callgate.core.protocols.realtime import (
     ALREADY_RESPONDING,
     AddFunctionOutput,
     AddUserText,
+    AgentTranscript,
     AppendAudio,
     AudioDelta,
     AudioDone,
+    CallerTranscript,
     CreateResponse,
     ErrorEvent,
     FunctionCall,
@@ -324,6 +326,13 @@ class TestHangUp:
         talking.model(ResponseDone("resp_1", "cancelled"), SpeechStopped(), SpeechCommitted("c1"))
         talking.answers(1.0, "item_2", "resp_2")
         assert talking.conversation.phase is Phase.TALKING
+
+    def test_text_that_comes_behind_the_last_word_is_kept_for_the_record(self, talking):
+        talking.says(2.0)
+        talking.model(AudioDone("resp_1", "item_1"))
+        self.asks(talking)
+        talking.model(AgentTranscript("item_1", "Goodbye.", complete=True), CallerTranscript("c1", "Bye!"))
+        assert [talking.said[item].text for item in ("item_1", "c1")] == ["Goodbye.", "Bye!"]
 
     def test_the_line_closes_even_when_the_last_mark_is_lost(self, talking):
         talking.says(2.0)
