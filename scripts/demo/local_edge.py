@@ -11,11 +11,9 @@ import contextlib
 import grp
 import json
 import os
-import pwd
 import shutil
 import socket
 import ssl
-import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -26,6 +24,7 @@ from typing import Final, Self
 from callgate.core.units import SECONDS
 from cryptography import x509
 
+from .edge_files import make_self_signed, worker_user
 from .local_program import (
     LOOPBACK,
     START_TIMEOUT,
@@ -179,7 +178,7 @@ class LocalEdge:
         folder = self.state / "acme"
         dns_port, dns_management_port, acme_port, management_port = free_ports(4)
 
-        _make_self_signed(folder / "cert.pem", folder / "key.pem")
+        make_self_signed(folder / "cert.pem", folder / "key.pem")
         config = {
             "listenAddress": f"{LOOPBACK}:{acme_port}",
             "managementListenAddress": f"{LOOPBACK}:{management_port}",
@@ -295,23 +294,3 @@ class LocalEdge:
                 each.callback(shutil.rmtree, self.state, ignore_errors=True)
             for program in self.programs:
                 each.callback(program.stop)
-
-
-def _make_self_signed(cert: Path, key: Path) -> None:
-    """Make a self-signed certificate for the loopback address, and its key."""
-    options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    options += ["-subj", f"/CN={LOOPBACK}", "-addext", f"subjectAltName=IP:{LOOPBACK}"]
-    options += ["-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
-    argv = [find_program("openssl"), "req", *options, "-out", str(cert), "-keyout", str(key)]
-    done = subprocess.run(argv, env=clean_environ(), capture_output=True, text=True, timeout=START_TIMEOUT)
-    if done.returncode:
-        raise EdgeError(f"openssl can't make a certificate: {done.stderr.strip()}")
-
-
-def worker_user() -> pwd.struct_passwd | None:
-    if os.geteuid() != 0:
-        return None
-    for name in ("nginx", "www-data", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise EdgeError("there is no user nginx, www-data or nobody that nginx's workers could run as")

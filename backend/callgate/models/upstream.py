@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import ssl
@@ -17,17 +16,17 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
-from callgate.core.foreign import described, foreign, name_or_length
+from callgate.core.foreign import foreign, name_or_length
 from callgate.core.protocols import realtime_json
 from callgate.core.protocols.realtime import ClientEvent, ErrorEvent, SessionUpdated
 from callgate.core.protocols.realtime_errors import FATAL_ERRORS
-from callgate.core.protocols.retry_after import in_headers, in_words
 from callgate.core.units import HOURS, SECONDS
 from callgate.errors import RealtimeError, UpstreamError, UpstreamRefused
 from callgate.network.lookups import Lookups
 from callgate.websocket.model_frames import MESSAGE_LIMIT
 
 from .endpoints import Endpoint
+from .refusals import quoted, refusal
 from .socket import ModelSocket
 
 log = logging.getLogger(__name__)
@@ -152,7 +151,7 @@ class _Confirmation:
                 self._skip("the model sent an error event that says nothing")
             case ErrorEvent():
                 kind = UpstreamRefused if event.code in FATAL_ERRORS else UpstreamError
-                told = _quoted(event.code, event.message) if self._quotes else event.why
+                told = quoted(event.code, event.message) if self._quotes else event.why
                 self._done(kind(f"the model reported {told}"))
 
     def _skip(self, why: str) -> None:
@@ -216,7 +215,7 @@ async def _connect(
         async with asyncio.timeout(OPEN_DEADLINE):
             _, listener = await asyncio.shield(opening)
     except WSInvalidStatusError as exc:
-        raise _refusal(endpoint, exc, quotes) from exc
+        raise refusal(endpoint, exc, quotes) from exc
     except TimeoutError as exc:
         await _give_up(opening, sockets)
         raise UpstreamError(f"{endpoint.name} did not answer within {OPEN_DEADLINE:.0f} s") from exc
@@ -269,34 +268,5 @@ def _proxy(url: str) -> str | None:
     return urllib.request.getproxies().get("https")
 
 
-def _refusal(endpoint: Endpoint, exc: WSInvalidStatusError, quotes: bool) -> UpstreamError:
-    status = int(exc.response.status) if exc.response else 0
-    code, message = _error_body(exc.raw_body or b"")
-    told = _quoted(code, message) if quotes else described(code, None, None, message)
-    why = f"{endpoint.name} refused the session: HTTP {status}" + (f", {told}" if code else "")
-    if status in (401, 403):
-        return UpstreamRefused(f"{why}. {endpoint.if_refused}")
-    if code == "insufficient_quota":
-        return UpstreamRefused(f"{why}. Add credit to the account or raise its limit")
-    if code in FATAL_ERRORS:
-        return UpstreamRefused(why)
-    headers = exc.response.headers if exc.response else {}
-    wait = in_headers(headers.get("Retry-After"), headers.get("retry-after-ms"))
-    return UpstreamError(why, in_words(message) if wait is None else wait)
-
-
-def _quoted(code: str, message: str) -> str:
-    """Quote a server that knows nothing of what was said: an operator needs its words."""
-    return f"{name_or_length(code)}: {foreign(message)}"
-
-
 def _format(name: str | None) -> str:
     return name_or_length(name, "/") if name else "none"
-
-
-def _error_body(body: bytes) -> tuple[str, str]:
-    try:
-        error = json.loads(body)["error"]
-        return str(error.get("code") or error.get("type") or ""), str(error.get("message") or "")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return "", ""
