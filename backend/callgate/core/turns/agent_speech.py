@@ -142,6 +142,8 @@ class AgentSpeech:
         if not self._clock.all_returned:
             commands.append(Clear(self._stream_sid))
         cuts = [cut for cut in self._clock.interrupt(now) if cut.item_id in self._sizes]
+        if self._recorded is not None and self._recorded not in {cut.item_id for cut in cuts}:
+            commands += self._spoken(self._recorded)  # it was heard to the end
         for cut in cuts:
             if cut.item_id not in self._of_others:
                 commands.append(self._truncation(cut.item_id, cut.heard_ms))

@@ -206,7 +206,7 @@ class Answering:
             return self._broke_off(event, now)
         self._is_continued = False
         parts.recovery.answered()
-        return []
+        return self._rivalry.spoke()
 
     def _broke_off(self, event: ResponseDone, now: float) -> list[Command]:
         """A response ended in the middle, after the caller had heard some of it."""

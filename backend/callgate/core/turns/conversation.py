@@ -174,7 +174,7 @@ class Conversation:
             return False
         self._last_from_twilio = now
         serves = self._serving.is_there
-        whole = not serves or self._audio.is_unanswered or now < self._audio.given_until or self._has_rival()
+        whole = not serves or self._audio.is_unanswered or now < self._audio.given_until or self._is_in_doubt()
         self._audio.keep(audio, now, is_loud=is_loud(audio), whole=whole)
         return serves
 
@@ -285,10 +285,9 @@ class Conversation:
 
     # What is due.
 
-    def _has_rival(self) -> bool:
-        """Whether a session beside the one that serves the call hears the caller, too, and may have more to say of
-        it."""
-        return self._parts.recovery.beside is Beside.RIVAL
+    def _is_in_doubt(self) -> bool:
+        """Whether the model that hears the caller may be none: then the next one has to hear the softest words."""
+        return self._liveness.is_asked or self._parts.recovery.beside is not Beside.NONE
 
     def _is_past(self) -> bool:
         """Whether nothing of the model's matters any more."""

@@ -176,7 +176,8 @@ class Floor:
             self._debts.cover(BY_ITSELF)
         self._enter(FloorEvent.REFUSED, self._since)
         for debt in self._request.about:
-            self.wants(debt, now)
+            if debt not in self._debts:
+                self.wants(debt, now)
         return True
 
     def may_be_refused(self, until: float) -> None:

@@ -57,11 +57,12 @@ class Recovery:
     # What was tried.
 
     def strike(self, reason: str, now: float, retry_after: float | None = None) -> Retry | GiveUp:
-        """A try failed. ``retry_after``: how long the model told us to wait, in seconds."""
+        """A try failed. ``retry_after``: how long the model told us to wait, in seconds. While another session may
+        speak, it is not the end."""
         self._tried.append(reason)
-        if len(self._tried) >= MOST_STRIKES:
+        if self.is_exhausted:
             return self.give_up()
-        wait = WAITS[len(self._tried) - 1]
+        wait = WAITS[min(len(self._tried), len(WAITS)) - 1]
         if retry_after is not None:
             wait = max(wait, min(retry_after, LONGEST_WAIT))
         return Retry(now + wait, len(self._tried) >= BESIDE_AFTER and self.beside is Beside.NONE)
@@ -75,6 +76,11 @@ class Recovery:
     def answered(self) -> None:
         """The caller hears the agent."""
         self._tried.clear()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether everything was tried."""
+        return len(self._tried) >= MOST_STRIKES and self.beside not in (Beside.READY, Beside.RIVAL)
 
     @property
     def is_first_strike(self) -> bool:

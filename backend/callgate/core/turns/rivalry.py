@@ -81,7 +81,7 @@ class Rivalry:
         recovery.none_beside()
         self._not_before = now + AGAIN_AFTER
         verdict = recovery.strike(f"another session failed, too ({reason})", now)
-        if isinstance(verdict, GiveUp):
+        if isinstance(verdict, GiveUp) and not self._parts.floor.has_responses:
             return self._serving.safety_net(verdict)
         return [Note(logging.WARNING, f"The model session beside this one failed: {reason}"), DropBeside()]
 

@@ -32,7 +32,7 @@ class Serving:
         self.life = SessionLife(now)
         self._parts = parts
         self._answered_within = 0.0  # how long the session that is ready took to confirm its configuration
-        self._rival_has_words = False  # it was given words of the caller's that nobody has answered
+        self._rival_is_asked = False  # for a response; otherwise it answers the caller's words by itself
 
     # Opening.
 
@@ -51,12 +51,14 @@ class Serving:
     def prime(self, now: float) -> list[Command]:
         """Tell the session that is ready everything, so that it may speak while another still serves the call."""
         parts = self._parts
-        self._rival_has_words = self._words_are_kept()
+        has_words = parts.audio.spoken or parts.floor.caller_speaks  # as far as a model has heard
         recorded = parts.speech.so_far()
-        events: list[ClientEvent] = parts.memory.the_rest(words_are_kept=self._rival_has_words)
-        events += [AppendAudio(piece.decode()) for piece in parts.audio.kept()]
-        if not self._rival_has_words:
+        events: list[ClientEvent] = parts.memory.the_rest(words_are_kept=self._words_are_kept())
+        is_noise_perhaps = parts.floor.is_open and not parts.desk.waits  # nothing is owed but an answer to that
+        self._rival_is_asked = not has_words and not is_noise_perhaps
+        if self._rival_is_asked:  # if it hears words nevertheless, it answers them instead
             events.append(parts.floor.request_of_rival(parts.first_word.instructions))
+        events += [AppendAudio(piece.decode()) for piece in parts.audio.kept()]
         parts.recovery.is_rival(now)
         return [*recorded, PrimeModel(tuple(events))]
 
@@ -79,10 +81,10 @@ class Serving:
         parts = self._parts
         commands: list[Command] = [*parts.speech.so_far(), AdoptModel()]
         commands += parts.memory.the_rest(words_are_kept=True)  # it has heard the caller since
-        commands += self._serve(now, self._rival_has_words)
+        commands += self._serve(now, not self._rival_is_asked)
         parts.memory.taken_over(words_are_kept=True)  # it was given what had been said, and has heard what was since
         parts.audio.is_given_again(now)
-        if not self._rival_has_words:
+        if self._rival_is_asked:
             parts.floor.was_asked_before(now)
         return commands
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from callgate.core.protocols.realtime import (
     AddAgentText,
     AddUserText,
     AgentTranscript,
     AppendAudio,
+    AskAlive,
     AudioDelta,
     AudioDone,
     CallerTranscript,
     CallerTranscriptFailed,
     CreateResponse,
+    ErrorEvent,
     RemoteCallBegan,
     ResponseCreated,
     ResponseDone,
@@ -21,9 +24,10 @@ from callgate.core.protocols.realtime import (
     SpeechStarted,
     SpeechStopped,
 )
-from callgate.core.turns.commands import DropBeside, OpenModel, PrimeModel
+from callgate.core.turns.commands import DropBeside, OpenModel, Outcome, PrimeModel
+from callgate.core.turns.recovery import MOST_STRIKES
 from callgate.core.turns.transcript import Role
-from callgate.core.wire.media_stream import Clear, Dtmf, Media
+from callgate.core.wire.media_stream import Clear, Dtmf, Mark, Media
 from support.conversation_driver import LOUD, QUIET, Call, audio, of
 
 SOFT = base64.b64encode(b"\xdf" * 160).decode()
@@ -48,6 +52,13 @@ class TestCallerAudio:
         talking.hears(QUIET, 2.0)
         assert of(Clear, talking.model(SpeechStarted()))
 
+    def test_soft_words_to_a_model_that_does_not_answer_are_kept_for_the_next_one(self, talking):
+        talking.says(0.5)
+        assert of(AskAlive, talking.waits(0.5))
+        talking.hears(SOFT, 1.0)
+        talking.loses_model()
+        assert len([each for each in of(AppendAudio, talking.ready()) if each.audio == SOFT]) == 50
+
     def test_soft_words_that_only_a_rival_heard_are_kept_for_yet_another_session(self, talking):
         says_nothing(talking, "resp_1")
         talking.waits(0.1)
@@ -61,6 +72,16 @@ class TestCallerAudio:
 
 
 class TestMemory:
+    def test_a_part_that_was_heard_to_its_end_is_recorded_so_though_the_caller_speaks_right_behind_it(self, talking):
+        talking.model(ResponseCreated("resp_1"), *[AudioDelta("resp_1", "item_1", audio(0.5))] * 4)
+        talking.model(AudioDone("resp_1", "item_1"), ResponseDone("resp_1", "completed"))
+        talking.waits(1.1)
+        talking.twilio(of(Mark, talking.commands)[1])
+        assert talking.said["item_1"].heard_ms == 1000
+        talking.waits(1.0)
+        talking.model(SpeechStarted())
+        assert talking.said["item_1"].heard_ms is None
+
     def test_text_of_what_nobody_heard_is_not_recorded_as_said(self, talking):
         talking.model(ResponseCreated("resp_1"), SpeechStarted(), AudioDelta("resp_1", "item_1", audio(0.5)))
         talking.model(AudioDone("resp_1", "item_1"), AgentTranscript("item_1", "Never heard.", True, 0, "resp_1"))
@@ -163,6 +184,56 @@ class TestTurns:
         assert not of(Media, talking.loses_model())
 
 
+class TestRival:
+    """Another session that was told everything beside a doubtful one."""
+
+    @pytest.fixture
+    def beside(self, talking):
+        """A call with a rival, whose caller waits for the answer to keys that they have pressed."""
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        assert of(PrimeModel, talking.ready())
+        return talking
+
+    def test_what_a_request_was_about_that_was_refused_meanwhile_is_not_asked_again_behind_its_answer(self, beside):
+        (asked,) = of(CreateResponse, beside.waits(1.0))
+        beside.model(ErrorEvent("server_error", "", event_id=asked.event_id))
+        beside.does(beside.conversation.rival_speaks(beside.now))
+        assert not of(CreateResponse, beside.answers(response="resp_3", item="item_3"))
+
+    def test_it_is_closed_when_the_answer_that_was_heard_before_proves_to_be_whole(self, talking):
+        talking.says(0.5)
+        talking.waits(3.0)
+        assert of(PrimeModel, talking.ready())
+        assert of(DropBeside, talking.model(ResponseDone("resp_1", "completed")))
+
+    def test_noise_does_not_keep_it_from_being_asked_for_what_is_owed(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        talking.hears(LOUD, 0.4)
+        (primed,) = of(PrimeModel, talking.ready())
+        assert of(CreateResponse, primed.events)
+        assert AppendAudio(LOUD) in primed.events
+
+    def test_it_is_waited_for_before_the_safety_net(self, beside):
+        for _ in range(MOST_STRIKES - 2):
+            fails(beside)
+        assert beside.ended is None
+        beside.does(beside.conversation.rival_failed("gone", beside.now))
+        assert beside.ended.outcome is Outcome.FAILED
+
+    def test_the_doubtful_one_is_waited_for_before_the_safety_net_too(self, beside):
+        for _ in range(MOST_STRIKES - 2):
+            fails(beside)
+        next_request(beside)
+        beside.model(ResponseCreated("resp_3"))
+        beside.does(beside.conversation.rival_failed("gone", beside.now))
+        assert beside.ended is None
+        assert of(Media, beside.answers(response="resp_3", item="item_3"))
+
+
 class TestRemoteTools:
     def test_words_are_answered_by_a_call_that_the_api_itself_makes(self, talking):
         speaks(talking, "said_1")
@@ -182,6 +253,19 @@ def test_a_caller_who_is_loud_for_long_does_not_make_the_call_busy(talking):
     talking.model(SpeechStarted(), SpeechStopped())
     talking.hears(LOUD, 4.0)
     assert talking.conversation.deadline() > talking.now + 0.05
+
+
+def fails(call: Call) -> None:
+    """Let the model refuse the next request."""
+    call.model(ErrorEvent("server_error", "", event_id=next_request(call).event_id))
+
+
+def next_request(call: Call) -> CreateResponse:
+    """Wait for a request, which comes in time."""
+    for _ in range(30):
+        if asked := of(CreateResponse, call.lives(0.1)):
+            return asked[0]
+    raise AssertionError("nothing is asked for")
 
 
 def says_nothing(call: Call, response: str) -> None:
