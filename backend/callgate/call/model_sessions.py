@@ -100,7 +100,7 @@ class ModelSessions:
     def drop(self, failed_at: str) -> None:
         """Drop the call's session. ``failed_at``: "" if it did not fail."""
         if self._current is not None:
-            if failed_at:
+            if failed_at and not self._is_succeeded_at_home():
                 self._at_failure(self._current, failed_at)
             self._close_later(self._current)
             self._current = None
@@ -150,11 +150,16 @@ class ModelSessions:
         if rival is None:
             model.adopt(self._receiver)
         else:
-            rival.hand_over(self._receiver)
+            rival.hand_over(self._receiver, lambda: model is self._current)
 
     def _listen_to_rival(self, rival: Rival) -> None:
         if rival is self._rival:
             rival.model.adopt(rival)
+
+    def _is_succeeded_at_home(self) -> bool:
+        """Whether the session that takes over is one of the same server, which then does not fail."""
+        before, after = self._current, self._next
+        return before is not None and after is not None and before.endpoint.name == after.endpoint.name
 
     def _close_later(self, model: ModelSocket) -> None:
         model.release()

@@ -17,7 +17,7 @@ class Rival:
     """Keeps what a session sends, and notices when it speaks (`callgate.websocket.model_frames.ModelReceiver`).
 
     ``speaks``: called once, when it speaks or calls a tool. ``failed``: called once with the reason, when it is lost or
-    its response fails.
+    its response fails or is refused.
     """
 
     def __init__(self, model: ModelSocket, speaks: Callable[[], None], failed: Callable[[str], None]) -> None:
@@ -27,13 +27,16 @@ class Rival:
         self._is_decided = False
         self._frames: list[bytes] = []
 
-    def hand_over(self, receiver: ModelReceiver) -> None:
-        """Pass what the session has sent on to ``receiver``, and from now on everything."""
+    def hand_over(self, receiver: ModelReceiver, serves: Callable[[], bool]) -> None:
+        """Pass what the session has sent on to ``receiver``, and from now on everything, as long as it ``serves`` the
+        call: one of the events may be its last."""
         self._is_decided = True
         frames, self._frames = self._frames, []
         for frame in frames:
-            receiver.model_sent(frame)
-        self.model.adopt(receiver)
+            if serves():
+                receiver.model_sent(frame)
+        if serves():
+            self.model.adopt(receiver)
 
     # Called by the session's socket.
 
@@ -52,7 +55,7 @@ class Rival:
                 self._speaks()
             case ResponseDone() if event.status != "cancelled":
                 self._fail(event.why if event.status == "failed" else "its response was empty")
-            case ErrorEvent() if event.ends_session:
+            case ErrorEvent() if event.ends_session or (event.event_id is not None and not event.benign):
                 self._fail(event.why)
 
     def model_sent_binary(self, frame: bytes) -> None: ...

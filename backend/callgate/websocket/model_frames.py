@@ -74,12 +74,12 @@ class ModelFrames:
         self._in_binary = False  # the frames that continue a binary one are skipped with it
 
     def adopt(self, receiver: ModelReceiver) -> None:
-        """Pass events to ``receiver``, first those that arrived earlier."""
+        """Pass events to ``receiver``, first those that arrived earlier, until it is released."""
         self._receiver, self._give = receiver, receiver.model_sent
-        for event in self._early:
-            receiver.model_sent(event)
-        self._early.clear()
-        if self.lost is not None:
+        early, self._early = self._early, []
+        for event in early:
+            self._give(event)
+        if self.lost is not None and self._receiver is receiver:
             receiver.model_lost(self.lost)
 
     def release(self) -> None:

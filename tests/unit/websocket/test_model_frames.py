@@ -70,3 +70,19 @@ def test_a_binary_message_that_nobody_receives_is_not_taken_for_an_event():
     frames.came(Peer(), Frame(TEXT, b"1"))
     frames.adopt(receiver)
     assert receiver.events == [b"1"]
+
+
+def test_a_receiver_that_is_released_by_an_event_gets_none_of_those_after_it() -> None:
+    frames = ModelFrames("the model")
+    for payload in (b"1", b"2", b"3"):
+        frames.came(Peer(), Frame(TEXT, payload))
+
+    class Once(Receiver):
+        def model_sent(self, frame: bytes) -> None:
+            super().model_sent(frame)
+            frames.release()
+
+    first, second = Once(), Receiver()
+    frames.adopt(first)
+    frames.adopt(second)
+    assert (first.events, second.events) == ([b"1"], [b"2", b"3"])
