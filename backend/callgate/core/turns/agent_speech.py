@@ -7,8 +7,9 @@ it is not the first. A part of an earlier model session can't be truncated any m
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
-from callgate.core.protocols.realtime import ClientEvent, TruncateItem
+from callgate.core.protocols.realtime import AddUserText, ClientEvent, TruncateItem
 from callgate.core.units import SECONDS
 from callgate.core.wire.media_stream import Clear, Mark
 
@@ -17,6 +18,8 @@ from .heard_clock import HeardClock
 from .transcript import Transcript
 
 RECORD_EVERY = 1 * SECONDS  # how often to record how much of the agent's speech was heard
+HEARD_ONLY: Final = '[The caller interrupted you. Of "{said}" they heard only "{heard}".]'
+MOST_PARTS: Final = 32  # whose sizes are known: those before them were heard long ago, if the caller says nothing
 
 
 class AgentSpeech:
@@ -49,6 +52,8 @@ class AgentSpeech:
         none."""
         self._words_ended = None
         self._sizes[part] = self._sizes.get(part, 0) + size
+        if len(self._sizes) > MOST_PARTS:
+            del self._sizes[next(iter(self._sizes))]
         return self._clock.sent(part, size, now)
 
     def kept_back(self, part: str, response_id: str) -> None:
@@ -145,10 +150,13 @@ class AgentSpeech:
         if self._recorded is not None and self._recorded not in {cut.item_id for cut in cuts}:
             commands += self._spoken(self._recorded)  # it was heard to the end
         for cut in cuts:
+            whole = self._transcript.agent_spoke(cut.item_id, self._sizes[cut.item_id])
+            heard = self._transcript.cut(cut.item_id, cut.heard_ms)
             if cut.item_id not in self._of_others:
                 commands.append(self._truncation(cut.item_id, cut.heard_ms))
-            self._transcript.agent_spoke(cut.item_id, self._sizes[cut.item_id])
-            commands.append(Said(self._transcript.cut(cut.item_id, cut.heard_ms)))
+            elif heard.heard_text != whole.text:  # this session was told all of it, as text
+                commands.append(AddUserText(HEARD_ONLY.format(said=whole.text, heard=heard.heard_text)))
+            commands.append(Said(heard))
         self._sizes.clear()
         self._recorded = None
         return commands, cuts[0].heard_ms if cuts else None
