@@ -189,6 +189,8 @@ class Answering:
     def _done(self, event: ResponseDone, now: float) -> list[Command]:
         parts = self._parts
         ended = parts.floor.ends(event.response_id, now, was_cancelled=event.status == "cancelled")
+        if event.error_code == SESSION_EXPIRED:
+            return self._succession.lost(event.why, now, is_to_blame=False)
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._succession.useless(f"the model's response failed ({event.why})", now)
         if ended is Ended.MUTED:

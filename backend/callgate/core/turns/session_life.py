@@ -10,6 +10,7 @@ from callgate.core.units import SECONDS
 
 ROLLOVER_AFTER = 50 * 60 * SECONDS  # in the first pause after this; a model session ends after 60 minutes
 ROLLOVER_AT_LAST = 58 * 60 * SECONDS  # after this even in the middle of a sentence
+YOUNG = 60 * SECONDS  # a session that its server ends before that has not reached its limit
 ROLLOVER_AGAIN = 10 * SECONDS  # after a successor could not be opened
 
 
@@ -28,6 +29,10 @@ class SessionLife:
     def no_successor(self, now: float) -> None:
         """No successor could be opened: try again a little later."""
         self._rollover_at = now + ROLLOVER_AGAIN
+
+    def is_young(self, now: float) -> bool:
+        """Whether the session has only just begun to serve the call."""
+        return now < self._since + YOUNG
 
     def is_ending(self, now: float) -> bool:
         """Whether the session's hour is nearly over."""

@@ -61,7 +61,7 @@ class Succession:
             self._serving.is_gone()
             return [DropModel(), *parts.leave(now)]
         wait = 0.0
-        if is_to_blame:
+        if is_to_blame or self._serving.life.is_young(now):
             verdict = parts.recovery.strike(f"the session was lost ({reason})", now)
             if isinstance(verdict, GiveUp):
                 return self._serving.safety_net(verdict)
