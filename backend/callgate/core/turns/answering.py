@@ -124,7 +124,7 @@ class Answering:
             )
         if parts.floor.was_heard:
             parts.recovery.answered()
-        parts.audio.noticed()
+        parts.audio.noticed(now)
         parts.limits.caller_spoke()
         parts.comfort.spoken()
         self._is_continued = False

@@ -87,9 +87,10 @@ class CallerAudio:
 
     # What the model makes of it.
 
-    def noticed(self) -> None:
+    def noticed(self, now: float) -> None:
         """The model has heard the caller begin to speak."""
         self.spoken = True
+        self.sound_until = now
         self._loud_frames = 0
         self._noise_until = self.loud_since
 

@@ -89,6 +89,11 @@ class Ending:
         """Whether the caller may keep the agent: nothing of its last word was heard."""
         return self.farewell is None or (self._is_asked and not self.has_spoken and not self.is_leaving)
 
+    @property
+    def is_said(self) -> bool:
+        """Whether the agent has hung up, and was heard in the response in which it did."""
+        return self.farewell is not None and self.has_spoken
+
     def stays(self) -> None:
         """The caller went on speaking before the agent's goodbye began."""
         self.farewell = None

@@ -57,7 +57,10 @@ class Floor:
 
     @property
     def awaits_model(self) -> bool:
-        """Whether it is the model's turn to send something."""
+        """Whether it is the model's turn to send something: also the end of a response that is in the way of the next
+        request."""
+        if self.state is FloorState.WANTED:
+            return self.has_responses
         return self.state in (FloorState.AWAITED, FloorState.ASKED, FloorState.BEGUN, FloorState.SPEAKING)
 
     @property

@@ -83,10 +83,15 @@ class Liveness:
     def doubtful_at(self, owed_since: float | None) -> float | None:
         """When the model becomes doubtful; None: it need not say anything. ``owed_since``: since when it owes a
         word; None: it owes none."""
-        found: list[float] = []
-        if self._open_since is not None:
-            within = max(ANSWER_WITHIN, TIMES_THE_SLOWEST * self._slowest) * self._lenience
-            found.append(self._open_since + within)
-        if owed_since is not None:
-            found.append(owed_since + WORDS_WITHIN * self._lenience)
-        return min(found, default=None)
+        words_at = None if owed_since is None else owed_since + WORDS_WITHIN * self._lenience
+        return min((at for at in (self._answer_at(), words_at) if at is not None), default=None)
+
+    def is_mute(self, now: float) -> bool:
+        """Whether a question is open for longer than a living model takes to answer it."""
+        answer_at = self._answer_at()
+        return answer_at is not None and now >= answer_at
+
+    def _answer_at(self) -> float | None:
+        if self._open_since is None:
+            return None
+        return self._open_since + max(ANSWER_WITHIN, TIMES_THE_SLOWEST * self._slowest) * self._lenience

@@ -3,7 +3,8 @@ are seconds on one clock.
 
 Every try that failed since the caller last heard the agent is a `strike`. The first is followed by another try, when
 the model said that it may be made, or soon; from the second on, another session is opened beside the failing one, at
-another server if there is one. After `MOST_STRIKES` the call goes to the safety net, which is told what was tried.
+another server if there is one. After `MOST_STRIKES` the call goes to the safety net, which is told what was tried; but
+not while another session is being opened, or may yet speak.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Beside(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at ``at``. ``beside``: open another session, too."""
+    """Try again at ``at``. ``beside``: there is to be another session, too."""
 
     at: float
     beside: bool
@@ -65,7 +66,7 @@ class Recovery:
         wait = WAITS[min(len(self._tried), len(WAITS)) - 1]
         if retry_after is not None:
             wait = max(wait, min(retry_after, LONGEST_WAIT))
-        return Retry(now + wait, len(self._tried) >= BESIDE_AFTER and self.beside is Beside.NONE)
+        return Retry(now + wait, len(self._tried) >= BESIDE_AFTER)
 
     def give_up(self, reason: str | None = None) -> GiveUp:
         """There is nothing left to try. ``reason``: the last failure, if it was no strike."""
@@ -80,7 +81,7 @@ class Recovery:
     @property
     def is_exhausted(self) -> bool:
         """Whether everything was tried."""
-        return len(self._tried) >= MOST_STRIKES and self.beside not in (Beside.READY, Beside.RIVAL)
+        return len(self._tried) >= MOST_STRIKES and self.beside is Beside.NONE
 
     @property
     def is_first_strike(self) -> bool:

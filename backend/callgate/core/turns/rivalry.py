@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 
 from callgate.core.protocols.realtime import AskAlive
+from callgate.core.units import SECONDS
 
 from .call_parts import CallParts
 from .commands import Command, DropBeside, DropModel, Note
-from .recovery import Beside, GiveUp
+from .recovery import RIVAL_WITHIN, Beside, GiveUp
 from .serving import Serving
 
 AGAIN_AFTER = 1.0  # seconds, before another session is opened beside after one that failed
+# A caller who is silent for longer has ended their sentence, whatever the model hears: twice what the slowest voice
+# detection usually waits.
+PAUSE_IN_SPEECH = 4 * SECONDS
 
 
 class Rivalry:
@@ -27,6 +31,7 @@ class Rivalry:
         self._is_for_pause = False  # it is to take over in a pause
         self._why = ""  # the reason why it was opened
         self._not_before = now  # when to open another one
+        self._counted_at = now  # when it last counted as a failure that no other session could be opened
 
     # Opening.
 
@@ -49,7 +54,14 @@ class Rivalry:
         recovery.none_beside()
         self._serving.life.no_successor(now)
         self._not_before = now + max(recovery.not_opened(), retry_after or 0.0)
-        return [Note(logging.WARNING, f"Another model session could not be opened beside this one: {reason}")]
+        note = Note(logging.WARNING, f"Another model session could not be opened beside this one: {reason}")
+        doubtful_at = self._doubtful_at()
+        if doubtful_at is None or now < max(doubtful_at, self._counted_at) + RIVAL_WITHIN:
+            return [note]
+        # This one alone is silent as long as two would have been given.
+        self._counted_at = now
+        verdict = recovery.strike(f"it was silent, and no other session could be opened ({reason})", now)
+        return [note, *(self._serving.safety_net(verdict) if isinstance(verdict, GiveUp) else [])]
 
     def failed(self, reason: str, now: float, retry_after: float | None = None) -> list[Command]:
         """The session that serves the call failed to answer, but lives: it is asked again, and another is opened beside
@@ -61,7 +73,7 @@ class Rivalry:
         note = Note(
             logging.WARNING, f"The model did not answer: {reason}. It is asked again in {verdict.at - now:.1f} s"
         )
-        return [note, *(self._open(reason, now) if verdict.beside else [])]
+        return [note, *(self._doubt(reason, now) if verdict.beside else [])]
 
     # Who speaks first.
 
@@ -105,9 +117,11 @@ class Rivalry:
             commands.append(AskAlive())
         if is_due(parts.recovery.rival_overdue_at(), now):
             return [*commands, *self._neither_spoke(now)]
-        if parts.recovery.beside is Beside.NONE and self._is_doubtful(now):
-            silent = "it is silent, and does not answer" if parts.liveness.is_asked else "it is silent"
-            commands += self._open(silent, now)
+        if self._is_doubtful(now):
+            if parts.ending.is_said:  # only the end of the response is missing
+                return [*commands, *(parts.leave(now) if parts.speech.words_end_at <= now else [])]
+            silent = "it is silent, and does not answer" if parts.liveness.is_mute(now) else "it is silent"
+            commands += self._doubt(silent, now)
         return commands + self.use(now)
 
     def use(self, now: float) -> list[Command]:
@@ -132,8 +146,13 @@ class Rivalry:
             waits.append(max(doubtful_at, self._not_before))
         return waits
 
-    def _open(self, why: str, now: float) -> list[Command]:
-        if self._parts.recovery.beside is not Beside.NONE or now < self._not_before:
+    def _doubt(self, why: str, now: float) -> list[Command]:
+        if self._parts.recovery.beside is not Beside.NONE:
+            if self._is_for_pause:  # no pause will come: it is needed now
+                self._is_for_pause = False
+                self._why = why
+            return []
+        if now < self._not_before:
             return []
         self._parts.recovery.opens_beside()
         self._is_for_pause = False
@@ -142,8 +161,12 @@ class Rivalry:
         return [note, *self._serving.open(0.0, beside=True)]
 
     def _neither_spoke(self, now: float) -> list[Command]:
-        """Neither of two sessions spoke. One that does not even answer is given up; otherwise the newer one is."""
-        if not self._parts.liveness.is_asked:
+        """Neither of two sessions spoke. One that does not even answer, or that hears a silent caller speak, is given
+        up; otherwise the newer one is."""
+        parts = self._parts
+        if not parts.liveness.is_mute(now) and not parts.floor.caller_speaks:
+            if parts.floor.is_open and not parts.desk.waits:  # there was nothing to say
+                return self.spoke()
             return self.rival_failed("neither of the two spoke", now)
         return [*self.rival_speaks(now), *self.failed("two sessions were silent", now)]
 
@@ -157,9 +180,13 @@ class Rivalry:
         )
 
     def _doubtful_at(self) -> float | None:
-        floor = self._parts.floor
-        owed_since = max(floor.since, self._parts.speech.words_end_at) if floor.awaits_model else None
-        return self._parts.liveness.doubtful_at(owed_since)
+        parts = self._parts
+        owed_since: float | None = None
+        if parts.floor.awaits_model:
+            owed_since = max(parts.floor.since, parts.speech.words_end_at)
+        elif parts.floor.caller_speaks:
+            owed_since = parts.audio.sound_until + PAUSE_IN_SPEECH
+        return parts.liveness.doubtful_at(owed_since)
 
     def _is_doubtful(self, now: float) -> bool:
         return is_due(self._doubtful_at(), now)

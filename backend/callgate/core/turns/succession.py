@@ -45,6 +45,7 @@ class Succession:
         if self._serving.is_there:
             return self._rivalry.unavailable(reason, now, retry_after)
         recovery = self._parts.recovery
+        recovery.none_beside()  # it was to be, until the session that it was opened beside was lost
         verdict = recovery.give_up(reason) if fatal else recovery.strike(reason, now, retry_after)
         if isinstance(verdict, GiveUp):
             return self._serving.safety_net(verdict)

@@ -145,6 +145,7 @@ class TestTalking:
             talking.model(ResponseCreated(f"resp_{number}"))
             talking.model(ResponseDone(f"resp_{number}", "failed", None, "server_error", ""))
             talking.lives(3.0)
+            talking.unavailable()
         assert talking.ended.outcome is Outcome.FAILED
         assert talking.ended.reason == f"its response failed (server_error) ({MOST_STRIKES} times)"
 
