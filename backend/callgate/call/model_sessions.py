@@ -23,7 +23,7 @@ Open = Callable[[tuple[Turn, ...], str], Awaitable[ModelSocket]]
 
 
 class ModelSessions:
-    """At most one session serves the call, one is ready to take over, or a rival, and one is being opened.
+    """At most one session serves the call, one is ready to take over (or is a rival), and one is being opened.
 
     ``open_session``: opens one. ``receiver``: receives what the call's session sends. ``ready``: called when a session
     is ready to be adopted; ``failed``: called with the exception when one could not be opened; ``at_failure``: called
@@ -48,7 +48,7 @@ class ModelSessions:
         self._loop = asyncio.get_running_loop()
         self._current: ModelSocket | None = None  # the one that serves the call
         self._next: ModelSocket | None = None  # ready to take over
-        self._rival: Rival | None = None  # what receives the events of that one, if it was told everything
+        self._rival: Rival | None = None  # receives the events of that one, once it was told everything
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -157,7 +157,7 @@ class ModelSessions:
             rival.model.adopt(rival)
 
     def _is_succeeded_at_home(self) -> bool:
-        """Whether the session that takes over is one of the same server, which then does not fail."""
+        """Whether the session that takes over is one of the same server, which has thus just provided one."""
         before, after = self._current, self._next
         return before is not None and after is not None and before.endpoint.name == after.endpoint.name
 

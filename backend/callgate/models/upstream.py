@@ -66,7 +66,7 @@ class Upstream:
         return None if None in failures else failures[0]
 
     def failed(self, model: ModelSocket, reason: str) -> None:
-        """A session was lost in mid-call: its server is tried last for a while."""
+        """A session was lost, or did not answer, in mid-call: its server is tried last for a while."""
         self._failures[model.endpoint.name] = (time.monotonic(), reason)
 
     async def open(

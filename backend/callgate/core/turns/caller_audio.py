@@ -22,7 +22,7 @@ LONGEST_SILENCE: Final = 50  # frames of silence that are kept in the midst of u
 KEPT_FRAMES: Final = 3000  # of unanswered speech: a minute
 TOGETHER: Final = 10  # frames dropped at a time
 FRAMES_OF_SPEECH: Final = 15  # anything shorter may be a cough, or a door
-# A model that lives, and has not taken so long a sound for speech, will not: it is noise.
+# A sound of this length that a living model has not taken for speech is noise.
 NOISE_AFTER: Final = 1.5 * SECONDS
 FINDS_WORDS_WITHIN: Final = 1.5 * SECONDS  # for a new model to notice the words that it was given
 LOUD_NOW: Final = 0.3 * SECONDS  # for a model to notice speech

@@ -80,8 +80,8 @@ class AdoptModel:
 @dataclass(frozen=True, slots=True)
 class PrimeModel:
     """Send these events to the session that is ready, and from now on the caller's audio, too. Call `rival_speaks` when
-    it speaks or calls a tool, `rival_failed` when it is lost or its response fails; keep what it sends until it is
-    adopted."""
+    it speaks or calls a tool, `rival_failed` when it is lost or its response fails or is refused; keep what it sends
+    until it is adopted."""
 
     events: tuple[ClientEvent, ...]
 

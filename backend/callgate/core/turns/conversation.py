@@ -2,12 +2,12 @@
 
     Twilio's messages, the model's events, the passing of time  ->  Conversation  ->  [Command, …]
 
-It only dispatches. What is known stands in the parts, each of which owns its state (`call_parts`), and what follows
-from an event is decided in these:
+It only dispatches. What is known is kept in the parts, each of which owns its state (`call_parts`); what follows from
+an event is decided in these:
 
     answering     the model's events about turns: who speaks, what is heard, which tools are called
     succession    the model's sessions: which one serves the call, and which one takes over from it
-    rivalry       … and what becomes of one that is silent, or whose responses fail
+    rivalry       what becomes of a session that is silent, or whose responses fail
     keys, clips   the caller's keys; the clip for a caller who waits
 
 `floor_table` is the heart of it: whose turn it is.

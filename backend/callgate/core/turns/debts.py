@@ -1,6 +1,6 @@
 """What the agent owes the caller. Pure.
 
-A debt is paid when the caller hears a response that covers it, and that is one which began after the debt arose.
+A response covers the debts that arose before it began, and pays them when the caller hears it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Debts:
     """What is owed on one floor, and what the response requested, or under way, covers of it."""
 
     def __init__(self) -> None:
-        self._count = 0  # of what arose
-        self._owed: dict[Debt, int] = {}  # the latest of each kind
+        self._count = 0  # of all debts: each is numbered
+        self._owed: dict[Debt, int] = {}  # the number of the latest of each kind
         self._covered: dict[Debt, int] = {}
 
     def __bool__(self) -> bool:

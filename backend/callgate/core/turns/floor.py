@@ -1,6 +1,6 @@
 """Who may speak in a call, and what the agent owes the caller. Pure; times are seconds on one clock.
 
-The one place that knows whether somebody waits for somebody. `floor_table` has the states; this adds what is owed
+The only place that knows who is waiting for whom. `floor_table` has the states; this adds what is owed
 (`Debt`), which responses the caller must not hear, and when to ask for the next one.
 
 A debt is paid when the caller hears a response that began after it arose: one that ended without a sound, and without

@@ -1,8 +1,8 @@
 """The states of the floor, and how they follow from one another. Pure.
 
 *The floor* is the right to speak. `TABLE` is the whole of it: what happens in a state leads to the state in its column;
-where a column is empty, nothing changes. `floor` says which event a message is, and keeps what a state does not say:
-what is owed, and to which response.
+where there is a dot, nothing changes. `floor` says which event a message is, and keeps what a state does not say: what
+is owed, and which response covers it.
 """
 
 from __future__ import annotations

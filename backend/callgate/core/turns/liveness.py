@@ -1,9 +1,9 @@
 """Whether a silent model lives. Pure; times are seconds on one clock.
 
-A model that hangs looks like one that thinks, and nothing that a living one does at once is documented. So nothing here
-calls a model dead: that is for its socket to tell. A silent model is asked a question, a ``session.update`` that
-changes nothing. If that is not answered either, and nothing else arrives, the model is doubtful, and a successor is
-opened beside it.
+A model that hangs looks like one that thinks, and no document says how soon a living one must answer anything. So
+nothing here calls a model dead: only its socket can tell that. A silent model is asked a question, a ``session.update``
+that changes nothing. If that is not answered either, and nothing else arrives, the model is doubtful, and a successor
+is opened beside it.
 
 How long an answer may take is learnt in each session, from its opening on.
 """

@@ -1,7 +1,7 @@
 """The request for a response that was sent to the model last. Pure.
 
-A response that begins while a request is open is taken for the requested one. It may be the model's own, though: then
-the request is refused behind it.
+A response that begins while a request is open is taken for the requested one. If it was one that the model began by
+itself, the refusal of the request follows.
 """
 
 from __future__ import annotations

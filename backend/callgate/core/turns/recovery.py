@@ -1,9 +1,9 @@
 """What follows when the model does not answer: another try, another session, and in the end the safety net. Pure; times
 are seconds on one clock.
 
-Every try that failed since the caller last heard the agent is a `strike`. The first is followed by another try, when
-the model said that it may be made, or soon; from the second on, another session is opened beside the failing one, at
-another server if there is one. After `MOST_STRIKES` the call goes to the safety net, which is told what was tried; but
+Every try that failed since the caller last heard the agent is a `strike`. The model is asked again: at the time that it
+named, or soon. From the second strike on, another session is opened beside the failing one, at another server if there
+is one. After `MOST_STRIKES` the call goes to the safety net, which is told what was tried; but
 not while another session is being opened, or may yet speak.
 """
 

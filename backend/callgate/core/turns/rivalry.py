@@ -16,7 +16,7 @@ from .commands import Command, DropBeside, DropModel, Note
 from .recovery import RIVAL_WITHIN, Beside, GiveUp
 from .serving import Serving
 
-AGAIN_AFTER = 1.0  # seconds, before another session is opened beside after one that failed
+AGAIN_AFTER = 1 * SECONDS  # after a rival has failed, before another is opened
 # A caller who is silent for longer has ended their sentence, whatever the model hears: twice what the slowest voice
 # detection usually waits.
 PAUSE_IN_SPEECH = 4 * SECONDS
@@ -82,7 +82,8 @@ class Rivalry:
         if self._parts.recovery.beside is not Beside.RIVAL or not self._serving.is_there:
             return []
         self._serving.counts()
-        note = Note(logging.WARNING, f"Another model session spoke first, and goes on with the call ({self._why})")
+        why = f"Another model session spoke first, and goes on with the call instead of the doubtful one ({self._why})"
+        note = Note(logging.WARNING, why)
         return [note, self._parts.memory.loss(), DropModel(self._why), *self._serving.adopt_rival(now)]
 
     def rival_failed(self, reason: str, now: float) -> list[Command]:
@@ -133,7 +134,10 @@ class Rivalry:
             if not self._is_doubtful(now) and not parts.recovery.is_trying:
                 return self.spoke()
             self._serving.counts()
-            note = Note(logging.WARNING, f"Another model session goes on with the call ({self._why})")
+            note = Note(
+                logging.WARNING,
+                f"Another model session goes on with the call instead of the doubtful one ({self._why})",
+            )
             return [note, parts.memory.loss(), *self._serving.take_over(now)]
         if parts.speech.words_end_at > now:  # what was said before is still heard
             return []
@@ -193,5 +197,5 @@ class Rivalry:
 
 
 def is_due(at: float | None, now: float) -> bool:
-    """Whether a deadline has come."""
+    """Whether a deadline has come. None: there is none."""
     return at is not None and now >= at
