@@ -24,6 +24,7 @@ TOGETHER: Final = 10  # frames dropped at a time
 FRAMES_OF_SPEECH: Final = 15  # anything shorter may be a cough, or a door
 # A sound of this length that a living model has not taken for speech is noise.
 NOISE_AFTER: Final = 1.5 * SECONDS
+LONGEST_WORDS: Final = 10 * SECONDS  # without a pause
 FINDS_WORDS_WITHIN: Final = 1.5 * SECONDS  # for a new model to notice the words that it was given
 LOUD_NOW: Final = 0.3 * SECONDS  # for a model to notice speech
 SAME_SOUND: Final = 1 * SECONDS  # a pause longer than this ends a sound
@@ -37,6 +38,7 @@ class CallerAudio:
         self.given_until = now  # until then, keep what a new model was given
         self._is_repeated = False  # what the model hears until then was said before, to another model
         self.loud_until = now  # when the caller was last loud
+        self._sound_since = now
         self.sound_until = now  # when unanswered speech was last no silence, however soft
         self.loud_since = now  # when the sound began that was last loud
         self._noise_until = now  # up to when the sound is known to be noise
@@ -63,6 +65,8 @@ class CallerAudio:
         is_quiet = not is_loud and is_silence(audio)
         self._quiet = self._quiet + 1 if is_quiet else 0
         if not is_quiet:
+            if now - self.sound_until > SAME_SOUND:
+                self._sound_since = now
             self.sound_until = now
         if self._quiet > LONGEST_SILENCE:  # leave out its middle
             del self._audio[-LEAD_IN_FRAMES]
@@ -138,6 +142,12 @@ class CallerAudio:
     def _forget(self) -> None:
         self._quiet = 0
         self._forget_but(0)
+
+    @property
+    def soft_words_until(self) -> float:
+        """The same, while no model listens: every sound may be words, unless it lasts as long as only noise does."""
+        is_noise = self.sound_until - self._sound_since > LONGEST_WORDS
+        return self.words_until if is_noise else max(self.words_until, self.sound_until)
 
     def _forget_but(self, frames: int) -> None:
         self._first = max(self._first, len(self._audio) - frames)

@@ -22,9 +22,8 @@ class Clips:
         if parts.ending.is_over or parts.ending.is_leaving or not parts.agent.one_moment or not self._is_waited_for():
             return None
         has_model = self._serving.is_there
-        # A model that was lost while it heard the caller may have heard more than we can.
-        is_soft = not has_model and parts.floor.caller_speaks
-        caller_until = max(parts.audio.words_until, parts.audio.sound_until if is_soft else 0.0)
+        # While no model listens, the softest sound may be the caller, but not one that goes on and on.
+        caller_until = parts.audio.words_until if has_model else parts.audio.soft_words_until
         return parts.comfort.due_at(parts.speech.ends_at, caller_until, has_model=has_model)
 
     def give(self, now: float) -> list[Command]:

@@ -79,6 +79,11 @@ class Floor:
         return self._since
 
     @property
+    def not_before(self) -> float:
+        """Until when no response is requested, as the model is to be left alone."""
+        return self._not_before
+
+    @property
     def was_heard(self) -> bool:
         """Whether the response under way was heard, or has called a tool."""
         return self.state is _SPEAKING

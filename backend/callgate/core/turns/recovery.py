@@ -15,6 +15,8 @@ from enum import Enum
 from callgate.core.units import SECONDS
 
 MOST_STRIKES = 6
+LEAST_STRIKES, LONGEST_TROUBLE = 3, 40 * SECONDS  # or after so many, if they took so long
+FORGOTTEN_AFTER = 120 * SECONDS  # without another one: in a call in which nobody speaks, they don't add up
 WAITS = (0.1, 0.5, 1.0, 2.0, 2.0)  # before the next try after each strike, unless the model told another time
 LONGEST_WAIT = 20 * SECONDS  # that a model may tell us to wait
 REOPEN_AFTER = (0.0, 0.3, 1.0, 2.0)  # before each attempt to open a session
@@ -52,6 +54,7 @@ class Recovery:
     def __init__(self) -> None:
         self.beside = Beside.NONE
         self._tried: list[str] = []  # since the caller last heard the agent
+        self._tried_at = (0.0, 0.0)  # the first and the last time
         self._attempts = 0  # to open the session being opened
         self._rival_since = 0.0
 
@@ -60,8 +63,13 @@ class Recovery:
     def strike(self, reason: str, now: float, retry_after: float | None = None) -> Retry | GiveUp:
         """A try failed. ``retry_after``: how long the model told us to wait, in seconds. While another session may
         speak, it is not the end."""
+        first, last = self._tried_at
+        if now - last > FORGOTTEN_AFTER:
+            self._tried.clear()
+        self._tried_at = first if self._tried else now, now
         self._tried.append(reason)
-        if self.is_exhausted:
+        takes_too_long = len(self._tried) >= LEAST_STRIKES and now - self._tried_at[0] > LONGEST_TROUBLE
+        if self.is_exhausted or (takes_too_long and self.beside is Beside.NONE):
             return self.give_up()
         wait = WAITS[min(len(self._tried), len(WAITS)) - 1]
         if retry_after is not None:

@@ -73,7 +73,9 @@ class Rivalry:
         note = Note(
             logging.WARNING, f"The model did not answer: {reason}. It is asked again in {verdict.at - now:.1f} s"
         )
-        return [note, *(self._doubt(reason, now) if verdict.beside else [])]
+        # Another session of the same account is under the same limit.
+        is_of_use = retry_after is None or self._parts.agent.has_second_model
+        return [note, *(self._doubt(reason, now) if verdict.beside and is_of_use else [])]
 
     # Who speaks first.
 
@@ -139,7 +141,8 @@ class Rivalry:
                 f"Another model session goes on with the call instead of the doubtful one ({self._why})",
             )
             return [note, parts.memory.loss(), *self._serving.take_over(now)]
-        if parts.speech.words_end_at > now:  # what was said before is still heard
+        is_spoken_over = parts.audio.unheard or parts.floor.caller_speaks
+        if parts.speech.words_end_at > now and not is_spoken_over:  # what was said before is still heard
             return []
         return self._serving.prime(now)
 
@@ -187,7 +190,7 @@ class Rivalry:
         parts = self._parts
         owed_since: float | None = None
         if parts.floor.awaits_model:
-            owed_since = max(parts.floor.since, parts.speech.words_end_at)
+            owed_since = max(parts.floor.since, parts.floor.not_before, parts.speech.words_end_at)
         elif parts.floor.caller_speaks:
             owed_since = parts.audio.sound_until + PAUSE_IN_SPEECH
         return parts.liveness.doubtful_at(owed_since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from callgate.core.protocols.realtime import (
     SpeechStopped,
     TruncateItem,
 )
-from callgate.core.turns.comfort import LONGEST, THINKING
+from callgate.core.turns.comfort import LONGEST, NO_MODEL, THINKING
 from callgate.core.turns.commands import AdoptModel, DropBeside, DropModel, OpenModel, Outcome, PrimeModel
 from callgate.core.turns.liveness import ANSWER_WITHIN, ASK_AFTER, ASK_IN_NOISE_AFTER, WORDS_WITHIN
 from callgate.core.turns.recovery import MOST_STRIKES, RIVAL_WITHIN, WAITS
@@ -31,6 +32,7 @@ from callgate.core.turns.serving import Phase
 from callgate.core.wire.media_stream import Clear, Media
 from support.conversation_driver import AGENT, ALIVE, LOUD, ONE_MOMENT, QUIET, Call, audio, greeted, of
 
+SOFT = base64.b64encode(b"\x5c\xdc" * 80).decode()  # about -40 dBFS
 DOUBTFUL_AFTER = ASK_AFTER + ANSWER_WITHIN + 0.1
 
 
@@ -438,3 +440,48 @@ class TestMemoryOfWords:
     def test_an_error_without_any_field_changes_nothing(self, talking):
         talking.model(ErrorEvent("unknown", ""))
         assert talking.ended is None
+
+
+class TestRecovery:
+    def test_a_limit_of_the_only_server_is_waited_for_and_no_other_session_is_opened_under_it(self, talking):
+        limited = ResponseDone("resp_1", "failed", None, "rate_limit_exceeded", "Please try again in 5s.")
+        speaks_up(talking)
+        for number in range(3):
+            talking.model(ResponseCreated(f"resp_{number}"), replace(limited, response_id=f"resp_{number}"))
+            assert not of(CreateResponse, talking.lives(4.8))
+            assert of(CreateResponse, talking.lives(0.4))
+        assert not beside(talking)
+
+    def test_failures_that_lie_far_apart_do_not_add_up(self, talking):
+        for number in range(2 * MOST_STRIKES):
+            talking.loses_model()
+            talking.ready()
+            talking.now += 130
+            talking.twilio(Media("MZ1", QUIET))
+            assert talking.ended is None, number
+
+    def test_servers_that_take_long_to_fail_are_not_tried_for_ever(self, call):
+        call.does(call.conversation.begin())
+        for _ in range(5):
+            call.waits(13.0)
+            call.unavailable()
+        assert call.ended.outcome is Outcome.FAILED
+
+    def test_a_caller_who_speaks_over_a_hung_model_is_heard_and_the_model_silenced(self, talking):
+        talking.says(30.0)
+        talking.hears(LOUD, 1.0)
+        talking.hears(QUIET, DOUBTFUL_AFTER + 0.6)
+        (prime,) = of(PrimeModel, talking.ready())  # though the first one is still heard
+        assert AppendAudio(LOUD) in prime.events
+        commands = talking.does(talking.conversation.rival_speaks(talking.now))
+        assert of(Clear, commands)
+        assert not of(TruncateItem, commands)
+
+    def test_a_soft_caller_who_begins_when_the_model_is_lost_is_not_talked_over(self, talking):
+        talking.model(SpeechStarted(), SpeechStopped(), SpeechCommitted("c1"))
+        talking.loses_model()
+        talking.commands.clear()
+        talking.now += 1.0
+        talking.returns_marks()
+        assert not of(Media, talking.hears(SOFT, 4.0))
+        assert of(Media, talking.hears(QUIET, NO_MODEL + 0.2))

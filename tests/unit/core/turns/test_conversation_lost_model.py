@@ -23,7 +23,7 @@ from callgate.core.protocols.realtime import (
 )
 from callgate.core.turns.briefing import COME_BACK, GO_ON
 from callgate.core.turns.caller_audio import FRAMES_OF_SPEECH, LEAD_IN_FRAMES
-from callgate.core.turns.comfort import PAUSE, THINKING
+from callgate.core.turns.comfort import NO_MODEL, PAUSE, THINKING
 from callgate.core.turns.commands import AdoptModel, DropModel, OpenModel, Outcome, PrimeModel
 from callgate.core.turns.keypad import KEYS_TOGETHER
 from callgate.core.turns.liveness import (
@@ -87,7 +87,7 @@ class TestLostModel:
     def test_a_caller_who_waits_on_is_told_again(self, talking):
         talking.model(SpeechStarted(), SpeechStopped())
         talking.loses_model()
-        assert len(of(Media, talking.waits(2 * (THINKING + 1.0) + 0.1))) == 2
+        assert len(of(Media, talking.waits(1.0 + 2 * (NO_MODEL + 1.0) - 0.1))) == 3
 
     def test_where_nobody_waits_for_the_agent_nothing_is_said(self, talking):
         commands = talking.loses_model() + talking.waits(1.0) + talking.ready()
