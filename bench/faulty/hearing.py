@@ -16,22 +16,26 @@ from callgate.peers.phone.simulation.report import CallReport
 from callgate.peers.phone.wav import encode
 
 GRAM = 16  # bytes that identify a position in a sentence
-LOUDNESS = 0.25  # of full scale, RMS
+RECOGNISED = 400  # bytes by which a sentence is recognized
+LOUD = 0.25  # of full scale, RMS
+SOFT = 0.01  # the model hears it, but no frame of it is as loud as usual speech (`core/turns/loudness.py`)
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of the call. With ``leaves_turn``, the caller is expected to speak after it."""
+    """A sentence of the call. With ``leaves_turn``, the caller is expected to speak after it. ``is_owed``: once the
+    agent has said it, the caller must hear it."""
 
     text: str
     audio: bytes
     leaves_turn: bool = True
+    is_owed: bool = True
 
 
-def noise(seed: Sequence[int], seconds: float) -> bytes:
+def noise(seed: Sequence[int], seconds: float, loudness: float = LOUD) -> bytes:
     """Return noise in whole frames, different for each seed."""
     samples = round(seconds / FRAME_SECONDS) * FRAME_BYTES
-    return encode((LOUDNESS * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32))
+    return encode((loudness * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32))
 
 
 def find(audio: bytes, recording: bytes) -> tuple[int, int]:

@@ -14,9 +14,9 @@ import shutil
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from support.fixtures import AUTH_TOKEN
 from support.phone_peer import Certificates
 from support.service import ACCOUNT, BASE_URL, Service, config_for, running
 
+from .clips import CLIP
 from .front import LOOPBACK, front
 
 QUIET = 0.4 * SECONDS  # silence after which the caller takes the agent to have finished
@@ -54,10 +55,11 @@ _tasks: dict[object, set[asyncio.Task[Any]]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """The server context and CA file for the front's TLS."""
+    """The server context and CA file for the front's TLS; and settings that all services have."""
 
     server: ssl.SSLContext
     ca: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Place:
             quiet_seconds=QUIET,
             reply_within=REPLY_WITHIN,
             max_seconds=LONGEST_CALL,
+            wait_clip=CLIP,
             limits=LIMITS,
         )
 
@@ -135,12 +138,12 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(tls: Tls, fake: FakeOpenAI, **settings: str) -> AsyncIterator[Place]:
-    """Run a service with these settings in front of ``fake``, and start both."""
+    """Run a service with these settings, and those of ``tls``, in front of ``fake``, and start both."""
     with tempfile.TemporaryDirectory() as data, _store_made_ready(Path(data), tls.ca.parent):
         async with contextlib.AsyncExitStack() as stack:
             fake.api_key = MODEL_KEY
             await stack.enter_async_context(fake)
-            config = config_for(fake.url, Path(data), FALLBACK_DIAL=FALLBACK, **settings)
+            config = config_for(fake.url, Path(data), FALLBACK_DIAL=FALLBACK, **{**tls.settings, **settings})
             service = await stack.enter_async_context(running(config))
             port = await stack.enter_async_context(front(service.address, tls.server))
             yield Place(service, fake, port, tls.ca)

@@ -1,4 +1,4 @@
-"""The points of a call at which its model may fail, and the ways it may. Pure."""
+"""The points of a call at which its model may fail. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from support.fake_openai import Action, At, Close, Event, Hang, Reset, Send, error_event
+from support.fake_openai import Action, At, Event
 
 DELTAS: Final = ("response.output_audio.delta", "response.output_audio_transcript.delta")
 # Sent in every turn, but after the first turn they show nothing new.
@@ -23,20 +23,7 @@ DETAILS: Final = frozenset(
         "conversation.item.done",
     }
 )
-PHASES: Final = ("opening", "greeting", "answer", "second answer", "goodbye")
-
-# The actions at a point, in order; nothing more follows a hang.
-KINDS: Final[dict[str, tuple[Action, ...]]] = {
-    "close": (Close(1011, "internal error"),),
-    "reset": (Reset(),),
-    "hang": (Hang(),),
-    "garbage": (Send("}{"),),
-    "error": (Send(error_event("server_error")),),  # the session survives it
-    "expired": (Send(error_event("session_expired")), Close(1001, "Your session hit the maximum duration.")),
-    "quota": (Send(error_event("insufficient_quota")), Hang()),  # a retry would not help
-}
-FATAL: Final = frozenset({"quota"})
-USUAL_KINDS: Final = ("close", "reset", "hang", "garbage", "error")
+PHASES: Final = ("opening", "greeting", "answer", "tool", "second answer", "goodbye")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +42,11 @@ class Point:
     def is_detail(self) -> bool:
         """Whether an earlier turn's event of the same type tells as much."""
         return self.turn > 1 and self.event in DETAILS
+
+    @property
+    def is_response(self) -> bool:
+        """Whether a response begins here."""
+        return self.turn > 0 and self.event == "response.created"
 
     def at(self, action: Action) -> At:
         """Return a fault that performs ``action`` at this point."""

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,25 +14,36 @@ import numpy as np
 from bench.machine import describe
 
 from . import interruptions, rollover
-from .points import Point
-from .table import LATE, SILENCE_BOUND, Cell
 
 HEAD = """\
-# What callers hear while the model fails
+# What callers hear while the model fails, or only seems to
 
-Printed by `bench/faults --write` (`--all`, `--interruptions`, `--rollover`): simulated calls through the whole service,
-between the phone and a fake OpenAI, in real time, in one process. The phone's recording says what the caller heard.
+Printed by `bench/faults --write` (`--all`, `--usual`, `--far`, `--interruptions`, `--rollover`): simulated calls
+through the whole service, between the phone and a fake OpenAI, in real time, in one process. The phone's recording says
+what the caller heard.
 
 - *Silence* is any stretch without audible sound (digital silence is inaudible) that the caller was not expected to
   break: after the call was answered, after the caller's words, in the middle of the agent's sentence, after its
-  goodbye. It includes the 0.5 s that the model takes to be sure that the caller has finished, OpenAI's default.
+  goodbye. *Dead air* is what is left of it after the model's own latency has passed, as the fake was told to have it:
+  the 0.5 s that it takes to be sure that the caller has finished (OpenAI's default), the time that it thinks, the way
+  to it, and the wait that it asks for when it is limited.
 - *unharmed*: the model's session survived the fault. *went on*: another session took over and was told what had been
   said; the call ended with the agent's goodbye, heard to its end. *safety net*: an apology, then `FALLBACK_DIAL`.
   *FORGOT*, *LOST*: none of these, which no caller may experience.
+- *Ended by our judgement*: calls that ended in the safety net although there was a model that lived. *Answers lost*: a
+  living model spoke, and the caller neither heard it to the end nor interrupted it. *Clips over the caller*: "one
+  moment" was played while the caller spoke; half of the callers speak softly. *Given up*: a session that served the
+  call and lived was closed before its end.
 - *Left behind*: live calls, parked sessions, sockets to the model and tasks after each call, before the service is
   stopped; tasks and file descriptors after the run.
 """
-SECTIONS = ("At each event", "Interruptions", "The end of a session's hour")
+SECTIONS = (
+    "At each event",
+    "A usual conversation",
+    "A model far away",
+    "Interruptions",
+    "The end of a session's hour",
+)
 ERROR_BOUND = 40.0  # ms
 GAP_BOUND = 200.0  # ms
 FACTS = 3  # the number of leading `bench.machine.describe` lines that apply here
@@ -59,22 +69,6 @@ class Report:
         file.write_text("\n".join([HEAD, *parts]))
 
 
-def of_table(cells: Sequence[Cell], kinds: Sequence[str], left: Sequence[str]) -> Report:
-    """Return the report on all points and kinds. ``left`` is what the whole run left behind."""
-    summary = _summary(cells, kinds, left)
-    shown = [[str(point), *(_shown(_find(cells, point, kind)) for kind in kinds)] for point in _points(cells)]
-    heading = ["at", *kinds]
-    problems = [_problem(cell) for cell in cells if not cell.is_good]
-    lines = [_text_table([heading, *shown]), "", *summary, *problems]
-    return Report(
-        section=SECTIONS[0],
-        text="\n".join(lines),
-        markdown="\n".join([*(f"- {line}" for line in summary), *problems, "", _markdown_table([heading, *shown])]),
-        values={"cells": [cell.as_json() for cell in cells], "left": list(left)},
-        is_good=bool(cells) and not problems and not left,
-    )
-
-
 def of_interruptions(outcome: interruptions.Outcome, seed: int) -> Report:
     """Return the report on the interruptions."""
     clears = [cut.clear_ms for cut in outcome.cuts if cut.clear_ms is not None]
@@ -82,15 +76,15 @@ def of_interruptions(outcome: interruptions.Outcome, seed: int) -> Report:
     after = sum(cut.played_after for cut in outcome.cuts)
     lines = [
         f"{outcome.asked} interruptions (seed {seed}), {len(outcome.cuts)} truncations, {len(clears)} clears.",
-        f"`speech_started` sent by the model → `clear` received by the phone: {_spread(clears)}.",
-        f"Heard error, |`audio_end_ms` − part of the item played|: {_spread(errors)} (bound {ERROR_BOUND:g} ms).",
+        f"`speech_started` sent by the model → `clear` received by the phone: {spread(clears)}.",
+        f"Heard error, |`audio_end_ms` − part of the item played|: {spread(errors)} (bound {ERROR_BOUND:g} ms).",
         f"Bytes of a cut item played after the clear: {after}.",
         f"Everything runs in one process, which was late by at most {outcome.late_ms:.0f} ms.",
         f"Left behind: {', '.join(outcome.left) or 'nothing'}.",
         *(f"- {violation}" for violation in outcome.violations),
     ]
     return Report(
-        section=SECTIONS[1],
+        section=SECTIONS[3],
         text="\n".join(lines),
         markdown="  \n".join(lines),
         values={"seed": seed, "asked": outcome.asked, "left": outcome.left, "cuts": [asdict(c) for c in outcome.cuts]},
@@ -116,13 +110,13 @@ def of_rollovers(outcome: rollover.Outcome) -> Report:
         f"{expired} ended without a planned rollover. {', '.join(outcome.scaled) or 'This relay plans no rollover'}.",
         f"Caller → model: longest gap {to_model:.0f} ms, longest stretch of words that no session got {lost:.0f} ms.",
         f"Agent → caller: longest gap inside an answer {agent:.0f} ms (bound for all three {GAP_BOUND:g} ms).",
-        f"End of the caller's words → answer: {_spread([reply for call in calls for reply in call.replies])}.",
+        f"End of the caller's words → answer: {spread([reply for call in calls for reply in call.replies])}.",
         f"Everything runs in one process, which was late by at most {outcome.late_ms:.0f} ms.",
         f"Left behind: {', '.join(outcome.left) or 'nothing'}.",
         *problems,
     ]
     return Report(
-        section=SECTIONS[2],
+        section=SECTIONS[4],
         text="\n".join(lines),
         markdown="  \n".join(lines),
         values={"calls": [asdict(call) for call in calls], "scaled": outcome.scaled, "left": outcome.left},
@@ -132,7 +126,7 @@ def of_rollovers(outcome: rollover.Outcome) -> Report:
     )
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
     """Format the median, 99th percentile and maximum of times in ms."""
     if not values:
         return "none"
@@ -140,55 +134,16 @@ def _spread(values: Sequence[float]) -> str:
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {max(values):.1f} ms"
 
 
-def _summary(cells: Sequence[Cell], kinds: Sequence[str], left: Sequence[str]) -> list[str]:
-    worst = max((cell.silence for cell in cells), default=0.0)
-    endings = Counter(cell.ending.value for cell in cells)
-    leaks = sum(bool(cell.left) for cell in cells)
-    return [
-        f"{len(cells)} calls, {len(_points(cells))} points × {len(kinds)} kinds; each cell: the worst silence in "
-        "seconds, and how the call went on.",
-        f"Worst silence {worst:.2f} s (bound {SILENCE_BOUND:g} s), missed by "
-        f"{sum(cell.silence > SILENCE_BOUND for cell in cells)}; by kind: "
-        + ", ".join(f"{kind} {max((c.silence for c in cells if c.kind == kind), default=0.0):.2f}" for kind in kinds)
-        + ".",
-        "Endings: " + ", ".join(f"{count} {ending}" for ending, count in endings.most_common()) + ".",
-        f"{sum(cell.tries > 1 for cell in cells)} calls were repeated, because they went badly while this process, "
-        f"which runs the caller, the service and the model, was late by more than {LATE * 1000:.0f} ms.",
-        f"Left behind: by {leaks} calls{'' if leaks else ' anything'}; by the run {', '.join(left) or 'nothing'}.",
-    ]
-
-
-def _problem(cell: Cell) -> str:
-    what = [cell.why] if not cell.ending.is_designed else []
-    what += [f"left {', '.join(cell.left)}"] if cell.left else []
-    what += [f"{cell.silence:.2f} s of silence"] if cell.silence > SILENCE_BOUND else []
-    what += ["the fault did not strike"] if not cell.struck else []
-    return f"- {cell.kind} at {cell.point}: {'; '.join(what) or f'it is fatal, and the call {cell.ending.value}'}"
-
-
-def _shown(cell: Cell | None) -> str:
-    if cell is None:
-        return ""
-    marks = ("" if cell.struck else " not struck") + (" LEAK" if cell.left else "")
-    return f"{cell.silence:.2f} {cell.ending.value}{marks}"
-
-
-def _points(cells: Iterable[Cell]) -> list[Point]:
-    return list(dict.fromkeys(cell.point for cell in cells))
-
-
-def _find(cells: Iterable[Cell], point: Point, kind: str) -> Cell | None:
-    return next((cell for cell in cells if (cell.point, cell.kind) == (point, kind)), None)
-
-
-def _text_table(rows: Sequence[Sequence[str]]) -> str:
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows as a table for the screen."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows, of which the first is the heading, as Markdown."""
     heading, *rest = rows
     lines = [heading, ["---"] * len(heading), *rest]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -22,9 +22,9 @@ from callgate.peers.phone.simulation.script import Speak, Step
 from support.fake_openai import Connection, FakeOpenAI, Script
 
 from . import hearing
-from .hearing import GRAM, Sentence, noise
+from .hearing import GRAM, RECOGNISED, Sentence, noise
 from .place import Call, Tls, in_own_place, lateness, left_open, open_things, place
-from .scene import RECOGNISED, history
+from .scene import history
 
 SESSION = 10 * SECONDS  # instead of an hour
 EXCHANGES = 10

@@ -15,7 +15,7 @@ LOST_AT = At(
 
 async def sample(tls: Tls) -> str:
     """Make the call, and return what ``callgate calls show`` prints for it."""
-    scene = Scene(0)
+    scene = Scene(0, with_tool=False)
     async with place(tls, FakeOpenAI(scene.script, (Faults(at=(LOST_AT,)),)), STORE="on") as here:
         call = await here.call(*scene.steps)
         return "\n".join(transcript_lines(await here.record_of(call)))

@@ -1,75 +1,98 @@
-"""Calls whose model fails in one way at one point, and how they went on."""
+"""Calls whose model fails, or seems to, in one way at one point, and how they went on."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
+from functools import partial
 from typing import Any
 
 from callgate.core.units import SECONDS
-from support.fake_openai import At, Change, Connection, Event, FakeOpenAI, Faults
+from support.fake_openai import Change, Event, FakeOpenAI, Faults
 
 from bench.errors import BenchError
 
-from . import hearing
-from .hearing import Sentence
-from .place import Call, Tls, in_own_place, lateness, place
-from .points import FATAL, KINDS, Point, points_of
-from .scene import Scene, history
+from .figures import OPENING, VOICE_DETECTION, Figures, Own, figures_of
+from .judge import Ending, judge
+from .kinds import DEADLY, FATAL, KINDS, Trouble, trouble
+from .place import LONGEST_CALL, REPLY_WITHIN, Tls, lateness, place
+from .points import Point, points_of
+from .runner import proven, run_all
+from .scene import CAUSES, SHORT_CAUSES, TWO_EXCHANGES, Scene
 
-SILENCE_BOUND = 2 * SECONDS
-TRIES = 3
-LATE = 0.1 * SECONDS  # the delay of this process, which runs the caller, the service and the model
-STAGGER = 0.13 * SECONDS  # so that the calls do not all arrive at once
-# anything heard at least this long before a session's first response must be in its history
-TOLD_WITHIN = 0.3 * SECONDS
+DEAD_AIR_BOUND = 2 * SECONDS
+EXCHANGES = 3  # with the model before it is heard, at most: in the opening
 
 
-WRITTEN = frozenset({"conversation.item.input_audio_transcription.completed", "response.output_audio_transcript.done"})
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One call to be made. ``number``: different for each, and so are the words. ``soft``: the caller speaks softly.
+    ``short``: a shorter script."""
 
-
-class Ending(Enum):
-    """How a call went on after the fault."""
-
-    UNHARMED = "unharmed"  # the model's session survived
-    WENT_ON = "went on"  # with another session, which knew what had been said
-    SAFETY_NET = "safety net"  # apology and FALLBACK_DIAL
-    FORGOT = "FORGOT"  # another session, which did not know what had been said
-    LOST = "LOST"  # neither a goodbye that was heard nor the safety net
+    number: int
+    point: Point
+    kind: str
+    trouble: Trouble
+    soft: bool = False
+    short: bool = False
 
     @property
-    def is_designed(self) -> bool:
-        """Whether this is an acceptable ending."""
-        return self not in (Ending.FORGOT, Ending.LOST)
+    def causes(self) -> tuple[str, ...]:
+        """What the silence before each turn follows."""
+        return SHORT_CAUSES if self.short else CAUSES
+
+    @property
+    def own(self) -> Own:
+        """The model's own latency."""
+        late, waits = self.trouble.late, self.trouble.waits
+        waits_after = self.causes[self.point.turn]
+
+        def own(name: str) -> float:
+            told = waits if name == waits_after else 0.0
+            match name:
+                case "":
+                    return late
+                case str() if name == OPENING:  # the upgrade, the configuration, and the greeting
+                    return told + EXCHANGES * late
+                case _:
+                    return told + VOICE_DETECTION + late * (2 if name in TWO_EXCHANGES else 1)
+
+        return own
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The result of one call. ``silence`` is the longest, in seconds. ``left`` is what the call left behind."""
+    """The result of one call. ``left`` is what the call left behind; ``late`` is this process's worst delay during the
+    call, in seconds."""
 
     point: Point
     kind: str
     struck: bool
-    silence: float
+    figures: Figures
     ending: Ending
     why: str
     left: tuple[str, ...]
-    sessions: int
     seconds: float
-    late: float  # this process's worst delay during the call, in seconds
+    late: float
+    soft: bool = False
     tries: int = 1
+
+    @property
+    def ended_by_us(self) -> bool:
+        """Whether it ended in the safety net although there was a model that lived."""
+        return self.ending is Ending.SAFETY_NET and self.kind not in FATAL
 
     @property
     def is_good(self) -> bool:
         """Whether neither the caller nor the operator has cause for complaint."""
+        figures = self.figures
         return (
             self.struck
-            and self.silence <= SILENCE_BOUND
+            and figures.dead_air <= DEAD_AIR_BOUND
+            and not (figures.lost or figures.over_caller or self.ended_by_us or self.left)
             and self.ending.is_designed
-            and not self.left
             and (not self.is_fatal or self.ending is Ending.SAFETY_NET)
         )
 
@@ -89,159 +112,86 @@ class CallsGoneWrong(BenchError):
 
 async def undisturbed(tls: Tls) -> list[Point]:
     """Make a call without faults, and return the points at which one may strike. Raises `CallsGoneWrong`."""
-    cell, connection = await _play(tls, 0, None)
-    if cell.ending is not Ending.UNHARMED or cell.silence > SILENCE_BOUND or cell.left:
+    cell, fake = await _play(tls, Plan(0, Point(0, "", 0), "", Trouble()))
+    if not replace(cell, struck=True).is_good or cell.ending is not Ending.UNHARMED:
         raise CallsGoneWrong(
-            f"the call without a fault: {cell.ending.value}, {cell.why}, {cell.silence:.2f} s of silence, "
+            f"the call without a fault: {cell.ending.value}, {cell.why}, {cell.figures}, "
             f"left behind: {', '.join(cell.left) or 'nothing'}"
         )
-    return points_of(connection.sent)
+    return points_of(fake.connections[0].sent)
 
 
-async def run_cells(
-    tls: Tls,
-    cells: Sequence[tuple[Point, str]],
-    at_once: int,
-    tell: Callable[[Cell], None] = lambda cell: None,
-    *,
-    short: bool = False,
+def plans_of(cells: Sequence[tuple[Point, str]], points: Sequence[Point], *, short: bool = False) -> list[Plan]:
+    """Return the plans of these calls. At every point, and of every kind, about half of the callers speak softly.
+    ``points``: all points, in order."""
+    return [
+        Plan(number, point, kind, trouble(kind, point, points), _is_soft(point, kind, points), short)
+        for number, (point, kind) in enumerate(cells, 1)
+    ]
+
+
+async def run_plans(
+    tls: Tls, plans: Sequence[Plan], at_once: int, tell: Callable[[object], None] = lambda cell: None
 ) -> list[Cell]:
-    """Make each cell's call, ``at_once`` at a time. ``tell`` is called as each finishes."""
-    waiting = iter(enumerate(cells, 1))
-    done: dict[int, Cell] = {}
-
-    async def work(delay: float) -> None:
-        await asyncio.sleep(delay)
-        for number, (point, kind) in waiting:
-            done[number] = await in_own_place(play(tls, number, point, kind, short=short))
-            tell(done[number])
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(at_once):
-            group.create_task(work(number * STAGGER))
-    return [done[number] for number in sorted(done)]
+    """Make these calls, ``at_once`` at a time. ``tell`` is called as each finishes."""
+    return await run_all([partial(play, tls, plan) for plan in plans], at_once, tell)
 
 
-async def play(tls: Tls, number: int, point: Point, kind: str, *, short: bool = False) -> Cell:
-    """Make one call with one fault, on its first session only. Each ``number`` gives different words.
+async def play(tls: Tls, plan: Plan) -> Cell:
+    """Make one call, and again if it proves nothing."""
 
-    A call that went badly while this process was late proves nothing, so it is made again.
-    """
-    cell, _ = await _play(tls, number, point, kind, short=short)
-    while not cell.is_good and cell.late > LATE and cell.tries < TRIES:
-        again, _ = await _play(tls, number, point, kind, short=short)
-        cell = replace(again, tries=cell.tries + 1)
-    return cell
+    async def make() -> Cell:
+        return (await _play(tls, plan))[0]
+
+    cell, tries = await proven(make)
+    return replace(cell, tries=tries)
 
 
-async def _play(
-    tls: Tls, number: int, point: Point | None, kind: str = "", *, short: bool = False
-) -> tuple[Cell, Connection]:
-    scene = Scene(number)
+async def _play(tls: Tls, plan: Plan) -> tuple[Cell, FakeOpenAI]:
     strikes: list[float] = []
-    at: list[At] = [] if point is None else [point.at(action) for action in (_note(strikes), *KINDS[kind])]
-    fake = FakeOpenAI(scene.script, (Faults(at=at),))
+    clock = asyncio.get_running_loop().time
+
+    def strike() -> None:
+        strikes.append(clock())
+
+    wrong, point = plan.trouble, plan.point
+    scene = Scene(plan.number, soft=plan.soft, turn=point.turn, instead=wrong.instead, strike=strike)
+    at = (point.at(_note(strike)), *wrong.at) if wrong.at else ()
+    fake = FakeOpenAI(scene.script, (Faults(at=at),), habits=wrong.habits)
+    if not (wrong.at or wrong.instead):
+        strike()
+    patience = EXCHANGES * wrong.late + wrong.waits  # of the caller, who waits for a model that is slow
+    steps = scene.short_steps if plan.short else scene.steps
     async with lateness() as late, place(tls, fake) as here:
-        call = await here.call(*(scene.short_steps if short else scene.steps))
-    ending, why = judge(call, fake, scene, strikes[0] if strikes else math.inf)
+        call = await here.call(*steps, reply_within=REPLY_WITHIN + patience, max_seconds=LONGEST_CALL + 4 * patience)
+    struck_at = strikes[0] if strikes else math.inf
+    dead_from = struck_at if plan.kind in DEADLY else None
+    ending, why = judge(call, fake, scene, struck_at)
     cell = Cell(
-        point=point or Point(0, "", 0),
-        kind=kind,
+        point=point,
+        kind=plan.kind,
         struck=bool(strikes),
-        silence=hearing.worst(hearing.silences(call.report, scene.said_by_agent)),
+        figures=figures_of(call, fake, scene.said_by_agent, plan.own, late=wrong.late, dead_from=dead_from),
         ending=ending,
         why=why,
         left=call.left,
-        sessions=len(fake.connections),
         seconds=call.report.seconds,
         late=late(),
+        soft=plan.soft,
     )
-    return cell, fake.connections[0]
+    return cell, fake
 
 
-def _note(strikes: list[float]) -> Change:
-    """Return an action that records when it strikes, in the loop's time, and changes nothing."""
-    clock = asyncio.get_running_loop().time
+def _note(strike: Callable[[], None]) -> Change:
+    """Return an action that notes when it strikes, and changes nothing."""
 
     def note(event: Event) -> Event:
-        strikes.append(clock())
+        strike()
         return event
 
     return Change(note)
 
 
-# Judging a call.
-
-
-def judge(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> tuple[Ending, str]:
-    """Return how the call ended, and the reason for that verdict. ``struck_at`` is when the fault came, in the
-    loop's time."""
-    report = call.report
-    if fake.violations:
-        return Ending.LOST, fake.violations[0]
-    if report.ended == "dialled" and "Say" in report.verbs:
-        return Ending.SAFETY_NET, "apologised, and put through"
-    goodbye = any(hearing.ends_in(scene.goodbye, report.heard))
-    if report.ended != "the app hung up" or not goodbye:
-        return Ending.LOST, f"{report.ended}; the goodbye was {'' if goodbye else 'not '}heard to its end"
-    if missing := forgotten(call, fake, scene, struck_at):
-        return Ending.FORGOT, f"a further session was not told {missing.text!r}"
-    if len(list(hearing.ends_in(scene.greeting, report.heard))) > 1:
-        return Ending.FORGOT, "the caller was greeted again"
-    if any(_served(connection) for connection in fake.connections[1:]):
-        return Ending.WENT_ON, "with another session"
-    return Ending.UNHARMED, "with the same session"
-
-
-def forgotten(call: Call, fake: FakeOpenAI, scene: Scene, struck_at: float) -> Sentence | None:
-    """Return a sentence that was said before a later session took over and that the session was not told, if any.
-
-    What the first session sent after ``struck_at`` may have gone unread.
-    """
-    for connection in fake.connections[1:]:
-        began = _took_over(fake, connection)
-        if began is None:
-            continue
-        told = " ".join(text for _, text in history(connection.received))
-        before = began - TOLD_WITHIN
-        written = set(_written_by(before, struck_at, fake.connections[: connection.number]))
-        said = [*_heard_by(call, before, scene), *scene.said_by_caller]
-        for sentence in said:
-            if sentence.text in written and sentence.text not in told:
-                return sentence
-    return None
-
-
-def _heard_by(call: Call, before: float, scene: Scene) -> list[Sentence]:
-    """Return the agent's sentences that had been heard to the end at ``before``, in the loop's time."""
-    report = call.report
-    return [
-        sentence
-        for sentence in scene.said_by_agent
-        if any(call.zero + hearing.at_second(report, at) < before for at in hearing.ends_in(sentence, report.heard))
-    ]
-
-
-def _written_by(before: float, struck_at: float, sessions: Iterable[Connection]) -> Iterator[str]:
-    """Yield the transcripts of both sides that these sessions had sent at ``before``, in the loop's time."""
-    for session in sessions:
-        until = min(before, struck_at) if session.number == 0 else before
-        for event, at in zip(session.sent, session.sent_at, strict=True):
-            if at < until and event["type"] in WRITTEN:
-                yield event["transcript"]
-
-
-def _served(connection: Connection) -> bool:
-    """Whether the session took part in the conversation."""
-    return any(event.get("type") == "input_audio_buffer.append" for event in connection.received)
-
-
-def _took_over(fake: FakeOpenAI, connection: Connection) -> float | None:
-    """Return when a session was first asked to speak or given the caller's audio, in the loop's time."""
-    times = [
-        received.at
-        for received in fake.events_received
-        if received.connection == connection.number
-        and received.event.get("type") in ("response.create", "input_audio_buffer.append")
-    ]
-    return min(times, default=None)
+def _is_soft(point: Point, kind: str, points: Sequence[Point]) -> bool:
+    at = points.index(point) if point in points else 0
+    return (at + KINDS.index(kind)) % 2 == 1

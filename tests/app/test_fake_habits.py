@@ -21,6 +21,7 @@ from support.fake_openai import (
     FakeOpenAI,
     Faults,
     Habits,
+    Hang,
     Probes,
     Script,
     Slow,
@@ -133,6 +134,16 @@ class TestProbes:
                 last = "session.updated" if answered_last else "input_audio_buffer.cleared"
                 assert len(await types_until(websocket, last)) == 2
 
+    @pytest.mark.parametrize("probes", [AT_ONCE, Probes(after=0.05)])
+    async def test_session_that_hangs_answers_no_probe(self, probes: Probes) -> None:
+        faults = Faults(at=(At("input_audio_buffer.cleared", Hang()),))
+        async with FakeOpenAI(faults=faults, habits=Habits(probes=probes)) as fake, session(fake) as websocket:
+            await send(websocket, "input_audio_buffer.clear")
+            await send(websocket, "session.update", session=PROBE)
+            await fake.received("session.update", 2)
+            with pytest.raises(TimeoutError):
+                await read_until(websocket, "session.updated", patience=0.2)
+
     async def test_what_changes_the_session_is_no_probe(self) -> None:
         async with FakeOpenAI(habits=Habits(probes=NEVER)) as fake, session(fake) as websocket:
             await send(websocket, "session.update", session={**PROBE, "instructions": "Be kind."})
@@ -217,6 +228,15 @@ class TestOrder:
         faults = Faults(at=(At("session.updated", Behind(within=0.05)),))
         async with FakeOpenAI(faults=faults) as fake, session(fake):
             pass
+
+    async def test_event_that_waits_for_another_is_not_sent_once_the_session_hangs(self) -> None:
+        faults = Faults(at=(At("input_audio_buffer.cleared", Behind(within=0.05)), At("error", Hang())))
+        async with FakeOpenAI(faults=faults) as fake, session(fake) as websocket:
+            await send(websocket, "input_audio_buffer.clear")
+            await send(websocket, "response.cancel")
+            await fake.received("response.cancel")
+            with pytest.raises(TimeoutError):
+                await read_until(websocket, "input_audio_buffer.cleared", patience=0.2)
 
 
 class TestNoAnswers:

@@ -8,12 +8,15 @@ from typing import TypeAlias
 
 from .seen import Event
 
+Message: TypeAlias = str | bytes | Event
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """First send a message: text and binary messages as they are, an event as JSON. It is not checked."""
+    """First send a message, or what a function makes of the event: text and binary messages as they are, an event as
+    JSON. It is not checked."""
 
-    message: str | bytes | Event
+    message: Message | Callable[[Event], Message]
 
 
 @dataclass(frozen=True, slots=True)

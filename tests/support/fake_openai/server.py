@@ -17,9 +17,10 @@ from websockets.http11 import Request, Response
 
 from .faults import MESSAGES, Faults
 from .habits import Habits
+from .link import Link, Over
 from .said import Script
 from .seen import Connection, Event, Received
-from .session import Over, Session
+from .session import Session
 
 PATH = "/v1/realtime"
 PATIENCE = 10.0  # how long a test waits for an expected event, in seconds
@@ -188,8 +189,7 @@ class FakeOpenAI:
         self.connections.append(connection)
         await self.notify()
         try:
-            faults: Faults = websocket.faults  # type: ignore[attr-defined]
-            await Session(self, connection, websocket, faults, self._habits_of(model)).run()
+            await self._talk(connection, websocket)
         except ConnectionClosed as closed:
             connection.ended_by_fake = closed.rcvd_then_sent is False
         except Over:
@@ -199,6 +199,26 @@ class FakeOpenAI:
             connection.closed_at = asyncio.get_running_loop().time()
             connection.close_code = websocket.protocol.close_rcvd.code if websocket.protocol.close_rcvd else None
             await self.notify()
+
+    async def _talk(self, connection: Connection, websocket: ServerConnection) -> None:
+        habits = self._habits_of(connection.model)
+        faults: Faults = websocket.faults  # type: ignore[attr-defined]
+        record = (self.events_received, self.violations, lambda: self.notify())
+        link = Link(websocket, connection, habits.away, *record)
+        session = Session(self, connection, link, faults, habits)
+        try:
+            if (wrong := _wrongly_asked(connection)) is not None:
+                await session.refuse(*wrong)
+            await session.serve()
+        finally:
+            await link.leave()
+
+
+def _wrongly_asked(connection: Connection) -> tuple[str, str] | None:
+    """Return the code and the message of what a client has asked wrongly, if anything."""
+    if "OpenAI-Beta" in connection.headers:
+        return "beta_api_shape_disabled", "The Realtime Beta API is no longer supported."
+    return None if connection.model else ("missing_model", "You must provide a model parameter.")
 
 
 def _model(request: Request) -> str:

@@ -16,10 +16,14 @@ class _Withheld:
     only_when_idle: bool
 
 
+def _always() -> bool:
+    return True
+
+
 class Withheld:
     """The events that one session withholds. ``is_idle``: tells whether no response is in progress."""
 
-    def __init__(self, is_idle: Callable[[], bool]) -> None:
+    def __init__(self, is_idle: Callable[[], bool] = _always) -> None:
         self._is_idle = is_idle
         self._events: list[_Withheld] = []
 

@@ -32,10 +32,17 @@ REPLY_WITHIN = 1.0
 class Scene:
     """A caller on a line, and an app that the test acts out."""
 
-    def __init__(self, *script: Step, greeted: bool = False) -> None:
+    def __init__(self, *script: Step, greeted: bool = False, wait_clip: bytes = b"") -> None:
         self.timeline = Timeline()
         self.recording = Recording()
-        self.caller = Caller(script, self.timeline, greeted=greeted, quiet_seconds=QUIET, reply_within=REPLY_WITHIN)
+        self.caller = Caller(
+            script,
+            self.timeline,
+            greeted=greeted,
+            quiet_seconds=QUIET,
+            reply_within=REPLY_WITHIN,
+            wait_clip=wait_clip,
+        )
         self.now = 0.0
         self.sent: list[FromTwilio] = []
         self.connect()
@@ -127,6 +134,27 @@ def test_silence_is_not_a_reply() -> None:
     scene.play(0.3, byte=0xFF)
     scene.run(0.4)
     assert scene.caller.utterances[0].latency is None
+
+
+def test_a_clip_that_asks_to_wait_is_neither_a_greeting_nor_a_reply_and_is_not_interrupted() -> None:
+    scene = Scene(Speak(WORDS), Interrupt(WORDS, after=0.1), greeted=True, wait_clip=b"\x28" * 1600)
+    scene.play(0.2, byte=0x28)
+    scene.run(0.5)
+    assert not scene.caller.greeting_heard
+    scene.play(0.1)
+    scene.run(0.5)
+    scene.play(0.2, byte=0x28)
+    scene.run(0.4)
+    assert scene.caller.utterances[0].latency is None
+    scene.play(0.2, byte=0x28)
+    scene.run(0.12)
+    scene.play(0.3)
+    scene.run(0.18)
+    assert scene.caller.utterances[0].latency is not None
+    assert len(scene.caller.utterances) == 1
+    scene.run(0.1)
+    assert scene.caller.utterances[1].words.name == "words"
+    assert isinstance(scene.caller.utterances[1].words, Interrupt)
 
 
 def test_a_reply_that_never_comes_is_missed_and_the_caller_goes_on() -> None:

@@ -99,6 +99,7 @@ class PhoneCall:
             self._log.timeline,
             greeted=options.greeting,
             quiet_seconds=options.quiet_seconds,
+            wait_clip=options.wait_clip,
             reply_within=options.reply_within,
         )
         self._orders = options.orders or Orders()

@@ -69,6 +69,7 @@ class PhoneOptions:
     dials: tuple[DialOutcome, ...] = ()  # the outcome of each <Dial>, in order; all further ones are answered
     ring_seconds: float = 600 * SECONDS  # the longest that a <Dial> rings, whatever its timeout
     quiet_seconds: float = 0.6 * SECONDS  # an agent that has played nothing for this long has finished
+    wait_clip: bytes = field(default=b"", repr=False)  # what the app plays to ask the caller to wait; no reply
     limits: TwilioLimits = TwilioLimits()
     faults: Faults = NO_FAULTS
     on_event: Callable[[Event], None] | None = field(default=None, repr=False)

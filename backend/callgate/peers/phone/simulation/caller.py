@@ -77,12 +77,20 @@ class _Step:
 
 
 class Caller:
-    """One caller and its script. ``greeted``: whether the agent is expected to speak first."""
+    """One caller and its script. ``greeted``: whether the agent is expected to speak first. ``wait_clip``: see
+    `Ear`."""
 
     def __init__(
-        self, script: Sequence[Step], timeline: Timeline, *, greeted: bool, quiet_seconds: float, reply_within: float
+        self,
+        script: Sequence[Step],
+        timeline: Timeline,
+        *,
+        greeted: bool,
+        quiet_seconds: float,
+        reply_within: float,
+        wait_clip: bytes = b"",
     ) -> None:
-        self.ear = Ear(quiet_seconds)
+        self.ear = Ear(quiet_seconds, wait_clip)
         self.utterances: list[Utterance] = []
         self.unmet: list[str] = []  # what the script waited for in vain, one sentence each
         self.done = False

@@ -17,6 +17,9 @@ from .playback import Playback, PlayedFrame
 _SILENT: Final = bytes(byte for byte in range(256) if byte & 0x70 == 0x70)
 
 
+_ENOUGH: Final = 32  # bytes that are found in a clip only if they are from it
+
+
 def is_audible(audio: bytes) -> bool:
     """Whether any sample is louder than -48 dB of full scale."""
     return bool(audio.translate(None, _SILENT))
@@ -31,10 +34,15 @@ def speech_bytes(audio: bytes) -> int:
 
 
 class Ear:
-    """The caller's ear, which hears the agent. Times are in seconds on the same clock."""
+    """The caller's ear, which hears the agent. Times are in seconds on the same clock.
 
-    def __init__(self, quiet_seconds: float) -> None:
+    ``wait_clip``: what the app plays to ask the caller to wait, µ-law. It is neither a greeting nor a reply, and nobody
+    interrupts it.
+    """
+
+    def __init__(self, quiet_seconds: float, wait_clip: bytes = b"") -> None:
         self.quiet_seconds = quiet_seconds
+        self._wait_clip = wait_clip
         self.playing = False  # in the current frame
         self.audible = False  # in the current frame
         self.position = 0  # see Playback.position
@@ -49,8 +57,11 @@ class Ear:
         self.audible = self.playing and is_audible(frame.audio)
         self.position = playback.position
         self.queued = playback.queued
+        is_asked_to_wait = self.audible and frame.played >= _ENOUGH and frame.audio[: frame.played] in self._wait_clip
         if self.playing:
-            if self.is_quiet(now):
+            if is_asked_to_wait:
+                self.audible, self.turn_began = False, None
+            elif self.is_quiet(now) or self.turn_began is None:
                 self.turn_began = now
             self.last_played = now
         if self.audible and self.first_heard is None:
