@@ -11,7 +11,7 @@ from callgate.core.units import SECONDS
 THINKING = 2.5 * SECONDS  # of silence while a model thinks, at least
 TIMES_THE_HABIT = 1.5  # or so many times as long as its slowest recent answer
 LONGEST = 6 * SECONDS  # of silence before the first clip, however slow the model is
-NO_MODEL = 1.6 * SECONDS  # of silence while there is no model
+NO_MODEL = 1.9 * SECONDS  # of silence while there is no model
 AGAIN = (1.0, 1.0, 2.0, 4.0, 6.0)  # the silence before each clip in a row, relative to that before the first
 PAUSE = 0.5 * SECONDS  # in which neither side speaks
 RECENT = 8  # answers
