@@ -39,6 +39,7 @@ from .rivalry import Rivalry
 from .succession import Succession
 
 AGAIN_AFTER = 0.2 * SECONDS  # for a request that the model refused because of a response in progress
+SILENT_AFTER = 1 * SECONDS  # without a sound
 REFUSED_WITHIN = 1.5 * SECONDS  # of an error that may be about our request: it would have begun by then
 MOST_REFUSALS = 5  # in a row that say a response is in progress, though none is
 
@@ -81,11 +82,10 @@ class Answering:
             case SpeechStarted():
                 return self._caller_speaks(now)
             case SpeechStopped():
-                self._caller_is_silent(now)
+                return self._caller_is_silent(now)
             case SpeechCommitted():
-                if parts.floor.caller_speaks:  # its end was not reported
-                    self._caller_is_silent(now)
-                return [parts.memory.caller_spoke(event.item_id)]
+                commands = self._caller_is_silent(now) if parts.floor.caller_speaks else []  # its end was not reported
+                return [*commands, parts.memory.caller_spoke(event.item_id, is_kept=parts.audio.spoken)]
             case CallerTranscript():
                 return [parts.memory.caller_said(event.item_id, event.text)]
             case CallerTranscriptFailed():
@@ -112,7 +112,8 @@ class Answering:
 
     # The caller.
 
-    def _caller_speaks(self, now: float) -> list[Command]:
+    def _caller_speaks(self, now: float, *, is_kept: bool = True) -> list[Command]:
+        """The caller begins to speak. ``is_kept``: their audio is kept from there on."""
         parts = self._parts
         commands: list[Command] = []
         if not parts.ending.can_be_interrupted:
@@ -124,15 +125,14 @@ class Answering:
             )
         if parts.floor.was_heard:
             parts.recovery.answered()
-        parts.audio.noticed(now)
+        if is_kept:
+            parts.audio.noticed(now)
         parts.limits.caller_spoke()
         parts.comfort.spoken()
         self._is_continued = False
         was_answering = parts.floor.has_responses
         parts.floor.speech_begins(now)
-        if (
-            parts.audio.is_repeated(now) and not was_answering
-        ):  # audio from before, given to a new model, interrupts nobody
+        if parts.audio.is_repeated(now) and not was_answering:  # what was said before interrupts nobody
             return commands
         silenced, heard_ms = parts.speech.cut_off(now)
         commands += silenced
@@ -141,11 +141,15 @@ class Answering:
             commands.append(Note(logging.INFO, f"Caller spoke over the agent, who was heard for {heard_ms} ms"))
         return commands
 
-    def _caller_is_silent(self, now: float) -> None:
+    def _caller_is_silent(self, now: float) -> list[Command]:
         parts = self._parts
+        commands: list[Command] = []
+        if parts.floor.missed_speech:
+            commands = self._caller_speaks(now, is_kept=parts.audio.keeps_words)
         parts.audio.fell_silent()
         parts.floor.speech_ends(now)
         parts.comfort.waits_from(now)
+        return commands
 
     # The agent.
 
@@ -194,6 +198,9 @@ class Answering:
         if ErrorEvent(event.error_code or "", "").ends_session:
             return self._succession.useless(f"the model's response failed ({event.why})", now)
         if ended is Ended.MUTED:
+            is_over_caller = parts.floor.caller_speaks and event.status != "cancelled"
+            if is_over_caller and now >= parts.audio.heard_until + SILENT_AFTER:  # their silence was not reported
+                self._caller_is_silent(now)
             return parts.speech.response_done(event.response_id)
         if ended is Ended.UNKNOWN:
             return []

@@ -31,19 +31,24 @@ class CallMemory:
         self._losses = 0
         self._told: dict[str, str] = {}  # the turns that the session being opened has been told, and their texts
         self._unanswered: list[str] = []  # the caller's turns since somebody began to answer
-        self._again: list[str] = []  # those of them whose audio the present session was given
+        self._again: list[str] = []  # those turns of the caller's whose audio the present session was given
+        self._rival_hears: list[str] | None = (
+            None  # those that the rival was given, or hears as well; None: there is none
+        )
         self._names: dict[str, str] = {}  # of turns that several sessions made an item of, by the later items
 
     # What happens.
 
-    def caller_spoke(self, item_id: str) -> Said:
-        """The model has the caller's speech as an item."""
-        name = item_id
-        if self._again:
+    def caller_spoke(self, item_id: str, *, is_kept: bool = True) -> Said:
+        """The model has the caller's speech as an item. ``is_kept``: its audio is, too."""
+        name = self._names.get(item_id, item_id)
+        if self._again and not self.transcript.has(name):  # otherwise it was told before
             name = self._again.pop(0)
             self._names[item_id] = name
-        if name not in self._unanswered:
+        if is_kept and name not in self._unanswered:
             self._unanswered.append(name)
+        if self._rival_hears is not None and name not in self._rival_hears:
+            self._rival_hears.append(name)
         return Said(self.transcript.caller_spoke(name))
 
     def caller_said(self, item_id: str, text: str) -> Said:
@@ -90,7 +95,10 @@ class CallMemory:
 
     def the_rest(self, *, words_are_kept: bool) -> list[ClientEvent]:
         """What was said since the session was last told about the conversation."""
-        history = self.transcript.history(self._unanswered if words_are_kept else ())
+        return self._rest(self._unanswered if words_are_kept else ())
+
+    def _rest(self, but: Collection[str]) -> list[ClientEvent]:
+        history = self.transcript.history(but)
         rest = told(turn for each in history if (turn := self._untold(each)).text)
         self._told |= {turn.item_id: turn.text for turn in history}
         return rest
@@ -103,3 +111,13 @@ class CallMemory:
     def taken_over(self, *, words_are_kept: bool) -> None:
         """Another session serves the call from now on."""
         self._again = list(self._unanswered) if words_are_kept else []
+        self._rival_hears = None
+
+    def primed(self) -> None:
+        """The session beside hears the caller from now on, and was given what was not answered."""
+        self._rival_hears = list(self._unanswered)
+
+    def rival_takes_over(self) -> list[ClientEvent]:
+        """The rival serves the call from now on. Return what was said since it was told, but not by the caller."""
+        self._again, self._rival_hears = self._rival_hears or [], None
+        return self._rest(self._again)

@@ -79,13 +79,13 @@ class CallerAudio:
 
     def is_given_again(self, now: float) -> None:
         """The session that took over was given the audio before."""
-        self._is_repeated = self.is_unanswered
+        self._is_repeated = self.spoken
         self.given_until = now + FINDS_WORDS_WITHIN
 
     def hand_over(self, now: float) -> list[bytes]:
         """Return the audio for a new model. It is kept for yet another one until this one has had time to find words in
         it."""
-        self._is_repeated = self.is_unanswered
+        self._is_repeated = self.spoken
         self.given_until = now + FINDS_WORDS_WITHIN
         return self._audio[self._first :]
 
@@ -132,6 +132,16 @@ class CallerAudio:
     def is_unanswered(self) -> bool:
         """Whether the caller has said something that no model has begun to answer."""
         return self.spoken or self.unheard
+
+    @property
+    def keeps_words(self) -> bool:
+        """Whether more is kept than the beginning of what may yet be said."""
+        return len(self._audio) - self._first > LEAD_IN_FRAMES
+
+    @property
+    def heard_until(self) -> float:
+        """When there was last a sound, as far as we know."""
+        return max(self.loud_until, self.sound_until)
 
     @property
     def words_until(self) -> float:

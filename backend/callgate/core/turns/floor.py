@@ -56,6 +56,13 @@ class Floor:
         return self.state not in (FloorState.OPEN, FloorState.CALLER, FloorState.SPEAKING)
 
     @property
+    def owes_surely(self) -> bool:
+        """Whether the agent has something to say, or says it, and not only if what the caller was heard to do were
+        words."""
+        is_noise_perhaps = self._is_noise_perhaps and self._debts.is_only(Debt.WORDS)
+        return self.state not in (FloorState.OPEN, FloorState.CALLER) and not is_noise_perhaps
+
+    @property
     def awaits_model(self) -> bool:
         """Whether it is the model's turn to send something: also the end of a response that is in the way of the next
         request."""
@@ -67,6 +74,11 @@ class Floor:
     def caller_speaks(self) -> bool:
         """Whether the model hears the caller speak."""
         return self.state is FloorState.CALLER
+
+    @property
+    def missed_speech(self) -> bool:
+        """Whether the caller can't have spoken as far as we were told."""
+        return self.state not in (FloorState.CALLER, FloorState.AWAITED)
 
     @property
     def is_open(self) -> bool:
@@ -217,10 +229,12 @@ class Floor:
         requested, nor if it is the twin of one that they heard."""
         if response_id == self._under_way:  # told twice
             return response_id not in self._muted
-        is_over_caller = self._request.is_overtaken
+        is_over_caller = self._request.is_overtaken or self.state is FloorState.CALLER
         is_asked = self._request.settled()
+        if self._under_way is not None:  # its end is not told, or later
+            self._ended = self._under_way
         self._under_way = response_id
-        is_twin = self._has_twin and not is_asked and not self._debts
+        is_twin = self._has_twin and not is_asked and not any(debt in self._debts for debt in BY_ITSELF)
         if is_twin:
             self._has_twin = False
         if is_over_caller or is_twin:

@@ -78,7 +78,7 @@ def _table() -> Mapping[FloorState, Mapping[FloorEvent, FloorState]]:
 #            BEGINS ENDS                 FUSED  DUE    FOUND         HEARD         OWING
 _LINES: Final = """
 OPEN       | CAL    AWA    WAN    .      .      .      .      BEG    .      .      .
-CALLER     | .      AWA    .      .      .      .      .      BEG    .      .      .
+CALLER     | .      AWA    .      .      .      .      .      .      .      .      .
 AWAITED    | CAL    .      .      .      .      WAN    OPE    BEG    .      .      .
 WANTED     | CAL    AWA    .      ASK    .      .      .      BEG    OPE    .      .
 ASKED      | CAL    AWA    .      .      WAN    .      .      BEG    .      .      .

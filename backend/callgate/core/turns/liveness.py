@@ -25,6 +25,7 @@ class Liveness:
     """What is known about the silence of the session that serves a call."""
 
     def __init__(self, now: float) -> None:
+        self._began = now
         self._last_event = now
         self._open_since: float | None = None  # when the question was asked, if nothing has arrived since
         self._asked_at: float | None = None  # when it was asked, if it has not been answered itself
@@ -33,6 +34,7 @@ class Liveness:
 
     def began(self, now: float, answered_within: float) -> None:
         """Another session serves the call. ``answered_within``: how long it took to confirm its configuration."""
+        self._began = now
         self._last_event = now
         self._open_since = self._asked_at = None
         self._slowest = answered_within
@@ -83,7 +85,7 @@ class Liveness:
     def doubtful_at(self, owed_since: float | None) -> float | None:
         """When the model becomes doubtful; None: it need not say anything. ``owed_since``: since when it owes a
         word; None: it owes none."""
-        words_at = None if owed_since is None else owed_since + WORDS_WITHIN * self._lenience
+        words_at = None if owed_since is None else max(owed_since, self._began) + WORDS_WITHIN * self._lenience
         return min((at for at in (self._answer_at(), words_at) if at is not None), default=None)
 
     def is_mute(self, now: float) -> bool:

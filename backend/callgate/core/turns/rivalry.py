@@ -52,7 +52,8 @@ class Rivalry:
         if recovery.beside is not Beside.OPENING:
             return []
         recovery.none_beside()
-        self._serving.life.no_successor(now)
+        if self._is_for_pause:
+            self._serving.life.no_successor(now)
         self._not_before = now + max(recovery.not_opened(), retry_after or 0.0)
         note = Note(logging.WARNING, f"Another model session could not be opened beside this one: {reason}")
         doubtful_at = self._doubtful_at()
@@ -118,7 +119,7 @@ class Rivalry:
         if is_due(self._ask_at(), now):
             parts.liveness.asked(now)
             commands.append(AskAlive())
-        if is_due(parts.recovery.rival_overdue_at(), now):
+        if is_due(self._rival_overdue_at(), now):
             return [*commands, *self._neither_spoke(now)]
         if self._is_doubtful(now):
             if parts.ending.is_said:  # only the end of the response is missing
@@ -148,7 +149,7 @@ class Rivalry:
 
     def deadlines(self) -> list[float | None]:
         """When to look again."""
-        waits = [self._ask_at(), self._parts.recovery.rival_overdue_at()]
+        waits = [self._ask_at(), self._rival_overdue_at()]
         if self._parts.recovery.beside is Beside.NONE and (doubtful_at := self._doubtful_at()) is not None:
             waits.append(max(doubtful_at, self._not_before))
         return waits
@@ -171,11 +172,20 @@ class Rivalry:
         """Neither of two sessions spoke. One that does not even answer, or that hears a silent caller speak, is given
         up; otherwise the newer one is."""
         parts = self._parts
-        if not parts.liveness.is_mute(now) and not parts.floor.caller_speaks:
-            if parts.floor.is_open and not parts.desk.waits:  # there was nothing to say
-                return self.spoke()
-            return self.rival_failed("neither of the two spoke", now)
-        return [*self.rival_speaks(now), *self.failed("two sessions were silent", now)]
+        is_owed = parts.floor.owes_surely
+        if parts.liveness.is_mute(now) or parts.floor.caller_speaks:
+            return [*self.rival_speaks(now), *(self.failed("two sessions were silent", now) if is_owed else [])]
+        if not is_owed:  # there was nothing to say
+            return self.spoke()
+        return self.rival_failed("neither of the two spoke", now)
+
+    def _rival_overdue_at(self) -> float | None:
+        """When to stop waiting for either of two sessions to speak: both are given the time, and only where one may."""
+        floor, at = self._parts.floor, self._parts.recovery.rival_overdue_at()
+        if at is None:
+            return None
+        since = self._parts.audio.heard_until if floor.caller_speaks else floor.since if floor.owes else 0.0
+        return max(at, since + RIVAL_WITHIN)
 
     def _ask_at(self) -> float | None:
         parts = self._parts

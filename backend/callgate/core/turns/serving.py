@@ -54,11 +54,11 @@ class Serving:
         has_words = parts.audio.spoken or parts.floor.caller_speaks  # as far as a model has heard
         recorded = parts.speech.so_far()
         events: list[ClientEvent] = parts.memory.the_rest(words_are_kept=self._words_are_kept())
-        is_noise_perhaps = parts.floor.is_open and not parts.desk.waits  # nothing is owed but an answer to that
-        self._rival_is_asked = not has_words and not is_noise_perhaps
+        self._rival_is_asked = not has_words and parts.floor.owes_surely
         if self._rival_is_asked:  # if it hears words nevertheless, it answers them instead
             events.append(parts.floor.request_of_rival(parts.first_word.instructions))
         events += [AppendAudio(piece.decode()) for piece in parts.audio.kept()]
+        parts.memory.primed()
         parts.recovery.is_rival(now)
         return [*recorded, PrimeModel(tuple(events))]
 
@@ -80,9 +80,8 @@ class Serving:
         """The session that was primed takes over. It was told everything, and may have begun to answer it."""
         parts = self._parts
         commands: list[Command] = [*parts.speech.so_far(), AdoptModel()]
-        commands += parts.memory.the_rest(words_are_kept=True)  # it has heard the caller since
+        commands += parts.memory.rival_takes_over()
         commands += self._serve(now, not self._rival_is_asked)
-        parts.memory.taken_over(words_are_kept=True)  # it was given what had been said, and has heard what was since
         parts.audio.is_given_again(now)
         if self._rival_is_asked:
             parts.floor.was_asked_before(now)

@@ -17,6 +17,7 @@ from callgate.core.protocols.realtime import (
     CallerTranscriptFailed,
     CreateResponse,
     ErrorEvent,
+    FunctionCall,
     RemoteCallBegan,
     ResponseCreated,
     ResponseDone,
@@ -24,11 +25,11 @@ from callgate.core.protocols.realtime import (
     SpeechStarted,
     SpeechStopped,
 )
-from callgate.core.turns.commands import DropBeside, OpenModel, Outcome, PrimeModel
+from callgate.core.turns.commands import AdoptModel, DropBeside, Note, OpenModel, Outcome, PrimeModel
 from callgate.core.turns.recovery import MOST_STRIKES
 from callgate.core.turns.transcript import Role
 from callgate.core.wire.media_stream import Clear, Dtmf, Mark, Media
-from support.conversation_driver import LOUD, QUIET, Call, audio, of
+from support.conversation_driver import EQUIPPED, LOUD, QUIET, Call, audio, greeted, of
 
 SOFT = base64.b64encode(b"\xdf" * 160).decode()
 
@@ -69,6 +70,17 @@ class TestCallerAudio:
         talking.model(SpeechStarted())
         talking.loses_model()
         assert len([each for each in of(AppendAudio, talking.ready()) if each.audio == SOFT]) == 50
+
+    def test_soft_words_to_a_rival_that_was_given_noise_interrupt_what_it_says(self, talking):
+        says_nothing(talking, "resp_1")
+        talking.waits(0.1)
+        says_nothing(talking, "resp_2")
+        talking.hears(LOUD, 0.4)
+        assert of(PrimeModel, talking.ready())
+        talking.does(talking.conversation.rival_speaks(talking.now))
+        talking.answers(2.0, "item_3", "resp_3")
+        talking.hears(SOFT, 0.6)
+        assert of(Clear, talking.model(SpeechStarted()))
 
 
 class TestMemory:
@@ -124,6 +136,23 @@ class TestMemory:
         assert told == [AddUserText("[The caller pressed these keys on the telephone: 4#]")]
         commands = talking.answers(response="resp_3", item="item_3")
         assert of(CreateResponse, commands)
+
+    def test_an_item_that_is_told_twice_is_one_turn(self, talking):
+        speaks(talking, "said_1")
+        speaks(talking, "said_2")
+        talking.loses_model()
+        talking.ready()
+        talking.model(SpeechCommitted("said_3"), SpeechCommitted("said_3"), SpeechCommitted("said_4"))
+        talking.model(CallerTranscript("said_3", "One."), CallerTranscript("said_4", "Two."))
+        texts = [turn.text for turn in talking.said.values() if turn.role is Role.CALLER]
+        assert texts == ["One.", "Two."]
+
+    def test_words_that_were_heard_too_late_to_be_kept_are_told_in_writing(self, talking):
+        talking.hears(QUIET, 2.0)
+        talking.model(SpeechStopped(), SpeechCommitted("said_1"), CallerTranscript("said_1", "Hello?"))
+        talking.model(SpeechStarted())
+        (wanted,) = of(OpenModel, talking.loses_model())
+        assert [turn.text for turn in wanted.history] == ["Hello?"]
 
     def test_words_that_two_sessions_hear_beside_each_other_are_one_turn(self, talking):
         says_nothing(talking, "resp_1")
@@ -183,6 +212,43 @@ class TestTurns:
         talking.model(SpeechStarted())
         assert not of(Media, talking.loses_model())
 
+    def test_words_whose_beginning_was_not_told_silence_the_agent_and_are_answered(self, talking):
+        talking.says(6.0)
+        assert of(Clear, talking.model(SpeechStopped(), SpeechCommitted("said_1")))
+        assert of(Media, talking.says(1.0, "item_2", "resp_2"))
+
+    def test_an_answer_that_begins_while_the_caller_speaks_is_not_heard(self, talking):
+        talking.model(SpeechStarted())
+        assert not of(Media, talking.says(1.0))
+
+    def test_if_it_was_whole_and_the_caller_is_silent_it_is_asked_for_again(self, talking):
+        talking.model(SpeechStarted())
+        talking.waits(1.5)
+        talking.answers(1.0)
+        next_request(talking)
+
+    def test_the_models_own_answer_to_words_that_were_answered_is_not_heard_while_a_tool_is_at_work(self):
+        equipped = greeted(Call(EQUIPPED))
+        equipped.model(SpeechStarted(), SpeechStopped())
+        next_request(equipped)
+        equipped.model(ResponseCreated("resp_1"), FunctionCall("call_1", "get_weather", "{}", "resp_1"))
+        equipped.does(equipped.conversation.tool_done("call_1", "{}", equipped.now))
+        equipped.model(ResponseDone("resp_1", "failed", None, "server_error", ""))
+        assert not of(Media, equipped.says(1.0, "item_2", "resp_2"))
+
+    def test_an_answer_that_ends_behind_the_beginning_of_the_next_does_not_end_that(self, talking):
+        talking.says(1.0)
+        talking.model(ResponseCreated("resp_2"), ResponseDone("resp_1", "completed"))
+        assert not of(CreateResponse, talking.twilio(Dtmf("MZ1", "#")))
+
+    def test_what_waits_for_the_end_of_an_answer_that_is_never_told_is_asked_of_another_session(self, talking):
+        talking.model(SpeechStarted(), SpeechStopped())
+        next_request(talking)
+        talking.answers(0.2)
+        talking.model(ResponseCreated("resp_2"))  # its own answer, which is not to be heard
+        talking.twilio(Dtmf("MZ1", "#"))
+        assert of(OpenModel, talking.lives(12.0))
+
 
 class TestRival:
     """Another session that was told everything beside a doubtful one."""
@@ -208,6 +274,35 @@ class TestRival:
         assert of(PrimeModel, talking.ready())
         assert of(DropBeside, talking.model(ResponseDone("resp_1", "completed")))
 
+    def test_it_is_not_asked_to_speak_where_nothing_but_noise_is_to_be_answered(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.waits(3.0)
+        (primed,) = of(PrimeModel, talking.ready())
+        assert not of(CreateResponse, primed.events)
+
+    def test_that_neither_says_anything_then_is_no_failure(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.waits(3.0)
+        talking.ready()
+        commands = talking.waits(12.0)
+        assert of(AdoptModel, commands)
+        assert not [note for note in of(Note, commands) if "did not answer" in note.text]
+
+    def test_it_is_given_time_from_when_there_is_something_to_answer(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.waits(3.0)
+        assert of(PrimeModel, talking.ready())
+        talking.waits(6.0)
+        talking.model(SpeechStarted(), SpeechStopped())
+        assert not of(AdoptModel, talking.waits(4.0))
+
+    def test_if_it_can_not_be_opened_the_session_that_serves_the_call_is_not_replaced_in_a_pause(self, talking):
+        talking.says(0.5)
+        talking.waits(3.0)
+        talking.unavailable()
+        talking.model(ResponseDone("resp_1", "completed"))
+        assert not of(OpenModel, talking.lives(15.0))
+
     def test_noise_does_not_keep_it_from_being_asked_for_what_is_owed(self, talking):
         says_nothing(talking, "resp_1")
         talking.waits(0.1)
@@ -232,6 +327,14 @@ class TestRival:
         beside.does(beside.conversation.rival_failed("gone", beside.now))
         assert beside.ended is None
         assert of(Media, beside.answers(response="resp_3", item="item_3"))
+
+
+def test_a_session_that_takes_over_from_a_long_silence_is_given_time(talking):
+    talking.model(SpeechStarted(), SpeechStopped())
+    talking.loses_model()
+    talking.waits(12.0)
+    talking.ready()
+    assert not of(OpenModel, talking.lives(2.0))
 
 
 class TestRemoteTools:
@@ -262,7 +365,7 @@ def fails(call: Call) -> None:
 
 def next_request(call: Call) -> CreateResponse:
     """Wait for a request, which comes in time."""
-    for _ in range(30):
+    for _ in range(50):
         if asked := of(CreateResponse, call.lives(0.1)):
             return asked[0]
     raise AssertionError("nothing is asked for")
