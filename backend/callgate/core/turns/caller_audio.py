@@ -45,6 +45,7 @@ class CallerAudio:
         self._loud_frames = 0  # that no living model has let pass
         self._audio: list[bytes] = []
         self._first = 0  # index of the first piece that is kept
+        self._words_end: int | None = None  # the index behind the words that the model has heard; None: not to the end
         self._quiet = 0  # pieces of silence at the end
 
     # The audio.
@@ -71,6 +72,8 @@ class CallerAudio:
         if self._quiet > LONGEST_SILENCE:  # leave out its middle
             del self._audio[-LEAD_IN_FRAMES]
             self._quiet -= 1
+            if self._words_end is not None and self._words_end > len(self._audio) - LEAD_IN_FRAMES:
+                self._words_end -= 1
         self._forget_but(KEPT_FRAMES)
 
     def kept(self) -> list[bytes]:
@@ -95,6 +98,7 @@ class CallerAudio:
         """The model has heard the caller begin to speak."""
         self.spoken = True
         self.sound_until = now
+        self._words_end = None
         self._loud_frames = 0
         self._noise_until = self.loud_since
 
@@ -105,13 +109,17 @@ class CallerAudio:
             self._noise_until = now
 
     def answered(self) -> None:
-        """A model answers the caller's words, or found none."""
+        """A model answers the caller's words. What they have said since is kept."""
         self.spoken = self._is_repeated = False
         self._loud_frames = 0
-        self._forget()
+        since = 0 if self._words_end is None else len(self._audio) - self._words_end
+        self._words_end = None
+        self._quiet = min(self._quiet, since)
+        self._forget_but(since)
 
     def fell_silent(self) -> None:
         """The model has heard the caller's speech to its end."""
+        self._words_end = len(self._audio)
         self._is_repeated = False
 
     def taken_over(self) -> None:
@@ -149,10 +157,6 @@ class CallerAudio:
         is_noise = self._noise_until > self.loud_since and self.loud_until - self.loud_since >= NOISE_AFTER
         return self.loud_since if is_noise else self.loud_until
 
-    def _forget(self) -> None:
-        self._quiet = 0
-        self._forget_but(0)
-
     @property
     def soft_words_until(self) -> float:
         """The same, while no model listens: every sound may be words, unless it lasts as long as only noise does."""
@@ -163,4 +167,6 @@ class CallerAudio:
         self._first = max(self._first, len(self._audio) - frames)
         if self._first >= TOGETHER:
             del self._audio[: self._first]
+            if self._words_end is not None:
+                self._words_end = max(0, self._words_end - self._first)
             self._first = 0

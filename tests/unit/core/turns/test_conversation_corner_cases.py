@@ -26,7 +26,7 @@ from callgate.core.protocols.realtime import (
     SpeechStopped,
 )
 from callgate.core.turns.commands import AdoptModel, DropBeside, Note, OpenModel, Outcome, PrimeModel
-from callgate.core.turns.recovery import MOST_STRIKES
+from callgate.core.turns.recovery import MOST_STRIKES, RIVAL_WITHIN
 from callgate.core.turns.transcript import Role
 from callgate.core.wire.media_stream import Clear, Dtmf, Mark, Media
 from support.conversation_driver import EQUIPPED, LOUD, QUIET, Call, audio, greeted, of
@@ -52,6 +52,16 @@ class TestCallerAudio:
         talking.ready()
         talking.hears(QUIET, 2.0)
         assert of(Clear, talking.model(SpeechStarted()))
+
+    def test_words_said_before_an_answer_to_earlier_ones_arrived_are_kept(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.model(SpeechStarted(), SpeechStopped())
+        talking.hears(SOFT, 0.4)
+        talking.says(0.2)  # late
+        talking.model(SpeechStarted())
+        talking.loses_model()
+        given = [each.audio for each in of(AppendAudio, talking.ready())]
+        assert (given.count(LOUD), given.count(SOFT)) == (0, 20)
 
     def test_soft_words_to_a_model_that_does_not_answer_are_kept_for_the_next_one(self, talking):
         talking.says(0.5)
@@ -311,6 +321,16 @@ class TestRival:
         (primed,) = of(PrimeModel, talking.ready())
         assert of(CreateResponse, primed.events)
         assert AppendAudio(LOUD) in primed.events
+
+    def test_it_is_given_up_and_not_a_living_one_that_has_just_been_asked_whether_it_lives(self, beside):
+        until = beside.now + RIVAL_WITHIN
+        next_request(beside)
+        beside.model(ResponseCreated("resp_3"))
+        beside.lives(until - 0.5 - beside.now)
+        commands = beside.waits(0.8)
+        assert of(AskAlive, commands)
+        assert not of(AdoptModel, commands)
+        assert of(DropBeside, commands)
 
     def test_it_is_waited_for_before_the_safety_net(self, beside):
         for _ in range(MOST_STRIKES - 2):
