@@ -230,8 +230,9 @@ class Answering:
     def _tool_asked(self, event: FunctionCall, now: float) -> list[Command]:
         parts = self._parts
         response_id = event.response_id or parts.floor.under_way
+        was_heard = parts.floor.speaks(response_id)
         is_heard = parts.floor.hears(response_id, now) if response_id else not parts.floor.caller_speaks
-        if is_heard:
+        if is_heard and not was_heard:
             self._is_heard(now)
         asked = parts.desk.asked(
             event.call_id, event.name, event.arguments,

@@ -63,6 +63,15 @@ class TestCallerAudio:
         given = [each.audio for each in of(AppendAudio, talking.ready())]
         assert (given.count(LOUD), given.count(SOFT)) == (0, 20)
 
+    def test_words_said_before_a_tool_was_called_in_an_answer_to_earlier_ones_are_kept(self, talking):
+        talking.hears(LOUD, 0.4)
+        talking.model(SpeechStarted(), SpeechStopped())
+        talking.says(0.2)
+        talking.hears(SOFT, 0.4)
+        talking.model(FunctionCall("call_1", "unknown", "{}", "resp_1"), SpeechStarted())
+        talking.loses_model()
+        assert [each.audio for each in of(AppendAudio, talking.ready())].count(SOFT) == 20
+
     def test_soft_words_to_a_model_that_does_not_answer_are_kept_for_the_next_one(self, talking):
         talking.says(0.5)
         assert of(AskAlive, talking.waits(0.5))
