@@ -38,10 +38,11 @@ class CallerAudio:
         self.given_until = now  # until then, keep what a new model was given
         self._is_repeated = False  # what the model hears until then was said before, to another model
         self.loud_until = now  # when the caller was last loud
-        self._sound_since = now
+        self.sound_since = now
         self.sound_until = now  # when unanswered speech was last no silence, however soft
         self.loud_since = now  # when the sound began that was last loud
         self._noise_until = now  # up to when the sound is known to be noise
+        self._sound_frames = 0  # of the present sound, however soft, that no living model has let pass
         self._loud_frames = 0  # that no living model has let pass
         self._audio: list[bytes] = []
         self._first = 0  # index of the first piece that is kept
@@ -58,17 +59,18 @@ class CallerAudio:
                 self.loud_since = now
             self._loud_frames += 1
             self.loud_until = now
+        is_quiet = not is_loud and is_silence(audio)
+        if not is_quiet:
+            if now - self.sound_until > SAME_SOUND:
+                self.sound_since, self._sound_frames = now, 0
+            self._sound_frames += 1
+            self.sound_until = now
         self._audio.append(audio)
         if not whole:
             self._quiet = 0
             self._forget_but(LEAD_IN_FRAMES)
             return
-        is_quiet = not is_loud and is_silence(audio)
         self._quiet = self._quiet + 1 if is_quiet else 0
-        if not is_quiet:
-            if now - self.sound_until > SAME_SOUND:
-                self._sound_since = now
-            self.sound_until = now
         if self._quiet > LONGEST_SILENCE:  # leave out its middle
             del self._audio[-LEAD_IN_FRAMES]
             self._quiet -= 1
@@ -99,19 +101,19 @@ class CallerAudio:
         self.spoken = True
         self.sound_until = now
         self._words_end = None
-        self._loud_frames = 0
+        self._loud_frames = self._sound_frames = 0
         self._noise_until = self.loud_since
 
     def let_pass(self, now: float) -> None:
         """The model is alive, and says nothing about speech in what it was sent up to now."""
-        self._loud_frames = 0
+        self._loud_frames = self._sound_frames = 0
         if self.loud_until - self.loud_since >= NOISE_AFTER:
             self._noise_until = now
 
     def answered(self) -> None:
         """A model answers the caller's words. What they have said since is kept."""
         self.spoken = self._is_repeated = False
-        self._loud_frames = 0
+        self._loud_frames = self._sound_frames = 0
         since = 0 if self._words_end is None else len(self._audio) - self._words_end
         self._words_end = None
         self._quiet = min(self._quiet, since)
@@ -130,6 +132,11 @@ class CallerAudio:
         """Whether speech that the model has noticed now was said before, to another model: not if the caller is loud
         now."""
         return self._is_repeated and self.loud_until + LOUD_NOW < now < self.given_until
+
+    @property
+    def may_be_words(self) -> bool:
+        """Whether there was a sound, perhaps a soft voice, of which the model has said nothing yet."""
+        return self._sound_frames >= FRAMES_OF_SPEECH
 
     @property
     def unheard(self) -> bool:
@@ -160,7 +167,7 @@ class CallerAudio:
     @property
     def soft_words_until(self) -> float:
         """The same, while no model listens: every sound may be words, unless it lasts as long as only noise does."""
-        is_noise = self.sound_until - self._sound_since > LONGEST_WORDS
+        is_noise = self.sound_until - self.sound_since > LONGEST_WORDS
         return self.words_until if is_noise else max(self.words_until, self.sound_until)
 
     def _forget_but(self, frames: int) -> None:

@@ -174,7 +174,13 @@ class Conversation:
             return False
         self._last_from_twilio = now
         serves = self._serving.is_there
-        whole = not serves or self._audio.is_unanswered or now < self._audio.given_until or self._is_in_doubt()
+        whole = (
+            not serves
+            or self._audio.may_be_words
+            or self._audio.is_unanswered
+            or now < self._audio.given_until
+            or self._is_in_doubt()
+        )
         self._audio.keep(audio, now, is_loud=is_loud(audio), whole=whole)
         return serves
 

@@ -189,11 +189,13 @@ class Rivalry:
 
     def _ask_at(self) -> float | None:
         parts = self._parts
+        audio = parts.audio
+        is_clear = audio.unheard or parts.floor.caller_speaks  # otherwise it may be a soft voice
         return parts.liveness.ask_at(
             is_its_turn=parts.floor.awaits_model,
-            unheard=parts.audio.unheard or parts.floor.caller_speaks,
-            caller_since=parts.audio.loud_since,
-            caller_until=parts.audio.loud_until,
+            unheard=is_clear or audio.may_be_words,
+            caller_since=audio.loud_since if is_clear else audio.sound_since,
+            caller_until=audio.loud_until if is_clear else audio.sound_until,
         )
 
     def _doubtful_at(self) -> float | None:

@@ -269,6 +269,11 @@ class TestClips:
         assert of(AskAlive, commands)
         assert beside_commands(commands)
 
+    def test_a_soft_caller_whom_a_hung_model_does_not_hear_is_heard_by_another(self, talking):
+        talking.hears(SOFT, 1.0)
+        assert beside_commands(talking.hears(QUIET, DOUBTFUL_AFTER + 0.6))
+        assert of(AppendAudio, talking.ready()).count(AppendAudio(SOFT)) == 50
+
     def test_a_session_that_is_lost_in_mid_sentence_is_followed_by_it_at_once(self, talking):
         talking.says(1.0)
         talking.now += 1.0
