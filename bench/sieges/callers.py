@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -38,8 +38,6 @@ from .own_call import form_of
 from .row import Callers
 
 A_CALLER_EVERY = 0.3 * SECONDS
-CONNECT_TIMEOUT, ANSWER_TIMEOUT = 5 * SECONDS, 15 * SECONDS  # Twilio's
-HEARD_WITHIN, PATIENT = 5 * SECONDS, 60 * SECONDS  # of the stream being accepted; on a busy machine
 CLOSED_WITHIN = 5 * SECONDS
 ENOUGH = 25  # frames that came back: half a second of audio
 MOST_REDIRECTS = 10
@@ -51,16 +49,28 @@ READY = "ready"
 A_FEW, BETWEEN_A_FEW = 3, 0.15 * SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long callers wait, in seconds: to be connected, for an answer, and for the model's audio once their stream is
+    accepted."""
+
+    connect: float = 5 * SECONDS  # Twilio's
+    answer: float = 15 * SECONDS  # Twilio's
+    heard: float = 5 * SECONDS
+
+
+PATIENT = Waits(60 * SECONDS, 60 * SECONDS, 60 * SECONDS)  # on a busy machine
+
+
 class TurnedAway(Exception):
     """A caller was not served. The text gives the reason in a few words."""
 
 
 class RealCallers:
-    """Calls from one address. ``incoming`` is the path of their number's webhook. ``heard_within``: how long they wait
-    for the model's audio, in seconds."""
+    """Calls from one address. ``incoming`` is the path of their number's webhook."""
 
-    def __init__(self, door: Door, source: str, incoming: str, heard_within: float) -> None:
-        self._door, self._source, self._incoming, self._heard_within = door, source, incoming, heard_within
+    def __init__(self, door: Door, source: str, incoming: str, waits: Waits) -> None:
+        self._door, self._source, self._incoming, self._waits = door, source, incoming, waits
         self._numbers = itertools.count(FIRST_NUMBER)
         self._under_way: set[asyncio.Task[None]] = set()
         self._reset()
@@ -94,10 +104,10 @@ class RealCallers:
     async def _call(self, number: int) -> None:
         # One connection per request, because Twilio's requests come from many machines.
         connector = aiohttp.TCPConnector(local_addr=(self._source, 0), force_close=True, limit=0)
-        timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=self._waits.answer, sock_connect=self._waits.connect)
         try:
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-                call = _Call(http, self._door, self._source, self._incoming, self._heard_within, number)
+                call = _Call(http, self._door, self._source, self._incoming, self._waits, number)
                 await call.run()
         except TurnedAway as error:
             self._why_not[str(error)] += 1
@@ -110,10 +120,10 @@ class _Call:
     """One call, from the first webhook to the last callback."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, heard_within: float, number: int
+        self, http: aiohttp.ClientSession, door: Door, source: str, incoming: str, waits: Waits, number: int
     ) -> None:
         self._http, self._door, self._source, self._number = http, door, source, number
-        self._incoming, self._heard_within = incoming, heard_within
+        self._incoming, self._patience = incoming, waits
         self._form = form_of(wire.new_sid("CA"))
         self.waits = 0
 
@@ -197,7 +207,7 @@ class _Call:
         speaking = asyncio.ensure_future(_speak(caller))
         try:
             await self._tell_started(caller.stream_sid)
-            await asyncio.wait_for(heard.wait(), self._heard_within)
+            await asyncio.wait_for(heard.wait(), self._patience.heard)
             if tally.problems:
                 raise TurnedAway("the stream was closed")
         except TimeoutError:
@@ -224,7 +234,7 @@ class _Call:
                 self._door.stream_url + urlsplit(url).path,
                 ssl_context=self._door.tls,
                 extra_headers={"Host": DOMAIN, "x-twilio-signature": sign_upgrade(AUTH_TOKEN, url) or ""},
-                websocket_handshake_timeout=ANSWER_TIMEOUT,
+                websocket_handshake_timeout=self._patience.answer,
                 use_aiofastnet=False,
                 server_hostname=DOMAIN if self._door.tls else None,
                 local_addr=(self._source, 0),
@@ -274,8 +284,7 @@ async def _serve(told: dict[str, Any]) -> None:
     address = f"{told['host']}:{told['port']}"
     tls = ssl.create_default_context(cafile=told["ca"])
     door = Door(f"https://{address}/incoming-call", f"wss://{address}", tls)
-    heard_within = PATIENT if told["patient"] else HEARD_WITHIN
-    callers = RealCallers(door, told["source"], told["incoming"], heard_within)
+    callers = RealCallers(door, told["source"], told["incoming"], PATIENT if told["patient"] else Waits())
     coming: asyncio.Task[None] | None = None
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)

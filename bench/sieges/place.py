@@ -131,7 +131,7 @@ async def place(
     """Set up everything with ``calls`` live calls, while the context lasts. Raises `BenchError`.
 
     ``patient``: the backend takes calls even if its event loop is late, as it is on a busy machine, and callers wait
-    longer for the model's audio.
+    longer.
     """
     live, others = (ATTACKER, ATTACKER) if same_address else (LIVE, CALLERS)
     # nginx recognizes callers from the attacker's address by the proof that set-up adds to the number's webhook URL.
