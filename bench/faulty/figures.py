@@ -176,9 +176,11 @@ def was_heard(connection: Connection, report: CallReport) -> bool:
 
 
 def given_up(call: Call, fake: FakeOpenAI, dead_from: float | None = None) -> int:
-    """Return how many sessions that served the call and lived were closed before its end. ``dead_from``: when the first
-    one failed, in the loop's time."""
-    early = [each for each in fake.connections if each.closed_at is not None and each.closed_at < over(call)]
+    """Return how many sessions that served the call and lived were closed before its end, while it went on with
+    another. ``dead_from``: when the first one failed, in the loop's time."""
+    closed = [each.closed_at for each in fake.connections if each.closed_at is not None]
+    last = max(closed, default=0.0) - SAME_TIME  # the phone notices the end later, if this process is late
+    early = [each for each in fake.connections if each.closed_at is not None and each.closed_at < min(over(call), last)]
     return sum(
         not each.ended_by_fake
         and (each.number > 0 or dead_from is None)

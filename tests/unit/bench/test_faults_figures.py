@@ -190,22 +190,26 @@ def test_of_a_model_that_failed_only_what_it_had_finished_is_expected() -> None:
     assert lost_in(quiet(1), session(1, WHOLE), dead_from=ZERO + 1.05) == [WHOLE.text]
 
 
-def test_a_session_that_served_and_lived_is_given_up_if_it_is_closed_before_the_call_is_over() -> None:
+def test_a_session_that_served_and_lived_is_given_up_if_the_call_goes_on_with_another() -> None:
     def given_up_of(heard: bytes, *sessions: Connection, dead_from: float | None = None) -> int:
         fake = FakeOpenAI()
         fake.connections += sessions
         return given_up(Call(report_of(heard + quiet(12)), ZERO, ()), fake, dead_from)
 
+    def to_the_end(number: int) -> Connection:
+        connection = session(number, WHOLE)
+        connection.closed_at = ZERO + 20
+        return connection
+
     heard = WHOLE.audio + LAST.audio
-    to_the_end = session(0, WHOLE)
-    to_the_end.closed_at = ZERO + 20
     ended = session(0, WHOLE)
     ended.ended_by_fake = True
-    assert given_up_of(heard, to_the_end, session(1, LAST)) == 1
-    assert given_up_of(WHOLE.audio, to_the_end, session(1, LAST)) == 0  # it never served
-    assert given_up_of(heard, session(0, WHOLE)) == 1
-    assert given_up_of(heard, ended) == 0
-    assert given_up_of(heard, session(0, WHOLE), dead_from=ZERO + 1) == 0
+    assert given_up_of(heard, to_the_end(0), session(1, LAST)) == 1
+    assert given_up_of(WHOLE.audio, to_the_end(0), session(1, LAST)) == 0  # it never served
+    assert given_up_of(heard, session(0, WHOLE), to_the_end(1)) == 1
+    assert given_up_of(heard, ended, to_the_end(1)) == 0
+    assert given_up_of(heard, session(0, WHOLE), to_the_end(1), dead_from=ZERO + 1) == 0
+    assert given_up_of(heard, session(0, WHOLE)) == 0  # the call's end, which the phone noticed late
 
 
 def follower_of(scene: Scene, *told: str) -> tuple[Call, FakeOpenAI]:
