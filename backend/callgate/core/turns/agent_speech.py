@@ -56,9 +56,11 @@ class AgentSpeech:
             del self._sizes[next(iter(self._sizes))]
         return self._clock.sent(part, size, now)
 
-    def kept_back(self, part: str, response_id: str) -> None:
-        """Audio of a part arrived that the caller must not hear."""
-        if part not in self._sizes and not self._transcript.is_cut(part):
+    def kept_back(self, part: str, size: int, response_id: str) -> None:
+        """``size`` bytes of a part arrived that the caller must not hear."""
+        if self._transcript.is_cut(part):
+            self._transcript.agent_goes_on(part, size)
+        elif part not in self._sizes:
             self._unheard[part] = response_id
 
     def part_done(self, part: str) -> list[Command]:

@@ -62,7 +62,7 @@ class Answering:
         if not (parts.ending.has_spoken and parts.floor.speaks(response_id)):
             is_first = not parts.floor.was_heard
             if not parts.floor.hears(response_id, now):
-                parts.speech.kept_back(part, response_id)
+                parts.speech.kept_back(part, size, response_id)
                 return None
             parts.ending.spoke()
             parts.first_word.said()

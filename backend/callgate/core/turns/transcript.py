@@ -85,6 +85,11 @@ class Transcript:
         """The agent's audio is ``size`` bytes long so far."""
         return self._put(replace(self._turn(item_id, Role.AGENT), audio_ms=size // BYTES_PER_MS))
 
+    def agent_goes_on(self, item_id: str, size: int) -> Turn:
+        """``size`` more bytes of an item's audio have come, which the caller does not hear."""
+        turn = self._turn(item_id, Role.AGENT)
+        return self._put(replace(turn, audio_ms=turn.audio_ms + size // BYTES_PER_MS))
+
     def cut(self, item_id: str, heard_ms: int) -> Turn:
         """The caller heard this much of an item, and will hear no more of it."""
         return self._put(replace(self._turn(item_id, Role.AGENT), heard_ms=heard_ms, cut=True))

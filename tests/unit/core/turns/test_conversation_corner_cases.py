@@ -183,6 +183,13 @@ class TestMemory:
         speaks(talking, "said_2")
         assert [turn.item_id for turn in talking.said.values() if turn.role is Role.CALLER] == ["said_1"]
 
+    def test_text_of_audio_that_came_after_the_caller_had_begun_to_speak_is_not_taken_for_heard(self, talking):
+        talking.says(1.0)
+        talking.waits(1.0)
+        talking.model(SpeechStarted(), AudioDelta("resp_1", "item_1", audio(1.0)))
+        talking.model(AgentTranscript("item_1", "One two three four", True, 0, "resp_1"))
+        assert talking.said["item_1"].heard_text == "One two"
+
     def test_what_a_session_said_within_its_last_second_is_told_to_the_next(self, talking):
         talking.says(0.8)
         talking.model(AgentTranscript("item_1", "One two."))
