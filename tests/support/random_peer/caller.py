@@ -11,7 +11,7 @@ from callgate.core.wire.media_stream import Connected, Dtmf, FromTwilio, Mark, U
 from support.conversation_driver import START
 
 from .plan import Act
-from .sounds import FRAME, Sounds
+from .sounds import FRAME, HOUR, HOURS_FRAME, Sounds
 from .truth import Truth, Utterance
 
 COUGH = 0.16  # seconds
@@ -19,12 +19,14 @@ COUGH = 0.16  # seconds
 
 class Caller:
     """``audio``: the piece of audio that Twilio sends now, until ``changes_at``. ``does``: called with the messages
-    that Twilio sends besides. ``is_done``: whether everything was done that was planned."""
+    that Twilio sends besides. ``is_done``: whether everything was done that was planned. ``frame``: seconds between
+    two pieces."""
 
     def __init__(
         self, acts: tuple[Act, ...], now: float, sounds: Sounds, truth: Truth, does: Callable[[FromTwilio], None]
     ) -> None:
         self.audio = sounds.silence
+        self.frame = FRAME
         self.changes_at = now
         self.is_done = False
         self.is_loud = False
@@ -44,6 +46,7 @@ class Caller:
     def changes(self, now: float) -> None:
         """Do what is next."""
         self.audio = self._sounds.silence
+        self.frame = FRAME
         self._loud_until = now if self.is_loud else self._loud_until
         self.is_loud = False
         self._utterance = None
@@ -71,6 +74,8 @@ class Caller:
                 self._speak(COUGH, now, is_loud=True)
             case "makes noise":
                 self.audio, self.is_loud, self.changes_at = self._sounds.noise, True, now + 2 * act.seconds
+            case "is silent for an hour":
+                self.frame, self.changes_at = HOURS_FRAME, now + HOUR
             case "presses a key":
                 self._does(Dtmf(START.stream_sid, act.key))
             case "presses #":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 END = "an end"
 OF_TOOLS = ("The model called the tool", "The key ", "A tool of a remote")
 LOOKS_BACK = 25.0  # seconds before the last answer: trouble that old may still count
+MOST_IN_A_ROW = 2 * MOST_STRIKES  # responses that are nothing, as another session may be waited for
 SPEAKS_WITHIN = 3.0  # seconds: a model that is about to speak would answer
 
 
@@ -28,6 +29,7 @@ class EndRules:
         self.is_fatal = False
         self._scene = scene
         self._good_at = 0.0  # when the caller last heard a whole answer
+        self._in_a_row = 0  # responses since then of which nothing was heard
         self._warnings: list[str] = []
 
     @property
@@ -38,6 +40,13 @@ class EndRules:
     def answered(self) -> None:
         """The caller has heard a response that ended as it should."""
         self._good_at = self._scene.agenda.now
+        self._in_a_row = 0
+
+    def failed(self) -> None:
+        """A response that was requested has ended without a sound."""
+        self._in_a_row += 1
+        if self._in_a_row > MOST_IN_A_ROW and self._scene.ended is None:
+            raise Broken(END, f"{self._in_a_row} responses in a row were nothing, and there is no safety net")
 
     def noted(self, note: Note) -> None:
         """Something is logged."""
@@ -65,7 +74,7 @@ class EndRules:
         if self._scene.plan.is_calm:
             if self._warnings:
                 raise Broken("calm", f"there is a warning: {self._warnings[0]}")
-            if len(self._scene.servers) > 1:
+            if len(self._scene.servers) > 1 + self._scene.plan.hours:
                 raise Broken("calm", "another session was opened")
 
     def _check_that_none_lives(self) -> None:

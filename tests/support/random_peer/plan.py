@@ -112,6 +112,22 @@ class Plan:
     hangs_up_at_once: bool = False
 
     @property
+    def habits_met(self) -> set[str]:
+        """The unusual habits in it."""
+        usual = Habits()
+        return {
+            f"{name} {value}" if isinstance(value, str) else name
+            for each in self.habits
+            for name in each.__slots__
+            if name != "latency" and (value := getattr(each, name)) != getattr(usual, name)
+        }
+
+    @property
+    def hours(self) -> int:
+        """How often the caller says nothing for nearly an hour."""
+        return sum(act.what == "is silent for an hour" for act in self.acts)
+
+    @property
     def is_calm(self) -> bool:
         """Whether nothing goes wrong on the model's side."""
         return not (
@@ -143,6 +159,8 @@ def drawn(random: Random) -> Plan:
 
 
 def _act(random: Random) -> Act:
+    if _is(random, 0.003):
+        return Act("is silent for an hour")
     wait = _amount(random, 8.0) if _is(random, 0.6) else _amount(random, 1.5)
     return Act(_one(random, SOUNDS), wait, 0.4 + _amount(random, 3.0), _one(random, "1234#5709"))
 

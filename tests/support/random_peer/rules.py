@@ -107,8 +107,8 @@ class Rules:
         """The conversation has been told it."""
         self._asks = None
         self._turns.after(server, item, about, may_leave=self._ends.may_leave)
-        if isinstance(item, ResponseDone) and item.status == "completed" and (about.forwarded or about.acted):
-            self._ends.answered()
+        if isinstance(item, ResponseDone):
+            self._done(server, item, about)
 
     def key_pressed(self, key: str) -> None:
         """The caller presses a key."""
@@ -152,6 +152,7 @@ class Rules:
 
     def primes(self, wanted: PrimeModel) -> None:
         """The session that is ready becomes a rival."""
+        self._scene.truth.met.add("a rival")
         rival = self._scene.sessions.next
         assert rival is not None
         for event in wanted.events:
@@ -164,6 +165,8 @@ class Rules:
         assert server is not None
         if server.number == 0:
             self._words.tells("the greeting")
+        else:
+            self._scene.truth.met.add("a session replaced")
         self._words.session_replaced()
         self._turns.serves(server)
         self._scene.agenda.after(0.0, self._memory.serves, server)
@@ -196,6 +199,7 @@ class Rules:
 
     def ends(self, end: End) -> None:
         """The call ends."""
+        self._scene.truth.met.add(f"ended: {end.outcome.value}")
         self._ends.ends(end)
 
     def clip(self) -> None:
@@ -211,6 +215,14 @@ class Rules:
         """The call is over."""
         self._memory.at_end()
         self._ends.at_end()
+
+    def _done(self, server: Server, done: ResponseDone, response: Response) -> None:
+        was_of_use = bool(response.forwarded or response.acted)
+        if was_of_use and done.status == "completed":
+            self._ends.answered()
+        if response.asked and not was_of_use and done.reason != "turn_detected" and self._is_heard(server, response):
+            self._ends.failed()
+            self._turns.failed(server)
 
     def _is_heard(self, server: Server, response: Response) -> bool:
         turn = self._turns.view(server).turn

@@ -32,13 +32,14 @@ from .agenda import Agenda
 from .broken import Broken
 from .caller import Caller
 from .downlink import Item, Lost
-from .plan import Answer, Habits, Opening, Plan
+from .plan import Opening, Plan
 from .playback import Playback
 from .rules import Rules
+from .script import Script
 from .server import Server
 from .sessions import Sessions
-from .sounds import FRAME, Sounds
-from .truth import Response, Trouble, Truth
+from .sounds import FRAME, HOUR, Sounds
+from .truth import Response, Truth
 
 CLIP_BYTES = payload_bytes(ONE_MOMENT)
 LONGEST = 900.0  # simulated seconds
@@ -53,22 +54,20 @@ class Scene:
         self.plan = plan
         self.agenda = Agenda()
         self.truth = Truth()
+        self.script = Script(plan, self.agenda, self.truth)
         self.sounds = Sounds()
         self.ended: End | None = None
         self.story: list[str] | None = [] if told else None
-        agent = replace(
-            EQUIPPED, idle=plan.idle, longest=plan.longest, has_second_model=plan.has_second_model
-        )  # fmt: skip
+        agent = replace(EQUIPPED, idle=plan.idle, longest=plan.longest, has_second_model=plan.has_second_model)
         self.conversation = Conversation(START, agent, self.agenda.now)
         self.playback = Playback(self.agenda, self._mark_returned)
         self.sessions = Sessions(
-            self.agenda, self._new_server, self._next_opening, self._ready, self._refused, self._model_sent,
+            self.agenda, self._new_server, self.script.opening, self._ready, self._refused, self._model_sent,
             self._rival_speaks, self._rival_failed,
         )  # fmt: skip
         self.caller = Caller(plan.acts, self.agenda.now, self.sounds, self.truth, self._twilio_sends)
         self.rules = Rules(self)
         self.servers: list[Server] = []
-        self._answers = self._openings = self._tools = 0
         self._due = float("inf")
         self._delta: tuple[AudioDelta, Response] | None = None  # what the model is sending
         self._ticks = 0
@@ -82,7 +81,7 @@ class Scene:
         self._do(self.conversation.begin())
         agenda, caller, rules = self.agenda, self.caller, self.rules
         caller_audio, hear = self.conversation.caller_audio, self.sessions.hear
-        end = agenda.now + LONGEST
+        end = agenda.now + LONGEST + HOUR * self.plan.hours
         frame_at = agenda.now
         settled_at = agenda.now
         while self.ended is None:
@@ -105,7 +104,7 @@ class Scene:
                 if frame_at - settled_at > SETTLES or (caller.is_done and self.plan.hangs_up_at_once):
                     self.rules.caller_hangs_up()
                     self._twilio_sends(Stop(START.stream_sid))
-            frame_at += FRAME
+            frame_at += caller.frame
             if frame_at > end:
                 raise Broken("an end", "the call does not come to an end")
         rules.at_end()
@@ -246,7 +245,7 @@ class Scene:
                 self.sessions.drop()
             case CallTool() | TakeMessage():
                 self.rules.calls(command)
-                self.agenda.after(0.05 + self.tool_takes(), self._tool_done, command.call_id)
+                self.agenda.after(0.05 + self.script.tool_takes(), self._tool_done, command.call_id)
             case _:
                 self._send(command)
 
@@ -270,39 +269,9 @@ class Scene:
         self.rules.forwards(response, part)
         self.playback.media(part, payload_bytes(delta.delta))
 
-    # What was planned.
-
-    def next_answer(self) -> Answer:
-        """Return the next response of the model's."""
-        self._answers += 1
-        return self.plan.answers[self._answers - 1] if self._answers <= len(self.plan.answers) else Answer()
-
-    def habits(self, session: int) -> Habits:
-        """Return how that session behaves."""
-        return self.plan.habits[session] if session < len(self.plan.habits) else Habits()
-
-    def tool_takes(self) -> float:
-        """Return how long the next tool takes."""
-        self._tools += 1
-        return self.plan.tools_take[self._tools - 1] if self._tools <= len(self.plan.tools_take) else 0.3
-
-    def fails(self, what: str, seconds: float) -> None:
-        """An answer fails."""
-        self.truth.met.add(what)
-        self.truth.troubles.append(Trouble(self.agenda.now, what, 12.0 + seconds))
-
     def _new_server(self) -> Server:
         self.servers.append(Server(len(self.servers), self))
         return self.servers[-1]
-
-    def _next_opening(self) -> Opening:
-        self._openings += 1
-        opening = self.plan.openings[self._openings - 1] if self._openings <= len(self.plan.openings) else Opening()
-        if opening.what != "ready":
-            self.fails(f"opening {opening.what}", opening.seconds + opening.wait)
-        elif opening.seconds > 1.0:
-            self.truth.troubles.append(Trouble(self.agenda.now, "opening takes long", opening.seconds))
-        return opening
 
     def tells(self, what: str) -> None:
         """Add a line to the story."""

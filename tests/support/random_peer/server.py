@@ -62,7 +62,7 @@ class Server:
         self.has_spoken_up = False  # for no reason that we know
         self.calls: dict[str, bool] = {}  # that it has made, and whether it was told what they gave
         self._scene = scene
-        self.habits = scene.habits(number)
+        self.habits = scene.script.habits(number)
         self._ear = Ear()
         self._parts: dict[str, Part] = {}
         self._steps: list[speech.Step] = []
@@ -172,9 +172,9 @@ class Server:
 
     def _responds(self, request: CreateResponse | None, *, is_unasked: bool = False) -> None:
         scene = self._scene
-        answer = scene.next_answer()
+        answer = scene.script.answer()
         if not speech.is_good(answer.what):
-            scene.fails(answer.what, answer.wait)
+            scene.script.fails(answer.what, answer.wait)
         if answer.what in ("refuses", "never begins"):
             if request is not None:
                 words = f"Please try again in {answer.wait}s." if answer.wait else "sorry"
@@ -221,7 +221,7 @@ class Server:
             self.calls.setdefault(event.call_id, False)
         elif isinstance(event, RemoteCallBegan):
             ended = RemoteCallEnded(event.item_id, failed=False)
-            self._scene.agenda.after(0.2 + self._scene.tool_takes(), self.link.send, ended)
+            self._scene.agenda.after(0.2 + self._scene.script.tool_takes(), self.link.send, ended)
         if isinstance(event, ResponseDone):
             self.response = None
         self.link.send(event, response)

@@ -8,6 +8,8 @@ from typing import Final
 from .truth import CallerTurn
 
 FRAME: Final = 0.02  # seconds
+HOUR: Final = 51 * 60.0  # seconds of silence, after which a session is replaced in a pause
+HOURS_FRAME: Final = 1.0  # seconds between the pieces of it that are sent, as nothing else happens
 WORDS_AFTER: Final = 3  # frames of speech, a session has heard the caller begin
 SILENT_AFTER: Final = 25  # frames without any, it has heard them fall silent
 

@@ -16,6 +16,7 @@ from callgate.core.protocols.realtime import (
     SpeechStopped,
 )
 from callgate.core.turns.answering import REFUSED_WITHIN
+from callgate.core.turns.recovery import WAITS
 
 from .broken import Broken
 from .downlink import Item
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BOTH = "never both at once"
 TWICE = "nothing twice"
+ANSWERED = "answered"
+PAUSE = min(WAITS) - 0.01  # seconds, before a model is asked again
 A_WORD = 1.4  # seconds: a loud sound that is longer may be taken for noise
 
 
@@ -35,7 +38,7 @@ A_WORD = 1.4  # seconds: a loud sound that is longer may be taken for noise
 class View:
     """What one session has told the conversation so far. ``turn``: the caller's last; ``speaks``: they have not ended
     it. ``asked``: a request that it has not said anything about; ``doubt``: when it sent an error without saying what
-    about."""
+    about. ``failed_at``: when a response that was requested ended without a sound."""
 
     served_since: float = 0.0
     turn: CallerTurn | None = None
@@ -44,6 +47,7 @@ class View:
     asked: str | None = None
     asked_at: float = 0.0
     doubt: float | None = None
+    failed_at: float = 0.0
 
     def requests(self, request: CreateResponse, now: float) -> None:
         """It is asked for a response."""
@@ -93,6 +97,10 @@ class TurnRules:
     def serves(self, server: Server) -> None:
         """A session serves the call from now on."""
         self.view(server).served_since = self._scene.agenda.now
+
+    def failed(self, server: Server) -> None:
+        """A response that was requested has ended without a sound."""
+        self.view(server).failed_at = self._scene.agenda.now
 
     # The caller begins to speak.
 
@@ -168,6 +176,8 @@ class TurnRules:
             raise Broken(BOTH, "a response is requested while the caller speaks")
         if view.under_way:
             raise Broken(BOTH, f"a response is requested while {', '.join(view.under_way)} is under way")
+        if now < view.failed_at + PAUSE:
+            raise Broken(ANSWERED, "a model whose response was nothing is asked again at once")
         is_doubtful = view.doubt is not None and now >= view.doubt + REFUSED_WITHIN
         if view.asked is not None and not is_doubtful:
             raise Broken(BOTH, f"a response is requested after {view.asked}, of which nothing was heard")

@@ -142,10 +142,12 @@ class Rivalry:
                 f"Another model session goes on with the call instead of the doubtful one ({self._why})",
             )
             return [note, parts.memory.loss(), *self._serving.take_over(now)]
-        is_spoken_over = parts.audio.unheard or parts.floor.caller_speaks
-        if parts.speech.words_end_at > now and not is_spoken_over:  # what was said before is still heard
-            return []
-        return self._serving.prime(now)
+        silenced: list[Command] = []
+        if parts.speech.words_end_at > now:  # what was said before is still heard
+            if not parts.audio.unheard:
+                return []
+            silenced, _ = parts.speech.cut_off(now)  # the caller speaks over it, and the doubtful model does not hear
+        return [*silenced, *self._serving.prime(now)]
 
     def deadlines(self) -> list[float | None]:
         """When to look again."""

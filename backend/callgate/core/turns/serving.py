@@ -85,10 +85,6 @@ class Serving:
         parts.audio.is_given_again(now)
         if self._rival_is_asked:
             parts.floor.was_asked_before(now)
-        if parts.audio.is_unanswered and parts.speech.words_end_at > now:
-            # The caller has spoken over words of the lost session, which nobody silenced.
-            silenced, _ = parts.speech.cut_off(now)
-            commands += silenced
         return commands
 
     def is_gone(self) -> None:
