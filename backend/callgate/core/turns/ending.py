@@ -87,7 +87,8 @@ class Ending:
     @property
     def can_be_interrupted(self) -> bool:
         """Whether the caller may keep the agent: nothing of its last word was heard."""
-        return self.farewell is None or (self._is_asked and not self.has_spoken and not self.is_leaving)
+        is_unheard = self.farewell is GOODBYE and not (self.has_spoken or self.is_leaving or self._is_limit)
+        return self.farewell is None or is_unheard
 
     @property
     def is_said(self) -> bool:

@@ -319,6 +319,17 @@ class TestHangUp:
         talking.lives(30)
         assert talking.ended is None
 
+    def test_so_does_one_who_speaks_before_the_response_without_a_word_has_ended(self, talking):
+        talking.model(ResponseCreated("resp_1"), FunctionCall("call_1", "hang_up", "{}", "resp_1"))
+        talking.model(SpeechStarted())
+        assert not of(CreateResponse, talking.model(ResponseDone("resp_1", "cancelled")))
+        talking.model(SpeechStopped(), SpeechCommitted("c1"))
+        talking.answers(1.0, "item_2", "resp_2")
+        talking.now += 1
+        talking.returns_marks()
+        talking.lives(30)
+        assert talking.ended is None
+
     def test_one_in_a_response_that_the_caller_was_not_let_hear_does_not_close_the_line(self, talking):
         talking.twilio(Dtmf("MZ1", "#"))
         talking.model(SpeechStarted(), ResponseCreated("resp_1"))
