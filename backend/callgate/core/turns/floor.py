@@ -141,6 +141,14 @@ class Floor:
         self._overdue_at = now + BEGINS_WITHIN
         self._enter(FloorEvent.SPEECH_ENDS, now)
 
+    def is_spoken_over(self, now: float) -> None:
+        """The caller speaks over a response, and the model does not hear it: nothing more of that is to be heard, but
+        what another model says, or this one once it has ended."""
+        if self.state is _SPEAKING and self._under_way is not None:
+            self._mute(self._under_way)
+            self._debts.add(Debt.FIRST_WORD)
+            self._enter(FloorEvent.ENDS_OWING, now)
+
     # What the agent is to say.
 
     def wants(self, debt: Debt, now: float) -> None:

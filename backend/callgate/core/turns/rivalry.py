@@ -147,13 +147,15 @@ class Rivalry:
             if not parts.audio.unheard:
                 return []
             silenced, _ = parts.speech.cut_off(now)  # the caller speaks over it, and the doubtful model does not hear
+            parts.floor.is_spoken_over(now)
         return [*silenced, *self._serving.prime(now)]
 
     def deadlines(self) -> list[float | None]:
         """When to look again."""
         waits = [self._ask_at(), self._rival_overdue_at()]
         if self._parts.recovery.beside is Beside.NONE and (doubtful_at := self._doubtful_at()) is not None:
-            waits.append(max(doubtful_at, self._not_before))
+            heard_at = self._parts.speech.words_end_at if self._parts.ending.is_said else 0.0  # see `see_to_the_model`
+            waits.append(max(doubtful_at, self._not_before, heard_at))
         return waits
 
     def _doubt(self, why: str, now: float) -> list[Command]:

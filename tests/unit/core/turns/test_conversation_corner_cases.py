@@ -329,6 +329,16 @@ class TestRival:
         talking.model(ResponseDone("resp_1", "completed"))
         assert not of(OpenModel, talking.lives(15.0))
 
+    def test_a_doubtful_one_that_is_spoken_over_is_not_heard_any_more_and_the_rival_goes_on(self, talking):
+        talking.says(4.0)
+        assert of(OpenModel, talking.waits(2.0))
+        assert not of(PrimeModel, talking.ready())
+        commands = talking.hears(LOUD, 0.6)
+        assert of(Clear, commands)
+        (primed,) = of(PrimeModel, commands)
+        assert of(CreateResponse, primed.events)
+        assert not of(Media, talking.model(AudioDelta("resp_1", "item_1", audio(0.5))))
+
     def test_noise_does_not_keep_it_from_being_asked_for_what_is_owed(self, talking):
         says_nothing(talking, "resp_1")
         talking.waits(0.1)
@@ -405,6 +415,13 @@ def next_request(call: Call) -> CreateResponse:
         if asked := of(CreateResponse, call.lives(0.1)):
             return asked[0]
     raise AssertionError("nothing is asked for")
+
+
+def test_a_last_word_whose_end_is_not_told_does_not_make_the_call_busy(talking):
+    talking.says(6.0)
+    talking.model(FunctionCall("call_1", "hang_up", "{}", "resp_1"))
+    talking.waits(3.0)
+    assert talking.conversation.deadline() > talking.now + 0.05
 
 
 def says_nothing(call: Call, response: str) -> None:
