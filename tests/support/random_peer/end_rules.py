@@ -80,7 +80,7 @@ class EndRules:
     def _check_that_none_lives(self) -> None:
         now = self._scene.agenda.now
         for server in (self._scene.sessions.current, self._scene.sessions.next):
-            response = server.response if server is not None and not server.link.is_hung else None
+            response = server.response if server is not None and server.lives else None
             if response is None or not is_good(response.answer.what):
                 continue
             if now < response.began_at + server.habits.latency + 0.02:  # nobody can know yet

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from callgate.core.protocols.realtime import AgentTranscript, AudioDone
+from callgate.core.turns.agent_speech import HEARD_ONLY
 from callgate.core.turns.transcript import Role, Turn
 from callgate.core.wire.media_stream import BYTES_PER_MS
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MEMORY = "memory is what was heard"
 AGENT_WORD = re.compile(r"\ba(\d+)\.(\d+)\b")
+CORRECTION = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.*)", re.escape(HEARD_ONLY)))
 CALLER_WORD = re.compile(r"\bu(\d+)\b")
 # What is believed to be heard is as exact as the time that a message takes, and is cut at a word.
 TOLERANCE_MS = MS_PER_WORD + 2000 * ONE_WAY + 100
@@ -78,7 +80,10 @@ class MemoryRules:
     def _agent(self, texts: Iterable[str], parts: Iterable[Part], *, is_end: bool = False) -> None:
         words: dict[int, list[int]] = {}
         for text in texts:
-            for part, word in AGENT_WORD.findall(text):
+            corrected = CORRECTION.fullmatch(text)
+            for part, _ in AGENT_WORD.findall(corrected["said"]) if corrected else ():
+                words.pop(int(part), None)
+            for part, word in AGENT_WORD.findall(corrected["heard"] if corrected else text):
                 words.setdefault(int(part), []).append(int(word))
         for each in parts:
             self._compare(each, words.pop(each.number, []), is_end)

@@ -14,6 +14,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+HABITS = {  # as the bench calls those that are unusual
+    "alive": "answers questions",
+    "begins_after": "begins by itself late",
+    "has_twins": "begins by itself twice",
+    "names": "errors that name no event",
+    "speaks_over": "refuses over the caller",
+    "text": "text",
+    "transcribes": "transcribes",
+    "late": "audio after the caller began",
+    "after_end": "… behind the response's end",
+    "finishes": "cancelled parts without an end",
+}
+
 USUAL = ("speaks", "speaks", "speaks", "calls a tool")
 GOOD = (
     *USUAL, "speaks and calls a tool", "calls two tools", "calls an unknown tool", "calls a remote tool",
@@ -116,10 +129,10 @@ class Plan:
         """The unusual habits in it."""
         usual = Habits()
         return {
-            f"{name} {value}" if isinstance(value, str) else name
+            f"{what} {value}" if isinstance(value, str) else what
             for each in self.habits
-            for name in each.__slots__
-            if name != "latency" and (value := getattr(each, name)) != getattr(usual, name)
+            for name, what in HABITS.items()
+            if (value := getattr(each, name)) != getattr(usual, name)
         }
 
     @property

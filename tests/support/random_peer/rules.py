@@ -100,6 +100,8 @@ class Rules:
                 self._scene.truth.told += 1
                 self._words.tool_ends(item.item_id)
                 self._tells("what a remote tool gave")
+            case ResponseDone():
+                self._done(server, item, about)
             case ErrorEvent() if item.code in FATAL_ERRORS:
                 self._ends.is_fatal = True
 
@@ -107,8 +109,6 @@ class Rules:
         """The conversation has been told it."""
         self._asks = None
         self._turns.after(server, item, about, may_leave=self._ends.may_leave)
-        if isinstance(item, ResponseDone):
-            self._done(server, item, about)
 
     def key_pressed(self, key: str) -> None:
         """The caller presses a key."""

@@ -68,10 +68,16 @@ class Scene:
         self.caller = Caller(plan.acts, self.agenda.now, self.sounds, self.truth, self._twilio_sends)
         self.rules = Rules(self)
         self.servers: list[Server] = []
+        self._began = self.agenda.now
         self._due = float("inf")
         self._delta: tuple[AudioDelta, Response] | None = None  # what the model is sending
         self._ticks = 0
         self._ticked_at = 0.0
+
+    @property
+    def lasted(self) -> float:
+        """How many seconds the call has lasted, in its own time."""
+        return self.agenda.now - self._began
 
     # The whole call.
 
@@ -276,7 +282,7 @@ class Scene:
     def tells(self, what: str) -> None:
         """Add a line to the story."""
         if self.story is not None:
-            self.story.append(f"{self.agenda.now - 100:8.3f}  {what}")
+            self.story.append(f"{self.lasted:8.3f}  {what}")
 
 
 def _short(what: object) -> str:

@@ -77,6 +77,11 @@ class Server:
             lambda item, about: scene.arrives(self, item, about), self._fault,
         )  # fmt: skip
 
+    @property
+    def lives(self) -> bool:
+        """Whether it may yet send something."""
+        return not self.link.is_hung and not self.link.is_closed
+
     # What arrives here.
 
     def hears(self, audio: str | bytes) -> None:

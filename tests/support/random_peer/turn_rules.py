@@ -58,7 +58,9 @@ class View:
         match item:
             case SpeechStarted():
                 self.turn, self.speaks = about, True
-            case SpeechStopped() | SpeechCommitted():
+            case SpeechStopped():
+                self.turn, self.speaks = about, False  # its beginning may not have been told
+            case SpeechCommitted():
                 self.speaks = False
             case ResponseCreated():
                 about.is_crossed, about.known_at = self.asked not in (None, about.asked), now
