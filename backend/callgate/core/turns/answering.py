@@ -170,7 +170,10 @@ class Answering:
     def _text(self, event: AgentTranscript) -> list[Command]:
         parts = self._parts
         part = parts.speech.part(event.item_id, event.content_index)
-        if parts.floor.is_muted(event.response_id) and not parts.speech.is_heard(part):
+        is_unheard = parts.ending.is_leaving or parts.floor.is_muted(
+            event.response_id
+        )  # as far as it comes from now on
+        if is_unheard and not parts.speech.is_heard(part):
             return []
         if event.complete:
             return [Said(parts.memory.transcript.agent_wrote(part, event.text))]

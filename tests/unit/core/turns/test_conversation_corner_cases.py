@@ -183,6 +183,12 @@ class TestMemory:
         speaks(talking, "said_2")
         assert [turn.item_id for turn in talking.said.values() if turn.role is Role.CALLER] == ["said_1"]
 
+    def test_text_of_what_comes_behind_the_last_word_is_not_recorded_as_said(self, talking):
+        talking.says(1.0)
+        talking.model(FunctionCall("call_1", "hang_up", "{}", "resp_1"), ResponseDone("resp_1", "completed"))
+        talking.model(AudioDelta("resp_2", "item_2", audio(0.5)), AgentTranscript("item_2", "Never heard.", True))
+        assert "item_2" not in talking.said
+
     def test_text_of_audio_that_came_after_the_caller_had_begun_to_speak_is_not_taken_for_heard(self, talking):
         talking.says(1.0)
         talking.waits(1.0)
