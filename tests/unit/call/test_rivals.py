@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from callgate.call.model_sessions import ModelSessions
@@ -58,17 +59,26 @@ class Receiver:
         self.model_sent = at_frame
 
 
-class Sessions(ModelSessions):
+async def turns_of_the_loop() -> None:
+    """Let a session be opened, which needs no time."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Sessions:
     """The sessions of a call, which are these, in this order. ``failures``: which of their servers failed."""
 
     def __init__(self, *models: Model) -> None:
         self.failures: list[str] = []
         self.frames: list[bytes] = []
         self.waiting = list(models)
-        super().__init__(
+        self._sessions = ModelSessions(
             self._opened, Receiver(self._came), lambda: None, lambda exc: None, self._failed_at,
             contextvars.copy_context(),
         )  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sessions, name)
 
     async def _opened(self, history, avoided):
         return self.waiting.pop(0)
@@ -76,7 +86,7 @@ class Sessions(ModelSessions):
     def _came(self, frame: bytes) -> None:
         self.frames.append(frame)
         if b"session_expired" in frame:
-            self.drop("it expired")
+            self._sessions.drop("it expired")
 
     def _failed_at(self, model, reason: str) -> None:
         self.failures.append(model.endpoint.name)
@@ -84,10 +94,10 @@ class Sessions(ModelSessions):
     async def served_and_one_beside(self) -> None:
         """One session serves the call, and a rival of it has spoken."""
         self.open(OpenModel(0.0, ()))
-        await asyncio.sleep(0.01)
+        await turns_of_the_loop()
         self.adopt()
         self.open(OpenModel(0.0, (), beside=True))
-        await asyncio.sleep(0.01)
+        await turns_of_the_loop()
         self.prime(lambda: None, lambda reason: None)
         await asyncio.sleep(0)
 
