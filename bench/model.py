@@ -95,6 +95,7 @@ class Session(WSListener):
         self._events = 0
         self._responses = 0
         self._responding = False
+        self._greets = False  # it owes its greeting
         self._delta_of = b""
         self._where: dict[str, Any] = {}
 
@@ -138,8 +139,9 @@ class Session(WSListener):
                 self._send("error", error={"type": "invalid_request_error", "code": ALREADY_RESPONDING, "message": ""})
             case "response.create":
                 self._begin_response()
-                if self._load is not Load.ECHO:
-                    self._end_response("completed")
+                self._greets = self._load is Load.TALK
+                if self._greets and self._caller is not None:
+                    self._greet(self._caller)
             case "conversation.item.truncate":
                 self._send("conversation.item.truncated", **{key: event[key] for key in event if key != "type"})
             case "conversation.item.create":
@@ -169,6 +171,8 @@ class Session(WSListener):
         if self._caller is None:
             self._model.problems.append("the model got audio of no call")
         elif self._load is Load.TALK:
+            if self._greets:
+                self._greet(self._caller)
             self._talk = asyncio.get_running_loop().create_task(self._converse(self._caller))
         return self._caller
 
@@ -225,6 +229,12 @@ class Session(WSListener):
             self._send("input_audio_buffer.committed", previous_item_id=None, item_id="item_caller")
             await asyncio.sleep(THINKS)
             await self._answer(caller)
+
+    def _greet(self, caller: Caller) -> None:
+        """Say something short, as a response without a sound is no answer to a request."""
+        self._greets = False
+        self._write_deltas(caller, BURSTS[0][:1])
+        self._end_response("completed")
 
     async def _answer(self, caller: Caller) -> None:
         self._begin_response()
