@@ -37,7 +37,7 @@ edge() {
   say "store tests: SQLite and PostgreSQL"
   .venv/bin/python -m pytest -q --numprocesses 2 tests/store
   say "whole calls"
-  .venv/bin/python -m pytest -q --numprocesses 3 -m whole tests/app
+  .venv/bin/python -m pytest -q --numprocesses 3 -m whole tests/unit tests/app
   say "edge tests: nginx, certbot, ACME server"
   .venv/bin/python -m pytest -q --numprocesses 3 tests/edge
 }

@@ -65,6 +65,7 @@ async def types_until(websocket: ClientConnection, type: str) -> list[str]:
     return [event["type"] for event in await read_until(websocket, type)]
 
 
+@pytest.mark.whole
 class TestDistance:
     async def test_events_are_late_both_ways_in_order_and_many_at_once(self) -> None:
         script = Script((say(tone(2)),), pace=QUICK)

@@ -159,6 +159,7 @@ class TestRefusals:
                 await attempt
 
 
+@pytest.mark.whole
 class TestFaults:
     async def test_mute_reads_and_never_speaks(self) -> None:
         async with FakeOpenAI(faults=Faults(mute=True)) as fake, client(fake) as websocket:

@@ -50,6 +50,7 @@ async def test_caller_is_greeted_and_then_hears_its_own_words() -> None:
         assert WORDS in audio_of(await read_until(websocket, "response.done"))
 
 
+@pytest.mark.whole
 async def test_hundred_callers_at_once_each_hear_their_own_words() -> None:
     async def call(url: str, number: int) -> bool:
         # Each caller's audio starts a little further into the recording, so that no two are the same.

@@ -28,6 +28,7 @@ DOWNFALLS = {
 
 @pytest.mark.parametrize("downfall", DOWNFALLS)
 @pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.whole
 async def test_a_model_that_fails_at_any_event_leads_the_caller_into_the_safety_net(tmp_path, log, event, downfall):
     script = Script((say(GREETING), say(ANSWER)))
     async with (

@@ -199,6 +199,7 @@ async def test_nothing_that_is_sent_gives_a_traceback(service: Service, leaves: 
 
 @pytest.mark.usefixtures("both_paths")
 @pytest.mark.parametrize("leaves", LEAVES)
+@pytest.mark.whole
 async def test_a_peer_may_leave_at_any_moment_of_its_upgrade(service: Service, leaves: str):
     """The upgrade is signed, so it is accepted."""
     host, port = service.address.split(":")

@@ -82,6 +82,7 @@ async def test_who_shows_nothing_is_refused_before_any_body_has_come(service, lo
     ids=lambda body: str(body[:6]),
 )
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "application/json", "multipart/form-data", "x"])
+@pytest.mark.whole
 async def test_no_body_brings_a_route_to_fail(service, log, body, kind):
     """Tried with each wrong proof, and with the right token, where only the body is wrong."""
     for method, path in guarded(service.app):

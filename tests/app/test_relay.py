@@ -73,6 +73,7 @@ async def test_the_plain_path_with_the_token_in_the_start_keeps_working(service,
         await line.hear(GREETING)
 
 
+@pytest.mark.whole
 async def test_a_caller_who_speaks_over_the_agent_silences_it_and_the_model_learns_what_was_heard(service, fake):
     fake.script = Script((say(tone(20.0)), say(ANSWER)))
     async with service.stream(hold_marks=True) as line:
@@ -209,6 +210,7 @@ async def test_a_model_that_refuses_leads_into_the_safety_net_and_says_why(tmp_p
 
 
 @pytest.mark.parametrize("hang", ["upgrade", "mute", "no server"])
+@pytest.mark.whole
 async def test_a_model_that_hangs_is_given_up_in_time(tmp_path, log, monkeypatch, hang):
     monkeypatch.setattr("callgate.models.upstream.OPEN_DEADLINE", 0.2)
     monkeypatch.setattr("callgate.models.upstream.CONFIRM_DEADLINE", 0.2)
@@ -283,6 +285,7 @@ SKIPPED = [not_json, binary, wrong_stream_sid, second_start, second_connected, u
 
 
 @pytest.mark.parametrize("odd", SKIPPED)
+@pytest.mark.whole
 async def test_an_odd_message_of_twilios_is_skipped_and_the_call_goes_on(service, fake, log, odd):
     fake.script = Script((say(GREETING), say(ANSWER)))
     call = await service.call()
@@ -307,6 +310,7 @@ async def test_an_odd_message_of_twilios_is_skipped_and_the_call_goes_on(service
 @pytest.mark.parametrize(
     ("digits", "told"), [("a", "A"), ((5, 0), "50"), (("1", "", None, "2", "#"), "12#"), (("3", 10, "d"), "3D")]
 )
+@pytest.mark.whole
 async def test_keys_that_are_written_oddly_are_read(service, fake, digits, told):
     fake.script = Script((say(GREETING), say(ANSWER)))
     async with service.stream() as line:
@@ -357,6 +361,7 @@ SKIPPED_OF_MODEL = ("not JSON", "binary", "no object", "a delta without audio", 
 
 
 @pytest.mark.parametrize("odd", ODD_OF_MODEL)
+@pytest.mark.whole
 async def test_an_odd_event_of_the_models_is_skipped_and_the_call_goes_on(fake, tmp_path, log, odd):
     event, fault = ODD_OF_MODEL[odd]
     fake.faults = Faults(at=(At(event, fault, nth=0),))
@@ -407,6 +412,7 @@ async def test_audio_of_an_odd_number_of_bytes_is_only_audio(service, fake):
 
 
 @pytest.mark.parametrize("first", [None, "media", "stop"])
+@pytest.mark.whole
 async def test_a_start_that_never_comes_is_not_waited_for_for_ever(service, fake, log, monkeypatch, first):
     monkeypatch.setattr("callgate.call.reception.START_DEADLINE", 0.2)
     call = await service.call()
@@ -437,6 +443,7 @@ async def test_a_call_that_ends_while_its_model_is_being_connected_leaves_nothin
                 await asyncio.sleep(0)
 
 
+@pytest.mark.whole
 async def test_many_calls_at_once_hear_only_their_own(service, fake):
     async def one_call(number: int) -> None:
         words = tone(0.3, 250 + 40 * number)

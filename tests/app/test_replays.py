@@ -129,6 +129,7 @@ async def test_what_was_said_of_a_live_call_before_changes_nothing_of_it(fake, t
         "/call-transferred?resumed=0&transfers=2",
     ],
 )
+@pytest.mark.whole
 async def test_another_process_does_not_believe_it_either(fake, tmp_path, path):
     fake.script = Script((say(HELLO),))
     async with (

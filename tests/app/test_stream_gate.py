@@ -42,6 +42,7 @@ def no_session_is_used(fake, service):
 
 @pytest.mark.parametrize("path", ["own", "/media-stream"])
 @pytest.mark.parametrize("signature", ["none", "empty", "garbage", "https", "other path", "other token"])
+@pytest.mark.whole
 async def test_an_upgrade_that_is_not_twilios_is_answered_403_before_it_is_accepted(service, log, path, signature):
     if path == "own":
         path = (await service.call()).path

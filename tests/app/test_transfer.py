@@ -248,6 +248,7 @@ async def test_a_transfer_is_not_made_again_where_twilio_only_says_which_request
 
 @pytest.mark.parametrize("how", [TRANSFER, DIGITS])
 @pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.whole
 async def test_the_longest_time_is_the_calls_however_often_the_agent_left_it(
     fake, tmp_path, monkeypatch, how, elsewhere
 ):

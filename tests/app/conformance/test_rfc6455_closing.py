@@ -127,6 +127,7 @@ def test_7_1_2_what_was_sent_before_a_close_comes_before_it(service: Service):
         assert probe.read_frame() == Frame(CLOSE, close_payload(1000))
 
 
+@pytest.mark.whole
 def test_7_1_1_a_peer_that_does_not_answer_a_close_is_cut_off(kind: str):
     with running(kind, close_deadline=0.05) as service, service.connect() as (probe, receiver):
         service.call(receiver.close, 1000, "")

@@ -113,6 +113,7 @@ def test_5_5_2_a_peer_that_answers_no_ping_is_given_up(kind: str):
 
 
 @pytest.mark.parametrize("sign", [PONG, TEXT], ids=["pong", "message"])
+@pytest.mark.whole
 def test_5_5_2_a_peer_that_gives_any_sign_of_life_is_kept(kind: str, sign: int):
     with running(kind, ping_after=0.01, ping_deadline=0.5) as service, service.probe() as probe:
         if differs(service, "no ping is sent"):

@@ -155,6 +155,7 @@ def deadline() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.whole
 async def test_any_bytes_in_any_chunks_are_taken_as_another_library_takes_them(part: int, deadline: None):
     fed, seed = 0, (SEED * PARTS + part) * 1_000_000
     while fed < BYTES / PARTS:

@@ -236,4 +236,4 @@ class ToolsInACall(RuleBasedStateMachine):
 
 
 TestToolsInACall = ToolsInACall.TestCase
-TestToolsInACall.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
+TestToolsInACall.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)

@@ -98,7 +98,7 @@ class Line:
         self.spans.clear()
 
 
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(ONE_WAY_MS, st.lists(st.one_of(DELTA, DELTA, WAIT, INTERRUPT, DONE), min_size=1, max_size=40))
 def test_what_is_believed_to_be_heard_is_what_was_played(one_way, happenings):
     line = Line(one_way)

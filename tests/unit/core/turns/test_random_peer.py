@@ -25,6 +25,7 @@ def plans(draw) -> Plan:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans())
+@pytest.mark.whole
 def test_whatever_happens_in_whatever_order_the_rules_are_kept(plan):
     scene = Scene(plan, told=True)
     broken = verdict(scene)
