@@ -24,7 +24,10 @@ class Clips:
         has_model = self._serving.is_there
         # While no model listens, the softest sound may be the caller, but not one that goes on and on.
         caller_until = parts.audio.words_until if has_model else parts.audio.soft_words_until
-        return parts.comfort.due_at(parts.speech.ends_at, caller_until, has_model=has_model)
+        agent_until = parts.speech.ends_at
+        if parts.floor.owes:  # a model may also begin to answer when nobody has asked for anything
+            agent_until = max(agent_until, parts.floor.since)
+        return parts.comfort.due_at(agent_until, caller_until, has_model=has_model)
 
     def give(self, now: float) -> list[Command]:
         """Play a clip if one is due."""

@@ -35,7 +35,7 @@ class Floor:
 
     def __init__(self, now: float) -> None:
         self.state = FloorState.OPEN
-        self._since = now  # when it began to owe what it owes
+        self._since = now  # when it last began to owe anything
         self._debts = Debts()
         self._request = OwnRequest()
         self._under_way: str | None = None

@@ -237,6 +237,13 @@ class TestClips:
         assert not of(Media, talking.lives(THINKING - 0.1))
         assert of(Media, talking.lives(0.3)) == [Media("MZ1", ONE_MOMENT)]
 
+    def test_a_model_that_begins_by_itself_after_a_long_silence_has_kept_nobody_waiting(self, talking):
+        talking.lives(THINKING + 5.0)
+        talking.commands.clear()
+        talking.model(ResponseCreated("r9"))
+        assert not of(Media, talking.lives(THINKING - 0.1))
+        assert of(Media, talking.lives(0.3)) == [Media("MZ1", ONE_MOMENT)]
+
     def test_what_is_usual_is_learnt_from_its_answers(self, talking):
         turns(talking, thinks=3.2, answers_after=0.01, count=3)
         talking.commands.clear()
