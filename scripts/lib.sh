@@ -60,7 +60,7 @@ install_packages() (
   apt-get install -y -qq --no-install-recommends -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" "$@" >/dev/null
   # policy-rc.d keeps a service from being started now, but not at the next boot.
   local service
-  for service in nginx postgresql; do
+  for service in nginx postgresql knot; do
     case " $* " in *" $service "*) disable_service "$service" ;; esac
   done
 )

@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 part=${1:-all}
 starting=   # the process that starts the engine
 engine_log= # its output, while other tests run
-edge_packages=(ca-certificates curl nginx openssl pebble alsa-utils postgresql)
+edge_packages=(ca-certificates curl nginx openssl pebble knot alsa-utils postgresql)
 [ $# -le 1 ] || die "it takes one word at most: fast, edge, engine or all"
 
 fast() {
@@ -80,7 +80,7 @@ timed() { # timed PART
   say "$1: passed in $((SECONDS - began)) s"
 }
 
-shell_scripts=(scripts/*.sh tests/app/conformance/*.sh bench/run bench/profile bench/conversations bench/faults bench/siege bench/lib.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
+shell_scripts=(scripts/*.sh tests/app/conformance/*.sh bench/run bench/certificates bench/profile bench/conversations bench/faults bench/siege bench/lib.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
   tests/engine/bin/*)
 
 case $part in

@@ -48,7 +48,8 @@ class LocalEdge:
 
     ``state``: the folder for everything; by default a temporary one, which is removed at the end. ``published``: the
     certificates of another edge, to be served here too. ``environ`` is added to the environment of
-    deploy/nginx/entrypoint, ``acme_environ`` to that of Pebble.
+    deploy/nginx/entrypoint, ``acme_environ`` to that of Pebble, and ``acme_config`` to its configuration;
+    ``acme_dns`` is another DNS server for it to ask, as HOST:PORT.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class LocalEdge:
         published: Path | None = None,
         environ: Mapping[str, str] | None = None,
         acme_environ: Mapping[str, str] | None = None,
+        acme_config: Mapping[str, object] | None = None,
+        acme_dns: str | None = None,
     ) -> None:
         self.domain: Final = domain
         # Files in it with our names come from an earlier run and are removed; all others are left alone.
@@ -76,6 +79,8 @@ class LocalEdge:
         self.dns_management: str | None = None
         self._environ = dict(environ or {})
         self._acme_environ = dict(acme_environ or {})
+        self._acme_config = dict(acme_config or {})
+        self._acme_dns = acme_dns
         self._acme: list[Program] = []
         self._worker_user = worker_user()
 
@@ -188,6 +193,7 @@ class LocalEdge:
             "tlsPort": self.https_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
+            **self._acme_config,
         }
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
 
@@ -197,7 +203,7 @@ class LocalEdge:
         self._start_acme_program("pebble-challtestsrv", dns).wait_until(
             lambda: port_answers(dns_port) and port_answers(dns_management_port)
         )
-        pebble = ["-config", str(folder / "pebble.json"), "-dnsserver", f"{LOOPBACK}:{dns_port}"]
+        pebble = ["-config", str(folder / "pebble.json"), "-dnsserver", self._acme_dns or self.dns]
         self._start_acme_program("pebble", pebble).wait_until(
             lambda: port_answers(acme_port) and port_answers(management_port)
         )

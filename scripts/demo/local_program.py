@@ -25,7 +25,13 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 LOOPBACK: Final = "127.0.0.1"
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
-PACKAGES: Final = {"nginx": "nginx", "openssl": "openssl", "pebble": "pebble", "pebble-challtestsrv": "pebble"}
+PACKAGES: Final = {
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
+    "knotd": "knot",
+}
 
 
 class EdgeError(CallgateError):

@@ -137,7 +137,7 @@ def test_certificate_for_an_address() -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--domain", "other.example"), "is not among the --domain given"),
+        (("--domain", "other.example"), "nginx serves only callgate.example"),
         (("--domain", "https://callgate.example"), "wanted a host name"),
         (("--ip",), "leave --ip out"),
         (("--staging",), "no staging server"),

@@ -1,6 +1,6 @@
 """Explains the errors of certbot and the authority in one sentence, with what to do. Pure.
 
-The authority's problem types are those of RFC 8555, section 6.7.
+`acme_problems` has the authority's types of problems.
 """
 
 from __future__ import annotations
@@ -8,67 +8,17 @@ from __future__ import annotations
 import datetime
 import email.utils
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from keeper.acme_problems import CHALLENGES, DNS_CHALLENGES, Meaning, Start, meaning
 
 PROBLEM: Final = re.compile(r"urn:ietf:params:acme:error:(\w+)")
 CHALLENGE: Final = re.compile(r"^\s*(?:Domain|Identifier): +(\S+)\n\s*Type: +(\S+)\n\s*Detail: +(.*)$", re.MULTILINE)
 RETRY_AFTER: Final = re.compile(r"^Retry-After: *(.+)$", re.MULTILINE | re.IGNORECASE)
 RETRY_AFTER_DATE: Final = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
 ANSWER: Final = re.compile(r"^HTTP (\d{3})$", re.MULTILINE)
-
-#: The cause of each type of problem with a challenge, and what to do.
-CHALLENGES: Final = {
-    "dns": ("the name does not resolve", "set its A record (and AAAA, if there is IPv6) to this machine"),
-    "connection": (
-        "the authority can't reach it on port 80",
-        "open port 80 to the world (firewall, security group, router), and point the DNS records to this machine",
-    ),
-    "unauthorized": (
-        "another server answers at this name on port 80",
-        "point the A and AAAA records to this machine, and put nothing in front of nginx on port 80",
-    ),
-    "incorrectResponse": (
-        "another server answers at this name on port 80",
-        "point the A and AAAA records to this machine, and put nothing in front of nginx on port 80",
-    ),
-    "caa": (
-        "the domain's CAA record forbids this authority",
-        'add a CAA record 0 issue "letsencrypt.org", or remove the existing ones',
-    ),
-    "tls": ("the authority was redirected to a TLS server that it can't talk to", "let this machine answer port 80"),
-    "malformed": ("the authority does not accept this name", "check the name; http-01 does not allow wildcards"),
-}
-
-#: The other problems.
-PROBLEMS: Final = {
-    "rejectedIdentifier": ("the authority does not issue for this name", "check the name, or use another one"),
-    "unsupportedIdentifier": ("the authority issues no certificates for this kind of name", "use a host name"),
-    "invalidProfile": (
-        "the authority does not offer this profile",
-        "set ACME_PROFILE to one that it offers, or unset it",
-    ),
-    "invalidContact": ("the authority does not accept the e-mail address", "correct ACME_EMAIL, or unset it"),
-    "unsupportedContact": ("the authority does not accept the e-mail address", "correct ACME_EMAIL, or unset it"),
-    "accountDoesNotExist": (
-        "the authority does not know our account",
-        "remove the folder config/accounts from the certbot volume: the next try makes a new account",
-    ),
-    "externalAccountRequired": ("the authority requires an external account binding", "use Let's Encrypt"),
-    "userActionRequired": ("the authority wants you to agree to something", "follow the link in its message"),
-    "badNonce": (
-        "the authority refused our nonces again and again",
-        "nothing, the keeper will retry; if this persists, look for a proxy in front of the authority",
-    ),
-    "serverInternal": (
-        "the authority has an internal error",
-        "nothing, the keeper will retry; see https://letsencrypt.status.io",
-    ),
-    "caa": CHALLENGES["caa"],
-    "dns": CHALLENGES["dns"],
-    "connection": CHALLENGES["connection"],
-    "unauthorized": CHALLENGES["unauthorized"],
-}
 
 UNREACHABLE: Final = re.compile(
     r"Connection refused|Failed to establish a new connection|NewConnectionError|ConnectTimeout|ReadTimeout|timed out"
@@ -79,28 +29,43 @@ UNREACHABLE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why there is no certificate. ``retry_at`` (Unix time): when the authority said to retry, if it did."""
+    """Why there is no certificate.
+
+    ``retry_at`` (Unix time): when the authority said to retry, if it did. ``heals``: how certbot has to start, to get
+    past this by itself; None if that would not help.
+    """
 
     cause: str
     todo: str
     retry_at: float | None = None
     is_bad_nonce: bool = False
+    heals: Start | None = None
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.todo}"
 
 
-def diagnose(output: str, log: str, now: float) -> Diagnosis:
-    """Explain a failed run of certbot from its output and its log file; ``now`` is Unix time."""
+def diagnose(output: str, log: str, now: float, *, by_dns: bool = False) -> Diagnosis:
+    """Explain a failed run of certbot from its output and its log file.
+
+    ``now`` is Unix time; ``by_dns``: the challenge was DNS-01.
+    """
     return (
         _machine_trouble(output)
         or _rate_limit(output, log, now)
-        or _challenge(output)
+        or _challenge(output, DNS_CHALLENGES if by_dns else CHALLENGES)
         or _connection(output)
         or _problem(output, log)
-        or Diagnosis(
-            f"certbot failed ({_last_line(output)})", "see letsencrypt.log in the certbot volume's logs folder"
-        )
+        or _certbot_itself(output)
+    )
+
+
+def _certbot_itself(output: str) -> Diagnosis:
+    """Explain a failure that is neither the machine's nor the authority's: what certbot keeps can be its reason."""
+    return Diagnosis(
+        f"certbot failed ({_last_line(output)})",
+        "see letsencrypt.log in the certbot volume's logs folder",
+        heals=Start.AFRESH,
     )
 
 
@@ -115,10 +80,18 @@ def _machine_trouble(output: str) -> Diagnosis | None:
     found = re.search(r"^.*(?:Permission denied|Read-only file system).*$", output, re.MULTILINE)
     if found:
         return Diagnosis(
-            f"something can't be read or written ({found[0].strip()})", "give it to the user that the keeper runs as"
+            f"something can't be read or written ({found[0].strip()})",
+            "give it to the user that the keeper runs as",
+            heals=Start.AFRESH,
         )
     if "Another instance of Certbot is already running" in output:
         return Diagnosis("another certbot is running on the same folders", "wait until it is done")
+    plugin = re.search(r"The requested (\S+) plugin does not appear to be installed", output)
+    if plugin:
+        return Diagnosis(
+            f"certbot has no plugin {plugin[1]}",
+            f"build the image with CERTBOT_PLUGINS=certbot-{plugin[1]}, or correct ACME_CHALLENGE",
+        )
     return None
 
 
@@ -128,9 +101,11 @@ def _rate_limit(output: str, log: str, now: float) -> Diagnosis | None:
         return None
     retry_at = _retry_at(said, log, now)
     until = "" if retry_at is None else f" before {_time(retry_at)}"
-    body = re.search(r"{[^{}]*error:rateLimited[^{}]*}", log)
-    detail = re.search(r'"detail": *"([^"]*)"', body[0]) if body else None
-    said_so = f" ({_shortened(detail[1])})" if detail else ""
+    detail = _detail(log, "rateLimited")
+    if link := re.search(r"https://\S*unpause\S*", detail or output):
+        # Let's Encrypt pauses names that failed for months; only a person can end that.
+        return Diagnosis("the authority has paused issuing for this name", f"open {link[0]} and unpause it", retry_at)
+    said_so = f" ({_shortened(detail)})" if detail else ""
     todo = f"wait; the authority is not asked again{until}. Retrying by hand only makes it later"
     return Diagnosis(f"the authority's rate limit is reached{said_so}", todo, retry_at)
 
@@ -150,15 +125,15 @@ def _retry_at(said: str, log: str, now: float) -> float | None:
     return datetime.datetime.fromisoformat(date[1]).replace(tzinfo=datetime.UTC).timestamp() if date else None
 
 
-def _challenge(output: str) -> Diagnosis | None:
+def _challenge(output: str, meanings: Mapping[str, Meaning]) -> Diagnosis | None:
     found = CHALLENGE.search(output)
     if not found:
         return None
     name, kind, detail = found.groups()
-    cause, todo = CHALLENGES.get(kind, (f"its challenge failed with '{kind}'", "read the authority's message"))
+    means = meanings.get(kind, Meaning(f"its challenge failed with '{kind}'", "read the authority's message"))
     if kind in ("unauthorized", "dns") and "CAA" in detail:
-        cause, todo = CHALLENGES["caa"]
-    return Diagnosis(f"{name}: {cause} ({_shortened(detail)})", todo)
+        means = CHALLENGES["caa"]
+    return Diagnosis(f"{name}: {means.cause} ({_shortened(detail)})", means.todo)
 
 
 def _connection(output: str) -> Diagnosis | None:
@@ -183,8 +158,19 @@ def _problem(output: str, log: str) -> Diagnosis | None:
     if not kinds:
         return None
     kind = kinds[-1]
-    cause, todo = PROBLEMS.get(kind, (f"the authority answered '{kind}' ({_last_line(output)})", "read its message"))
-    return Diagnosis(cause, todo, is_bad_nonce=kind == "badNonce")
+    said = _detail(log, kind) or _last_line(output)
+    means = meaning(kind, said) or Meaning(f"the authority answered '{kind}'", "read its message")
+    # The message is the authority's, so it is passed on whatever we make of it.
+    return Diagnosis(
+        f"{means.cause} ({_shortened(said)})", means.todo, is_bad_nonce=kind == "badNonce", heals=means.heals
+    )
+
+
+def _detail(log: str, kind: str) -> str:
+    """Return what the authority's last problem of this type said."""
+    bodies = re.findall(rf"{{[^{{}}]*error:{kind}[^{{}}]*}}", log)
+    found = re.search(r'"detail": *"((?:[^"\\]|\\.)*)"', bodies[-1]) if bodies else None
+    return found[1].replace('\\"', '"') if found else ""
 
 
 def _last_line(output: str) -> str:

@@ -1,32 +1,42 @@
-"""Runs certbot, through `issue` and `certbot renew`, and reads its folders: CERTBOT_STATE/{config,work,logs}."""
+"""Runs certbot: what it is asked, what it says about what it keeps, and what it got."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from keeper import certificate
 from keeper.acme_errors import Diagnosis, diagnose
-from keeper.certificate import Certificate
+from keeper.acme_problems import Start
+from keeper.certificate import Certificate, is_address
 from keeper.errors import IssueError
-from keeper.ladder import DAYS, HOURS
+from keeper.folders import Folders
 from keeper.program import Done, run_program
-from keeper.settings import Settings
+from keeper.settings import Authority, Settings
 
 HERE: Final = Path(__file__).resolve().parent.parent
 TIMEOUT: Final = 600.0
 # certbot repeats a request whose nonce was refused only once, and then gives up; another run counts against no limit.
 BAD_NONCE_TRIES: Final = 3
-LOG_READ: Final = 1_000_000
 
-#: "5 per exact set of names in 7 days": https://letsencrypt.org/docs/rate-limits/
-WEEKLY_LIMIT: Final = 5
-WEEK: Final = 7 * DAYS
-# Let's Encrypt backdates certificates by an hour.
-BACKDATED: Final = 1 * HOURS
+log = logging.getLogger("keeper")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked of certbot. ``force``: a new certificate even if the kept one is not due."""
+
+    authority: Authority
+    email: str = ""
+    profile: str = ""
+    force: bool = False
 
 
 class Certbot:
@@ -36,110 +46,157 @@ class Certbot:
         self, settings: Settings, names: Sequence[str], *, state: Path | None = None, staging: bool = False
     ) -> None:
         self._settings = settings
-        self._names = tuple(names)
-        self._state = state or settings.state
-        self._config = self._state / "config"
+        self.names: Final = tuple(names)
+        self.folders: Final = Folders(state or settings.state, self.names[0])
         self._environ = {
             **settings.passed_on,
             **({"REQUESTS_CA_BUNDLE": str(settings.ca_bundle)} if settings.ca_bundle else {}),
             **({"CERT_STAGING": "yes"} if staging else {}),
+            **settings.challenge.environ,
             "ACME_WEBROOT": str(settings.webroot),
             "CERTBOT": settings.certbot,
-            "CERTBOT_STATE": str(self._state),
+            "CERTBOT_STATE": str(self.folders.state),
             "CERT_PUBLISHED": str(settings.published),
+            "CERT_PUBLISHED_NAME": self.names[0],
+            "DOMAIN": self.names[0],
         }
-
-    # certbot's folders.
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The host names of the certificate."""
-        return self._names
-
-    @property
-    def lineage(self) -> Path:
-        """The folder of the newest certificate and its key."""
-        return self._config / "live" / self._names[0]
 
     def certificate(self) -> Certificate | None:
         """Return the newest certificate; None if there is none."""
-        return certificate.read(self.lineage / "fullchain.pem")
+        return self.folders.certificate()
 
-    def server(self) -> str:
-        """Return the directory URL of the authority that issued the certificate; empty if there is none."""
-        try:
-            remembered = self._renewal_file.read_text()
-        except OSError:
-            return ""
-        found = re.search(r"^server = (\S+)$", remembered, re.MULTILINE)
-        return found[1] if found else ""
+    async def get(self, wish: Wish) -> None:
+        """Get a certificate, which the hook publishes; one that is kept and not due is left, unless ``force``.
 
-    @property
-    def _renewal_file(self) -> Path:
-        return self._config / "renewal" / f"{self._names[0]}.conf"
-
-    def issued_lately(self, now: float) -> list[float]:
-        """Return when certificates of exactly these names were issued in the week before ``now``, oldest first."""
-        # Include the folders that were set aside: their certificates were issued too.
-        archives = (self._config / "archive").glob(f"{self._names[0]}*/cert*.pem")
-        found = [certificate.read(file) for file in archives]
-        times = [c.not_before.timestamp() + BACKDATED for c in found if c and c.names == frozenset(self._names)]
-        return sorted(at for at in times if at > now - WEEK)
-
-    def set_aside_half_written(self) -> list[Path]:
-        """Rename files that a killed certbot left half-written, because the next one would fail on them.
-
-        certbot creates the file in `renewal` first and fills it last; while it is empty, certbot does not work.
+        certbot is told everything each time, so nothing depends on what it remembers. Where that stands in its way, it
+        starts with less of it, and what stood in the way is set aside. Raises `IssueError`.
         """
-        if self.server() and self.certificate():
-            return []
-        found = [self._renewal_file, self._config / "live" / self._names[0], self._config / "archive" / self._names[0]]
-        aside = []
-        for path in found:
-            if path.exists() or path.is_symlink():
-                aside.append(path.with_name(f"{path.name}.half-written-{time.time_ns()}"))
-                path.rename(aside[-1])
-        return aside
-
-    # Running certbot. All methods raise IssueError.
-
-    async def issue(self, *, server: str, email: str, profile: str, force: bool) -> None:
-        """Get a certificate, which the hook publishes. One that is not due is kept, unless ``force``."""
-        others = [word for name in self._names[1:] for word in ("--domain", name)]
-        options = [*others, *_profile(profile), *(["--force-renewal"] if force else [])]
-        environ = {"DOMAIN": self._names[0], "ACME_EMAIL": email, "ACME_SERVER": server}
-        await self._run([str(HERE / "issue"), *options], environ)
-
-    async def renew(self, *, profile: str) -> None:
-        """Have certbot renew the certificate if it is due or the authority asks for it (ARI, RFC 9773)."""
-        folders = [f"--{name}-dir={self._state / name}" for name in ("config", "work", "logs")]
-        options = [*folders, "--cert-name", self._names[0], "--non-interactive", "--no-random-sleep-on-renew"]
-        await self._run([self._settings.certbot, "renew", *options, *_profile(profile)], {})
-
-    async def _run(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
-        for attempt in range(1, BAD_NONCE_TRIES + 1):
-            self._state.mkdir(parents=True, exist_ok=True)
+        self.folders.end_what_was_interrupted()
+        has_memory = self.folders.config.exists()
+        start, why = await self._first_start(wish)
+        while True:
+            if start is not Start.AS_IT_IS:
+                kept = "the accounts are kept" if start is Start.WITHOUT_CERTIFICATE else "with a new account"
+                log.warning("%s: certbot starts anew (%s), and what it had is set aside", why, kept)
             try:
-                done = await run_program(argv, environ={**self._environ, **environ}, timeout=TIMEOUT)
-            except OSError as error:
-                raise IssueError(f"certbot can't be started: {error}") from error
-            if done.status == 0 and not done.timed_out:
+                with self.folders.set_aside(start):
+                    await self._issue(wish, start)
                 return
-            diagnosis = self._diagnose(done)
-            if not diagnosis.is_bad_nonce or attempt == BAD_NONCE_TRIES:
-                raise IssueError(str(diagnosis), diagnosis.retry_at)
+            except IssueError as error:
+                if error.heals is None or error.heals <= start or not has_memory:
+                    raise
+                start, why = Start(error.heals), str(error)
 
-    def _diagnose(self, done: Done) -> Diagnosis:
-        if done.timed_out:
-            return Diagnosis(f"certbot did not finish within {TIMEOUT:.0f} s", "the keeper will retry")
-        return diagnose(done.output, self._log(), time.time())
+    async def _first_start(self, wish: Wish) -> tuple[Start, str]:
+        """Return how certbot has to start, and why, if what it keeps can't be renewed."""
+        if not self.folders.holds_anything():
+            return Start.AS_IT_IS, ""
+        if self.folders.server not in ("", wish.authority.server):
+            return Start.WITHOUT_CERTIFICATE, f"the kept certificate is not of {wish.authority.server}"
+        if flaw := certificate.flaw(self.folders.lineage):
+            return Start.WITHOUT_CERTIFICATE, flaw
+        if complaint := await self._complaint():
+            return Start.WITHOUT_CERTIFICATE, f"certbot can't renew the certificate that it keeps ({complaint})"
+        return Start.AS_IT_IS, ""
 
-    def _log(self) -> str:
+    async def _complaint(self) -> str:
+        """Return what certbot has against the certificate that it keeps; empty if it can renew it."""
+        done = await self._run([self._settings.certbot, "certificates", *self._in_folders()], {})
+        if done.status or done.timed_out:
+            raise self._failed(done)
+        block = re.search(
+            rf"^ +Certificate Name: {re.escape(self.names[0])}\n(?: {{4,}}.*\n?)*", done.output, re.MULTILINE
+        )
+        path = re.search(r"Certificate Path: (.*)$", block[0], re.MULTILINE) if block else None
+        if path is None:
+            said = re.search(
+                rf"^.*{re.escape(self.names[0])}\.conf.*(?:error|broken|invalid).*$", done.output, re.MULTILINE
+            )
+            return said[0].strip() if said else f"it knows no certificate {self.names[0]}"
+        wanted = self.folders.lineage / "fullchain.pem"
+        return "" if _is_same_file(Path(path[1]), wanted) else f"it keeps it at {path[1]}, and not at {wanted}"
+
+    async def _issue(self, wish: Wish, start: Start) -> None:
+        before = self.certificate()
+        with self._config_file(wish.authority) as config:
+            environ = {"ACME_EMAIL": wish.email, "ACME_SERVER": wish.authority.server, "ACME_CONFIG": str(config)}
+            for attempt in range(1, BAD_NONCE_TRIES + 1):
+                done = await self._run([str(HERE / "issue"), *self._options(wish)], environ)
+                if done.status == 0 and not done.timed_out:
+                    break
+                failed = self._failed(done)
+                if self._got_new(before):
+                    log.warning("certbot got a certificate, but says: %s", failed)
+                    return
+                if not failed.is_bad_nonce or attempt == BAD_NONCE_TRIES:
+                    raise failed
+        if wish.force and not self._got_new(before):
+            raise IssueError("certbot reported success, but there is no new certificate: see letsencrypt.log")
+
+    def _got_new(self, before: Certificate | None) -> bool:
+        now = self.certificate()
+        if now is None or (before is not None and now.serial == before.serial):
+            return False
+        return now.covers(self.names) and not certificate.flaw(self.folders.lineage)
+
+    def _options(self, wish: Wish) -> list[str]:
+        kinds = {True: "--ip-address", False: "--domain"}
+        options = [word for name in self.names[1:] for word in (kinds[is_address(name)], name)]
+        options += self._settings.challenge.options
+        if account := self.folders.account(wish.authority.server):
+            options += ["--account", account]
+        if wish.profile:
+            options += ["--required-profile", wish.profile]
+        return [*options, "--force-renewal"] if wish.force else options
+
+    async def tell_contact(self, wish: Wish) -> None:
+        """Tell the authority another e-mail address of the account. Raises `IssueError`."""
+        account = self.folders.account(wish.authority.server)
+        contact = ["--email", wish.email] if wish.email else ["--register-unsafely-without-email"]
+        options = ["--account", account, "--server", wish.authority.server, "--non-interactive", *contact]
+        done = await self._run([self._settings.certbot, "update_account", *self._in_folders(), *options], {})
+        if done.status or done.timed_out:
+            raise self._failed(done)
+
+    # Running.
+
+    def _in_folders(self) -> list[str]:
+        return [f"--{name}-dir={self.folders.state / name}" for name in ("config", "work", "logs")]
+
+    @contextlib.contextmanager
+    def _config_file(self, authority: Authority) -> Iterator[Path]:
+        """Yield certbot's settings, with the external account binding: a secret does not belong in its arguments, which
+        it logs."""
+        settings = HERE / "cli.ini"
+        if not authority.eab_kid:
+            yield settings
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="callgate-certbot-", suffix=".ini") as file:  # mode 0600
+            file.write(settings.read_text())
+            file.write(f"\neab-kid = {authority.eab_kid}\neab-hmac-key = {authority.eab_hmac_key}\n")
+            file.flush()
+            yield Path(file.name)
+
+    async def _run(self, argv: Sequence[str], environ: Mapping[str, str]) -> Done:
+        self.folders.state.mkdir(parents=True, exist_ok=True)
         try:
-            return (self._state / "logs" / "letsencrypt.log").read_text(errors="replace")[-LOG_READ:]
-        except OSError:
-            return ""
+            return await run_program(argv, environ={**self._environ, **environ}, timeout=TIMEOUT)
+        except OSError as error:
+            raise IssueError(f"certbot can't be started: {error}") from error
+
+    def _failed(self, done: Done) -> IssueError:
+        if done.timed_out:
+            diagnosis = Diagnosis(f"certbot did not finish within {TIMEOUT:.0f} s", "the keeper will retry")
+        else:
+            by_dns = self._settings.challenge.by_dns
+            diagnosis = diagnose(done.output, self.folders.log(), time.time(), by_dns=by_dns)
+        return IssueError(
+            str(diagnosis), diagnosis.retry_at, heals=diagnosis.heals, is_bad_nonce=diagnosis.is_bad_nonce
+        )
 
 
-def _profile(profile: str) -> list[str]:
-    return ["--required-profile", profile] if profile else []
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

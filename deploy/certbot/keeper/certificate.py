@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 #: The organisation in every certificate that this package issues itself.
@@ -75,6 +77,10 @@ class Certificate:
         """Whether name and dates are valid for a client that asks for ``name`` now."""
         return name in self.names and self.valid_at(now)
 
+    def covers(self, names: Collection[str]) -> bool:
+        """Whether all names are in the certificate, literally: a wildcard stands for itself."""
+        return self.names.issuperset(names)
+
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:
     try:
@@ -91,6 +97,26 @@ def read(file: Path) -> Certificate | None:
         return Certificate.parse(file.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def flaw(folder: Path) -> str:
+    """Return what is wrong with the chain and the key in a folder, whatever their dates; empty if nothing is."""
+    try:
+        chain = x509.load_pem_x509_certificates((folder / "fullchain.pem").read_bytes())
+        key = serialization.load_pem_private_key((folder / "privkey.pem").read_bytes(), None)
+    except OSError as error:
+        return f"{error.filename} can't be read ({error.strerror})"
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return f"{folder} does not hold a certificate and its private key"
+    if key.public_key() != chain[0].public_key():
+        return f"the key in {folder} is not the certificate's"
+    if len(chain) < 2:
+        return f"{folder / 'fullchain.pem'} lacks the intermediate certificate"
+    try:
+        chain[0].verify_directly_issued_by(chain[1])
+    except (ValueError, TypeError, InvalidSignature):
+        return f"the second certificate in {folder / 'fullchain.pem'} is not the issuer of the first"
+    return ""
 
 
 def is_address(name: str) -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from keeper.adopt import adopt
 from keeper.errors import KeeperError, PreflightError, UsageError
 from keeper.issue import Request, issue, rollback
 from keeper.keeper import Keeper
@@ -25,7 +26,7 @@ UNUSABLE: Final = 2
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run one verb and return the exit status."""
     options = _parser().parse_args(argv)
-    _set_up_logging(with_time=options.verb == "run")
+    set_up_logging(with_time=options.verb == "run")
     # nginx and the backend run as other users. Secret files get stricter modes.
     os.umask(0o022)
     try:
@@ -45,7 +46,8 @@ def _say(status: int, what: str) -> int:
     return status
 
 
-def _set_up_logging(*, with_time: bool) -> None:
+def set_up_logging(*, with_time: bool) -> None:
+    """Log to standard output, as a container's logs are read; ``with_time``: each line begins with the time."""
     form = "%(asctime)s %(levelname)s keeper: %(message)s" if with_time else "%(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout, force=True)
 
@@ -67,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--profile", help="the authority's profile: classic, tlsserver, shortlived (ACME_PROFILE)")
     step.add_argument("--force", action="store_true", help="issue even if it is not due")
     verbs.add_parser("rollback", help="go back to the pair published before").set_defaults(run=_rollback)
+    about = "take over the certificate and the accounts from a tar archive of /etc/letsencrypt on standard input"
+    verbs.add_parser("adopt", help=about).set_defaults(run=_adopt)
     verbs.add_parser("health", help="is the service alive, and its certificate good?").set_defaults(run=_health)
     return parser
 
@@ -90,6 +94,10 @@ def _issue(keeper: Keeper, options: argparse.Namespace) -> int:
     if _until_done(issue(keeper, request)):
         return GOOD
     return _say(FAILED, "ended by a signal; nginx goes on serving what it served before")
+
+
+def _adopt(keeper: Keeper, options: argparse.Namespace) -> int:
+    return GOOD if _until_done(adopt(keeper, sys.stdin.buffer)) else _say(FAILED, "ended by a signal")
 
 
 def _rollback(keeper: Keeper, options: argparse.Namespace) -> int:

@@ -12,6 +12,8 @@ KeeperError
 
 from __future__ import annotations
 
+from keeper.acme_problems import Start
+
 
 class KeeperError(Exception):
     """The base of all errors raised on purpose."""
@@ -34,10 +36,18 @@ class LimitError(KeeperError):
 
 
 class IssueError(KeeperError):
-    """certbot did not get a certificate. ``retry_at``: when the authority said to retry (Unix time), or None."""
+    """certbot did not get a certificate.
 
-    def __init__(self, reason: str, retry_at: float | None = None) -> None:
+    ``retry_at``: when the authority said to retry (Unix time), or None. ``heals``: how certbot has to start to get past
+    this by itself, or None if that would not help. ``is_bad_nonce``: asking again at once may help.
+    """
+
+    def __init__(
+        self, reason: str, retry_at: float | None = None, *, heals: Start | None = None, is_bad_nonce: bool = False
+    ) -> None:
         self.retry_at = retry_at
+        self.heals = heals
+        self.is_bad_nonce = is_bad_nonce
         super().__init__(reason)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.certbot import Certbot
+from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate, is_address
 from keeper.errors import LimitError, UsageError
-from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, set_aside_half_written, when
-from keeper.settings import LETS_ENCRYPT, REHEARSAL_DOMAIN, Settings, host_name
+from keeper.keeper import Keeper
+from keeper.settings import LETS_ENCRYPT, Authority, Settings, host_name
+from keeper.words import REFUSED_BY_TWILIO, describe, when
 
 LOCK_TIMEOUT: Final = 300.0
 SHORT_LIVED: Final = "shortlived"
@@ -24,12 +25,13 @@ class Request:
     """A validated request for a certificate."""
 
     names: tuple[str, ...]
-    email: str
-    profile: str
-    server: str
+    wish: Wish
     staging: bool = False
     dry_run: bool = False
-    force: bool = False
+
+    @property
+    def server(self) -> str:
+        return self.wish.authority.server
 
     @classmethod
     def of(
@@ -48,26 +50,34 @@ class Request:
         if settings.is_rehearsal:
             example = domains[0] if domains else "voice.example.com"
             raise UsageError(f"DOMAIN is not set, so nginx serves no domain yet: write DOMAIN={example} into .env")
-        names = tuple(dict.fromkeys(host_name("--domain", domain) for domain in domains)) or (settings.domain,)
-        if settings.domain not in names:
+        if settings.own_pair:
             raise UsageError(
-                f"nginx serves DOMAIN={settings.domain}, which is not among the --domain given: add it, or change .env"
+                "TLS_CERTIFICATE is set, so no authority is asked, and the keeper's service publishes that file by "
+                "itself: to get one from an authority, remove TLS_CERTIFICATE and TLS_KEY from .env"
             )
-        names = (settings.domain, *(name for name in names if name != settings.domain))
-        if REHEARSAL_DOMAIN in names:
-            raise UsageError("--domain localhost: no authority issues a certificate for that")
+        for domain in domains:
+            is_wildcard = domain.startswith("*.")
+            name = host_name("--domain", domain.removeprefix("*."))
+            if (f"*.{name}" if is_wildcard else name) not in settings.names:
+                raise UsageError(
+                    f"--domain {domain}: nginx serves only {', '.join(settings.names)}: write a further name into "
+                    f".env, as in EXTRA_DOMAINS={name}, and run docker compose -f docker-compose.prod.yml up -d first"
+                )
+        names = settings.names
         _check_ip(names, ip)
         if staging and not settings.staging_server:
             raise UsageError(f"--staging: no staging server of {settings.server} is known: set ACME_STAGING_SERVER")
         chosen = settings.profile if profile is None else profile
         return cls(
             names=names,
-            email=settings.email if email is None else email,
-            profile=chosen or (SHORT_LIVED if ip and settings.server == LETS_ENCRYPT else ""),
-            server=settings.staging_server if staging else settings.server,
+            wish=Wish(
+                authority=Authority(settings.staging_server) if staging else settings.authorities[0],
+                email=settings.email if email is None else email,
+                profile=chosen or (SHORT_LIVED if ip and settings.server == LETS_ENCRYPT else ""),
+                force=force,
+            ),
             staging=staging,
             dry_run=dry_run,
-            force=force,
         )
 
 
@@ -80,8 +90,6 @@ def _check_ip(names: Sequence[str], ip: bool) -> None:
             f"{addresses[0]} is an IP address: if that is meant, add --ip (the certificate lives for days only, and "
             "nginx needs EDGE_REQUIRE_SNI=off)"
         )
-    if addresses and len(names) > 1:
-        raise UsageError("--ip: a certificate for an IP address can hold no other names here")
 
 
 async def issue(keeper: Keeper, request: Request) -> None:
@@ -91,7 +99,7 @@ async def issue(keeper: Keeper, request: Request) -> None:
         certbot = Certbot(keeper.settings, request.names, state=state, staging=request.staging or keeper.is_staging)
         if request.dry_run:
             await _rehearse_only(keeper, request)
-        elif not request.force and (good := _good(keeper, certbot, request)):
+        elif not request.wish.force and (good := _good(keeper, certbot, request)):
             await _publish(keeper, certbot, request)
             log.info("the certificate is good, so no new one was requested: %s", describe(good))
         else:
@@ -99,40 +107,36 @@ async def issue(keeper: Keeper, request: Request) -> None:
 
 
 def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | None:
-    kept, now = certbot.certificate(), keeper.clock()
-    if kept is None or certbot.server() != request.server or kept.names != frozenset(request.names):
+    kept = certbot.certificate()
+    if kept is None or certbot.folders.server != request.server or keeper.wanting(certbot):
         return None
-    return kept if kept.valid_at(now) and not kept.is_due_at(now) else None
+    return None if kept.is_due_at(keeper.clock()) else kept
 
 
 async def _rehearse_only(keeper: Keeper, request: Request) -> None:
     server = keeper.settings.staging_server or request.server
     log.info("looking for problems beforehand; nothing is changed")
-    await keeper.look(request.names, server=server, profile=request.profile)
+    await keeper.look(request.names, server=server, profile=request.wish.profile)
     log.info("rehearsing at %s; its certificate is discarded", server)
-    await keeper.rehearse(request.names, server=server, email=request.email, profile=request.profile)
+    await keeper.rehearse(request.names, server=server, email=request.wish.email, profile=request.wish.profile)
     log.info("the rehearsal went well; nothing that is served or kept was changed")
 
 
 async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
     log.info("looking for problems beforehand; nothing is changed")
-    await keeper.look(request.names, server=request.server, profile=request.profile)
+    wish = request.wish
+    await keeper.look(request.names, server=request.server, profile=wish.profile)
     ladder, now = keeper.recall().ladder, keeper.clock()
-    if ladder.forbidden(now) and not request.force:
+    if ladder.forbidden(now) and not wish.force:
         until = when(ladder.not_before)
         raise LimitError(f"the authority asked to be left alone until {until}: wait until then (--force asks anyway)")
-    keeper.spare_the_limit(certbot, server=request.server, by_force=request.force)
-    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted", anyway=request.force):
-        set_aside_half_written(certbot)
-        await keeper.get(
-            certbot,
-            server=request.server,
-            email=request.email,
-            profile=request.profile,
-            rehearsed=not request.staging,
-            force=request.force or certbot.server() not in ("", request.server),
-        )
+    keeper.spare_the_limit(certbot, server=request.server, by_force=wish.force)
+    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted", anyway=wish.force):
+        is_new_account = not certbot.folders.account(request.server)
+        await keeper.get(certbot, wish, rehearsed=not request.staging)
         await _publish(keeper, certbot, request)
+        if not request.staging:
+            await keeper.tell_contact(certbot, wish, is_new_account=is_new_account)
     if got := certbot.certificate():
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
@@ -142,7 +146,7 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
 
 async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> None:
     is_staging = request.staging or keeper.is_staging
-    await keeper.published.publish(certbot.lineage, names=request.names, staging=is_staging)
+    await keeper.published.publish(certbot.folders.lineage, names=request.names, staging=is_staging)
     # With --staging, keep the service from replacing it at once with the real certificate, if there is one.
     real = Certbot(keeper.settings, request.names).certificate() if request.staging else None
     keeper.remember(replace(keeper.recall(), held_back=real.serial_hex if real else ""))
@@ -154,7 +158,7 @@ async def rollback(keeper: Keeper) -> None:
     async with keeper.store.lock(LOCK_TIMEOUT):
         left = keeper.published.certificate()
         back = keeper.published.swap(keeper.clock())
-        newest = Certbot(keeper.settings, [keeper.settings.domain]).certificate()
+        newest = Certbot(keeper.settings, keeper.settings.names).certificate()
         is_newest = newest is not None and newest.serial == back.serial
         held_back = "" if is_newest or newest is None else newest.serial_hex
         keeper.remember(replace(keeper.recall(), held_back=held_back))

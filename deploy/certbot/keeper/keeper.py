@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import random
 import tempfile
@@ -13,20 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keeper import served
-from keeper.certbot import BACKDATED, WEEK, WEEKLY_LIMIT, Certbot
+from keeper import certificate, served
+from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
 from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, UnservedError
-from keeper.ladder import Ladder
+from keeper.folders import BACKDATED, WEEK
+from keeper.ladder import DAYS, Ladder
 from keeper.preflight import Verdict, preflight
 from keeper.published import Published
-from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
+from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, Settings
 from keeper.state import State, Store
+from keeper.words import when
 
+#: "5 per exact set of names in 7 days": https://letsencrypt.org/docs/rate-limits/
+WEEKLY_LIMIT: Final = 5
 #: Let's Encrypt issues five certificates a week for the same names. The last one is for emergencies (`--force`).
 SPARED: Final = 1
+#: How long an authority may fail before the next one is asked.
+PATIENCE_WITH_AUTHORITY: Final = 1 * DAYS
 EDGE_TIMEOUT: Final = 30.0
-REFUSED_BY_TWILIO: Final = "Twilio refuses it: errors 11237 (webhook) and 31910 (stream)"
 
 log = logging.getLogger("keeper")
 
@@ -92,23 +96,50 @@ class Keeper:
         `PublishError` if the state can't be saved, unless the attempt is to be made ``anyway``.
         """
         before = self.recall()
-        is_saved = self.remember(replace(before, ladder=before.ladder.failed(self.clock()), failure=interrupted))
+        failing = replace(before, failing_since=before.failing_since or self.clock())
+        is_saved = self.remember(replace(failing, ladder=before.ladder.failed(self.clock()), failure=interrupted))
         if not is_saved and not anyway:
             raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
         try:
             yield
+            if wanting := self.wanting(certbot):
+                raise IssueError(f"certbot was done, but {wanting}: see letsencrypt.log in the certbot volume")
         except (PreflightError, PublishError, IssueError, LimitError) as error:
             retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
             is_local = isinstance(error, PreflightError | PublishError)  # the authority was not involved
             ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at)
-            self.remember(replace(before, ladder=ladder, failure=str(error)))
+            self.remember(replace(failing, contact=self.recall().contact, ladder=ladder, failure=str(error)))
             if told is not None:
                 told(error, ladder)
             raise
         kept = certbot.certificate()
         lifetime = kept.lifetime.total_seconds() if kept else 0.0
         ladder = before.ladder.succeeded(self.clock(), lifetime=lifetime, chance=self.chance())
-        self.remember(replace(self.recall(), ladder=ladder, failure=""))
+        self.remember(replace(self.recall(), ladder=ladder, failure="", failing_since=0.0))
+
+    # What is kept.
+
+    def wanting(self, certbot: Certbot) -> str:
+        """Return what the kept certificate lacks, whatever else happened; empty if it is good now."""
+        kept = certbot.certificate()
+        if kept is None:
+            return f"there is no certificate for {certbot.names[0]}"
+        if not kept.covers(certbot.names):
+            return f"the certificate is not for {', '.join(sorted(set(certbot.names) - kept.names))}"
+        if not kept.valid_at(self.clock()):
+            return f"the certificate is valid from {when(kept.not_before)} to {when(kept.not_after)}"
+        return certificate.flaw(certbot.folders.lineage)
+
+    def issuer_of(self, certbot: Certbot) -> Authority | None:
+        """Return the authority of the settings that issued the kept certificate; None if it was none of them."""
+        server = certbot.folders.server
+        return next((authority for authority in self.settings.authorities if authority.server == server), None)
+
+    def authorities_now(self) -> Sequence[Authority]:
+        """Return the authorities to ask, in order: the next one only if the first one has been failing for a day."""
+        since = self.recall().failing_since
+        first, *others = self.settings.authorities
+        return [first, *others] if since and self.clock() - since >= PATIENCE_WITH_AUTHORITY else [first]
 
     # Steps. Each raises a KeeperError, whose text says what to do.
 
@@ -124,30 +155,42 @@ class Keeper:
                 log.log(logging.INFO if finding.verdict is Verdict.GOOD else logging.WARNING, "  %s", finding)
         wrong = [finding.says for finding in findings if finding.verdict is Verdict.WRONG]
         if wrong:
-            raise PreflightError("the certificate authority was not asked: " + "; and ".join(wrong))
+            raise PreflightError("; and ".join(wrong) + " (the certificate authority was not asked)")
 
     def spare_the_limit(self, certbot: Certbot, *, server: str, by_force: bool) -> None:
         """Raise `LimitError` if another certificate for these names would exceed this week's limit."""
         if server == LETS_ENCRYPT:
-            check_weekly_limit(certbot.issued_lately(self.clock()), by_force=by_force)
+            issued = certbot.folders.issued_lately(certbot.names, self.clock())
+            check_weekly_limit(issued, by_force=by_force)
 
     async def rehearse(self, names: Sequence[str], *, server: str, email: str, profile: str) -> None:
         """Get a certificate with a new account, and discard both. Nothing that is served or kept is changed."""
         with tempfile.TemporaryDirectory(prefix="callgate-rehearsal-") as folder:
             elsewhere = replace(self.settings, published=Path(folder) / "published")
             certbot = Certbot(elsewhere, names, state=Path(folder) / "certbot", staging=True)
-            await certbot.issue(server=server, email=email, profile=profile, force=False)
+            await certbot.get(Wish(authority=Authority(server), email=email, profile=profile))
 
-    async def get(
-        self, certbot: Certbot, *, server: str, email: str, profile: str, rehearsed: bool, force: bool
-    ) -> None:
+    async def get(self, certbot: Certbot, wish: Wish, *, rehearsed: bool) -> None:
         """Get a new certificate. ``rehearsed``: first get one from the staging server, if there is one."""
-        what = {"email": email, "profile": profile}
-        if rehearsed and self.settings.staging_server:
-            log.info("rehearsing at %s", self.settings.staging_server)
-            await self.rehearse(certbot.names, server=self.settings.staging_server, **what)
-        log.info("asking %s for the certificate", server)
-        await certbot.issue(server=server, force=force, **what)
+        staging = self.settings.staging_server
+        if rehearsed and staging and wish.authority == self.settings.authorities[0]:
+            log.info("rehearsing at %s", staging)
+            await self.rehearse(certbot.names, server=staging, email=wish.email, profile=wish.profile)
+        log.info("asking %s for the certificate", wish.authority.server)
+        await certbot.get(wish)
+
+    async def tell_contact(self, certbot: Certbot, wish: Wish, *, is_new_account: bool) -> None:
+        """Tell the authority about another ACME_EMAIL. A failure is only logged: no certificate depends on it."""
+        if self.recall().contact == wish.email:
+            return
+        if not is_new_account:
+            try:
+                await certbot.tell_contact(wish)
+            except IssueError as error:
+                log.warning("the authority was not told the new ACME_EMAIL: %s", error)
+                return
+            log.info("the authority was told the new ACME_EMAIL")
+        self.remember(replace(self.recall(), contact=wish.email))
 
     async def confirm(self) -> Certificate:
         """Verify by a handshake that the published certificate is served, and return it. Raises `UnservedError`."""
@@ -168,12 +211,6 @@ class Keeper:
         return published
 
 
-def set_aside_half_written(certbot: Certbot) -> None:
-    """Move files out of the way on which certbot would fail."""
-    for path in certbot.set_aside_half_written():
-        log.warning("set aside what a certbot that was killed left half-written: %s", path)
-
-
 def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
     """Raise `LimitError` if the week's certificates are used up. ``issued``: when they were issued, oldest first."""
     allowed = WEEKLY_LIMIT if by_force else WEEKLY_LIMIT - SPARED
@@ -185,19 +222,4 @@ def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
         f"{len(issued)} certificates of exactly these names were issued within 7 days, and Let's Encrypt allows "
         f"{WEEKLY_LIMIT}: the next one is due after {when(free_at)}{last}",
         free_at,
-    )
-
-
-def when(at: float | datetime.datetime) -> str:
-    """Format a time for people."""
-    moment = at if isinstance(at, datetime.datetime) else datetime.datetime.fromtimestamp(at, datetime.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def describe(certificate: Certificate) -> str:
-    """Describe a certificate, with its end and its approximate renewal."""
-    names = ", ".join(sorted(certificate.names))
-    return (
-        f"{names}: serial {certificate.serial_hex}, issued by {certificate.issuer}, valid until "
-        f"{when(certificate.not_after)}, renewed about {when(certificate.renewal)}"
     )

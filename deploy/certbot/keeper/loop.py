@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keeper import self_signed
-from keeper.certbot import Certbot
+from keeper import alarm, self_signed
+from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
-from keeper.errors import BusyError, KeeperError
-from keeper.keeper import REFUSED_BY_TWILIO, Keeper, describe, set_aside_half_written, when
+from keeper.errors import BusyError, IssueError, KeeperError, LimitError
+from keeper.keeper import Keeper
 from keeper.ladder import Ladder
+from keeper.own import OwnCertificate
 from keeper.preflight import Verdict
+from keeper.settings import Authority
 from keeper.state import State
+from keeper.words import REFUSED_BY_TWILIO, describe, when
 
 TURN_INTERVAL: Final = 15.0
 HEARTBEAT_INTERVAL: Final = 10.0
@@ -38,7 +41,10 @@ class Service:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._certbot = Certbot(keeper.settings, [keeper.settings.domain], staging=keeper.is_staging)
+        settings = keeper.settings
+        self._certbot = Certbot(settings, settings.names, staging=keeper.is_staging)
+        own = settings.own_pair
+        self._own = OwnCertificate(own, keeper.published, settings.names) if own else None
         self._confirmed: int | None = None
         self._publish_again_at = 0.0
         self._complaint = ""
@@ -60,7 +66,10 @@ class Service:
         if settings.is_rehearsal:
             log.warning("DOMAIN is not set: a self-signed certificate for rehearsals; %s", REFUSED_BY_TWILIO)
             return
-        log.info("keeping the certificate for %s, issued by %s", settings.domain, settings.server)
+        if settings.own_pair:
+            log.info("serving your own certificate for %s, from %s", settings.domain, settings.own_pair.certificate)
+            return
+        log.info("keeping the certificate for %s, issued by %s", ", ".join(settings.names), settings.server)
         if self._keeper.is_staging:
             log.warning("ACME_SERVER IS THE STAGING SERVER, AND NOBODY TRUSTS ITS CERTIFICATES. %s", REFUSED_BY_TWILIO)
 
@@ -74,11 +83,10 @@ class Service:
         """Do what is due. Errors are logged; those of the authority postpone the next try."""
         try:
             async with self._keeper.store.lock(timeout=0):
-                if self._keeper.settings.is_rehearsal:
-                    await self._keep_self_signed()
-                else:
-                    await self._keep_issued()
-                await self._confirm()
+                try:
+                    await self._keep()
+                finally:
+                    self._raise_alarms()
         except BusyError:
             log.debug("another keeper is at work on the certificate")
         except KeeperError as error:
@@ -87,6 +95,25 @@ class Service:
             self._complain(f"a folder can't be read or written ({error}): make room on it, or give it to this user")
         else:
             self._complaint = ""
+
+    async def _keep(self) -> None:
+        if self._own:
+            (self._keeper.settings.rehearsal / "ca.pem").unlink(missing_ok=True)
+            if new := await self._own.publish():
+                log.info("published: %s", describe(new))
+        elif self._keeper.settings.is_rehearsal:
+            await self._keep_self_signed()
+        else:
+            await self._keep_issued()
+        await self._confirm()
+
+    def _raise_alarms(self) -> None:
+        keeper = self._keeper
+        state = keeper.recall()
+        found = alarm.alarms(state, keeper.published.certificate(), keeper.settings.domain, keeper.clock())
+        if found.keys() != state.alarms.keys():
+            alarm.tell(state.alarms, found)
+            keeper.remember(replace(state, alarms=found))
 
     def _complain(self, what: str) -> None:
         if what != self._complaint:
@@ -113,30 +140,33 @@ class Service:
 
     async def _publish_what_is_kept(self) -> None:
         keeper, now = self._keeper, self._keeper.clock()
+        if now < self._publish_again_at or keeper.wanting(self._certbot) or keeper.issuer_of(self._certbot) is None:
+            return
         kept, published = self._certbot.certificate(), keeper.published.certificate()
-        if kept is None or not kept.good_for(keeper.settings.domain, now) or now < self._publish_again_at:
-            return
-        if published and (published.serial == kept.serial or self._is_held_back(kept, published)):
-            return
-        if self._certbot.server() != keeper.settings.server:
+        if kept is None or (published and (published.serial == kept.serial or self._is_held_back(kept, published))):
             return
         self._publish_again_at = now + PUBLISH_AGAIN_AFTER
-        await keeper.published.publish(self._certbot.lineage, staging=keeper.is_staging)
+        await keeper.published.publish(
+            self._certbot.folders.lineage, names=self._certbot.names, staging=keeper.is_staging
+        )
         self._publish_again_at = 0.0
         log.info("published: %s", describe(kept))
 
     def _is_held_back(self, kept: Certificate, published: Certificate) -> bool:
-        is_asked = self._keeper.recall().held_back == kept.serial_hex
-        return is_asked and published.good_for(self._keeper.settings.domain, self._keeper.clock())
+        if not published.good_for(self._keeper.settings.domain, self._keeper.clock()):
+            return False
+        if self._keeper.recall().held_back == kept.serial_hex:
+            return True
+        # An older state of certbot's folders was restored. What is published is better, until certbot has renewed.
+        is_real = not published.is_staging and not published.is_self_signed
+        return is_real and published.covers(self._certbot.names) and published.not_before > kept.not_before
 
     def _is_due(self, state: State) -> bool:
-        keeper, now = self._keeper, self._keeper.clock()
-        if state.ladder.due(now):
+        if state.ladder.due(self._keeper.clock()):
             return True
-        published = keeper.published.certificate()
-        is_served = published is not None and published.good_for(keeper.settings.domain, now)
-        # The last try succeeded, but the volumes were emptied since.
-        return not is_served and state.ladder.failures == 0 and self._certbot.certificate() is None
+        # The last try succeeded, but since then the volumes or the settings were changed.
+        is_changed = self._keeper.wanting(self._certbot) or self._keeper.issuer_of(self._certbot) is None
+        return state.ladder.failures == 0 and bool(is_changed)
 
     async def _attempt(self) -> None:
         with self._keeper.attempt(self._certbot, interrupted="the last try was interrupted", told=self._told):
@@ -150,40 +180,59 @@ class Service:
         self._complaint = str(error)
 
     async def _get(self) -> None:
-        keeper, settings = self._keeper, self._keeper.settings
-        set_aside_half_written(self._certbot)
+        keeper = self._keeper
         published = keeper.published.certificate()
         if published and published.is_staging:
             keeper.remember(replace(keeper.recall(), held_back=""))
-        kept = self._certbot.certificate()
-        is_ours = kept is not None and settings.domain in kept.names and self._certbot.server() == settings.server
-        if is_ours:
-            await self._renew(kept)
-        else:
-            await self._issue()
+        kept, issuer = self._certbot.certificate(), keeper.issuer_of(self._certbot)
+        if kept and issuer and not keeper.wanting(self._certbot) and not kept.is_due_at(keeper.clock()):
+            # It is kept, unless its authority asks for an earlier renewal (ARI, RFC 9773).
+            await self._ask(issuer)
+            return
+        first, *others = keeper.authorities_now()
+        try:
+            await self._ask(first)
+        except (IssueError, LimitError) as error:
+            if not others:
+                raise
+            log.warning("%s (since %s): asking another authority", error, when(keeper.recall().failing_since))
+            await self._ask_others(others, error)
 
-    async def _renew(self, kept: Certificate | None) -> None:
-        keeper = self._keeper
-        keeper.spare_the_limit(self._certbot, server=keeper.settings.server, by_force=False)
-        await self._certbot.renew(profile=keeper.settings.profile)
-        new = self._certbot.certificate()
-        if new and kept and new.serial != kept.serial:
-            log.info("renewed: %s", describe(new))
+    async def _ask_others(self, others: list[Authority], first: KeeperError) -> None:
+        said = [str(first)]
+        for authority in others:
+            try:
+                await self._ask(authority)
+            except (IssueError, LimitError) as error:
+                said.append(f"{authority.server}: {error}")
+            else:
+                return
+        raise IssueError("; and ".join(said))
 
-    async def _issue(self) -> None:
+    async def _ask(self, authority: Authority) -> None:
         keeper, settings = self._keeper, self._keeper.settings
-        log.info("there is no certificate of %s for %s: getting one", settings.server, settings.domain)
+        before = self._certbot.certificate()
+        wish = Wish(authority=authority, email=settings.email, profile=settings.profile)
+        is_new_account = not self._certbot.folders.account(authority.server)
+        if before and not keeper.wanting(self._certbot) and self._certbot.folders.server == authority.server:
+            if before.is_due_at(keeper.clock()):
+                keeper.spare_the_limit(self._certbot, server=authority.server, by_force=False)
+            await self._certbot.get(wish)
+        else:
+            await self._get_new(wish)
+        new = self._certbot.certificate()
+        if before and new and new.serial != before.serial:
+            log.info("renewed: %s", describe(new))
+        await keeper.tell_contact(self._certbot, wish, is_new_account=is_new_account)
+
+    async def _get_new(self, wish: Wish) -> None:
+        keeper, names = self._keeper, self._certbot.names
+        server = wish.authority.server
+        log.info("%s: getting one from %s", keeper.wanting(self._certbot) or "another authority is set", server)
         doubts = (Verdict.SUSPICIOUS, Verdict.CANT_TELL)
-        await keeper.look([settings.domain], server=settings.server, profile=settings.profile, shown=doubts)
-        keeper.spare_the_limit(self._certbot, server=settings.server, by_force=False)
-        await keeper.get(
-            self._certbot,
-            server=settings.server,
-            email=settings.email,
-            profile=settings.profile,
-            rehearsed=True,
-            force=self._certbot.certificate() is not None,
-        )
+        await keeper.look(names, server=server, profile=wish.profile, shown=doubts)
+        keeper.spare_the_limit(self._certbot, server=server, by_force=False)
+        await keeper.get(self._certbot, wish, rehearsed=True)
 
     # Without a domain.
 
@@ -219,11 +268,16 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
         return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
-    trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
+    trouble = f"{state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
     if published is None:
-        return False, f"no certificate is published for {name}{trouble}"
+        return False, trouble or f"no certificate is published for {name} yet"
     if not published.good_for(name, now):
-        return False, f"the published certificate is not good for {name} now ({describe(published)}){trouble}"
+        return (
+            False,
+            f"{trouble or 'see the log'}; the published one is not good for {name} now ({describe(published)})",
+        )
     if state.unserved:
         return False, state.unserved
-    return True, f"{describe(published)}{trouble}"
+    if alarming := alarm.alarms(state, published, name, now):
+        return True, "; ".join(alarming.values())
+    return True, f"{describe(published)}{f'; the last try failed: {trouble}' if trouble else ''}"

@@ -33,8 +33,19 @@ class Published:
         return self.folder / self.name
 
     def certificate(self) -> Certificate | None:
-        """Return the published certificate; None if there is no valid one."""
-        return certificate.read(self._home / "current" / "fullchain.pem")
+        """Return the published certificate; None if nginx can't serve what is published."""
+        current = self._home / "current"
+        return None if certificate.flaw(current) else certificate.read(current / "fullchain.pem")
+
+    def holds(self, fullchain: bytes, privkey: bytes) -> bool:
+        """Whether exactly this pair is published."""
+        current = self._home / "current"
+        try:
+            return (current / "fullchain.pem").read_bytes() == fullchain and (
+                current / "privkey.pem"
+            ).read_bytes() == privkey
+        except OSError:
+            return False
 
     def issuer_pem(self) -> bytes:
         """Return the chain's last certificate, PEM."""
@@ -46,6 +57,7 @@ class Published:
             **self.environ,
             "RENEWED_LINEAGE": str(lineage),
             "RENEWED_DOMAINS": " ".join(names or [self.name]),
+            "CERT_PUBLISHED_NAME": self.name,
             "CERT_PUBLISHED": str(self.folder),
             **({"CERT_STAGING": "yes"} if staging else {}),
         }

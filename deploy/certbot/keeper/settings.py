@@ -1,8 +1,19 @@
 """The keeper's settings. Only this module reads the environment. Defaults are in parentheses.
 
 DOMAIN               the host name, or the IPv4 address, that nginx serves; localhost: a rehearsal (localhost)
+EXTRA_DOMAINS        more host names of the same certificate, separated by spaces or commas; *.example.com with DNS-01
 ACME_EMAIL           the account's e-mail address; may be empty
 ACME_SERVER          the authority's directory URL (Let's Encrypt)
+ACME_EAB_KID         the key identifier that the authority gave you, if it issues only to its customers (external
+                     account binding: RFC 8555, section 7.3.4)
+ACME_EAB_HMAC_KEY    the key that belongs to it, base64url
+ACME_FALLBACK_SERVER an authority that is asked when the first one has issued nothing for a day; with
+                     ACME_FALLBACK_EAB_KID and ACME_FALLBACK_EAB_HMAC_KEY
+ACME_CHALLENGE       http-01, or a DNS plugin of certbot such as dns-cloudflare (http-01)
+ACME_DNS_CREDENTIALS the file with the plugin's credentials
+ACME_DNS_SECONDS     how long the plugin waits for its record to be seen everywhere, in seconds (the plugin's own)
+TLS_CERTIFICATE      a chain of your own, PEM: no authority is asked
+TLS_KEY              the private key that belongs to it, PEM
 ACME_STAGING_SERVER  the directory URL where issuing is rehearsed first (Let's Encrypt's staging server, when the
                      authority is Let's Encrypt; none otherwise)
 ACME_CA_BUNDLE       a PEM file of CAs to trust for ACME_SERVER (those that the machine trusts)
@@ -13,15 +24,17 @@ CERTBOT_STATE        the folder for certbot's account and certificates, and for 
 CERT_PUBLISHED       the folder from which nginx reads certificates (/var/lib/callgate/published)
 REHEARSAL            the folder for ca.pem, which clients trust in rehearsals (/var/lib/callgate/rehearsal)
 CERTBOT              certbot's command (certbot)
+KEEPER_FILES         the folder that relative paths of files start from (the current one)
 KEEPER_RESOLVER      the DNS server for the checks beforehand: HOST:PORT (the machine's own)
 KEEPER_HTTP_PORT     the port on which the authority fetches challenges; not 80 only in tests (80)
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +44,8 @@ from keeper.errors import UsageError
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/directory"
 REHEARSAL_DOMAIN: Final = "localhost"
+HTTP_01: Final = "http-01"
+ROUTE53: Final = "dns-route53"
 
 LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
@@ -49,13 +64,62 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An ACME server's directory URL, and the external account binding that it may require."""
+
+    server: str
+    eab_kid: str = ""
+    eab_hmac_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """How the authority is shown that the names are ours: by http-01, or by one of certbot's DNS plugins."""
+
+    plugin: str = ""
+    credentials: Path | None = None
+    seconds: str = ""
+
+    @property
+    def by_dns(self) -> bool:
+        return bool(self.plugin)
+
+    @property
+    def options(self) -> list[str]:
+        """certbot's options. All of its DNS plugins name theirs alike; Route 53 reads a file that AWS names."""
+        if not self.plugin:
+            return []
+        options = ["--authenticator", self.plugin]
+        if self.credentials and self.plugin != ROUTE53:
+            options += [f"--{self.plugin}-credentials", str(self.credentials)]
+        return [*options, f"--{self.plugin}-propagation-seconds", self.seconds] if self.seconds else options
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the plugin finds in its environment."""
+        is_aws = self.plugin == ROUTE53 and self.credentials is not None
+        return {"AWS_SHARED_CREDENTIALS_FILE": str(self.credentials)} if is_aws else {}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPair:
+    """The files of a certificate that somebody else looks after."""
+
+    certificate: Path
+    key: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked."""
+    """All settings, checked. ``authorities``: the first one is asked, and the next one when it can't issue."""
 
     domain: str
+    extra_domains: tuple[str, ...]
     email: str
-    server: str
+    authorities: tuple[Authority, ...]
+    challenge: Challenge
+    own_pair: OwnPair | None
     staging_server: str
     ca_bundle: Path | None
     profile: str
@@ -74,6 +138,16 @@ class Settings:
         """Whether there is no domain, and so no authority would issue a certificate."""
         return self.domain == REHEARSAL_DOMAIN
 
+    @property
+    def server(self) -> str:
+        """The directory URL of the first authority."""
+        return self.authorities[0].server
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names of the certificate, `domain` first."""
+        return (self.domain, *self.extra_domains)
+
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> Settings:
         """Read the environment. Raises `UsageError`."""
@@ -82,10 +156,21 @@ class Settings:
             return environ.get(name, "").strip() or default
 
         server = get("ACME_SERVER", LETS_ENCRYPT)
+        files = Path(get("KEEPER_FILES", "."))
+        domain = host_name("DOMAIN", get("DOMAIN", REHEARSAL_DOMAIN))
+        challenge = _challenge(
+            get("ACME_CHALLENGE", HTTP_01), get("ACME_DNS_CREDENTIALS"), get("ACME_DNS_SECONDS"), files
+        )
+        authorities = [_authority("ACME_", server, get)]
+        if fallback := get("ACME_FALLBACK_SERVER"):
+            authorities.append(_authority("ACME_FALLBACK_", fallback, get))
         return cls(
-            domain=host_name("DOMAIN", get("DOMAIN", REHEARSAL_DOMAIN)),
+            domain=domain,
+            extra_domains=_extra_domains(get("EXTRA_DOMAINS"), domain, wildcards=challenge.by_dns),
             email=get("ACME_EMAIL"),
-            server=_url("ACME_SERVER", server),
+            authorities=tuple(authorities),
+            challenge=challenge,
+            own_pair=_own_pair(get("TLS_CERTIFICATE"), get("TLS_KEY"), files),
             staging_server=get("ACME_STAGING_SERVER", LETS_ENCRYPT_STAGING if server == LETS_ENCRYPT else ""),
             ca_bundle=_file("ACME_CA_BUNDLE", get("ACME_CA_BUNDLE")),
             profile=get("ACME_PROFILE"),
@@ -111,6 +196,58 @@ def host_name(source: str, value: str) -> str:
     if re.fullmatch(r"[0-9.]+", name) and not is_address(name):
         raise UsageError(f"{source} is '{value}': that is neither a host name nor an IPv4 address")
     return name
+
+
+def _extra_domains(value: str, domain: str, *, wildcards: bool) -> tuple[str, ...]:
+    names = []
+    for word in value.replace(",", " ").split():
+        is_wildcard = word.startswith("*.")
+        name = host_name("EXTRA_DOMAINS", word.removeprefix("*."))
+        if is_wildcard and not wildcards:
+            raise UsageError(f"EXTRA_DOMAINS has {word}: authorities issue for *. only by DNS-01 (ACME_CHALLENGE)")
+        if is_address(name) or is_address(domain):
+            raise UsageError("EXTRA_DOMAINS: a certificate for an IP address can hold no other names here")
+        names.append(f"*.{name}" if is_wildcard else name)
+    if names and REHEARSAL_DOMAIN in (domain, *names):
+        raise UsageError("EXTRA_DOMAINS is set, but DOMAIN is not: write DOMAIN=voice.example.com into .env")
+    return tuple(name for name in dict.fromkeys(names) if name != domain)
+
+
+def _authority(prefix: str, server: str, get: Callable[[str], str]) -> Authority:
+    kid, key = get(f"{prefix}EAB_KID"), get(f"{prefix}EAB_HMAC_KEY")
+    if bool(kid) != bool(key):
+        raise UsageError(f"{prefix}EAB_KID and {prefix}EAB_HMAC_KEY belong together: set both, or neither")
+    if key and not re.fullmatch(r"[A-Za-z0-9_-]+=*", key):
+        raise UsageError(f"{prefix}EAB_HMAC_KEY is not base64url: copy it again from the authority")
+    if not re.fullmatch(r"\S*", kid):
+        raise UsageError(f"{prefix}EAB_KID is '{kid}': wanted one word, as the authority gave it to you")
+    return Authority(_url(f"{prefix}SERVER", server), kid, key)
+
+
+def _challenge(kind: str, credentials: str, seconds: str, files: Path) -> Challenge:
+    if kind == HTTP_01:
+        return Challenge()
+    if not re.fullmatch(r"dns-[a-z0-9-]+", kind):
+        raise UsageError(
+            f"ACME_CHALLENGE is '{kind}': wanted http-01, or a DNS plugin of certbot, as in dns-cloudflare"
+        )
+    if seconds and not seconds.isdecimal():
+        raise UsageError(f"ACME_DNS_SECONDS is '{seconds}': wanted a number of seconds")
+    return Challenge(kind, _readable("ACME_DNS_CREDENTIALS", files / credentials) if credentials else None, seconds)
+
+
+def _own_pair(certificate: str, key: str, files: Path) -> OwnPair | None:
+    if bool(certificate) != bool(key):
+        raise UsageError("TLS_CERTIFICATE and TLS_KEY belong together: set both, or neither")
+    return OwnPair(files / certificate, files / key) if certificate else None
+
+
+def _readable(name: str, path: Path) -> Path:
+    if not path.is_file():
+        raise UsageError(f"{name} is {path}: there is no such file; in the bundle, put it into the folder tls")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{name} is {path}, which user {os.getuid()} can't read: chown {os.getuid()} that file")
+    return path
 
 
 def _url(name: str, value: str) -> str:

@@ -34,8 +34,14 @@ class State:
     ladder: Ladder = field(default_factory=Ladder)
     #: The last failure, in words; empty if the last try succeeded.
     failure: str = ""
+    #: Since when all tries have failed (Unix time); 0 if the last one succeeded.
+    failing_since: float = 0.0
+    #: The e-mail address that the authority was last told; None if that is not known.
+    contact: str | None = None
     #: Why the published certificate is not served; empty if it is.
     unserved: str = ""
+    #: What somebody must know now, by name.
+    alarms: dict[str, str] = field(default_factory=dict)
     #: The serial number (hex) of a pair in certbot's folders that must not be published: after a rollback, or while a
     #: staging certificate is tried.
     held_back: str = ""

@@ -2,6 +2,7 @@
 
 import pytest
 from keeper.acme_errors import diagnose
+from keeper.acme_problems import PROBLEMS, Start
 
 NOW = 1_800_000_000.0
 
@@ -60,6 +61,7 @@ def test_output_is_translated(output: str, cause: str, todo: str):
         ("rejectedIdentifier", "does not issue for this name"),
         ("invalidContact", "e-mail address"),
         ("invalidProfile", "profile"),
+        ("externalAccountRequired", "external account binding"),
         ("fromTheFuture", "answered 'fromTheFuture'"),
     ],
 )
@@ -94,3 +96,62 @@ def test_rate_limit_without_a_header_is_read_from_its_text():
 def test_trouble_of_the_authority_without_a_problem_document_is_seen_by_its_status():
     diagnosis = diagnose("An unexpected error occurred:\n...", "Received response:\nHTTP 503\n\nbusy", NOW)
     assert "an internal error" in diagnosis.cause
+
+
+def problem(kind: str, detail: str) -> str:
+    body = f'{{\n  "type": "urn:ietf:params:acme:error:{kind}",\n  "detail": "{detail}",\n  "status": 403\n}}'
+    return f"Received response:\nHTTP 200\n\n{{}}\nReceived response:\nHTTP 403\nServer: x\n\n{body}"
+
+
+# The wordings of Boulder and Pebble, as far as they are known: of today, and older ones.
+@pytest.mark.parametrize(
+    ("kind", "detail", "cause", "heals"),
+    [
+        ("accountDoesNotExist", "No account exists with the provided key", "know our account", Start.AFRESH),
+        ("accountDoesNotExist", 'Account \\"https://ca.example/acct/1\\" not found', "know our account", Start.AFRESH),
+        ("unauthorized", 'Account is not valid, has status \\"deactivated\\"', "accept our account", Start.AFRESH),
+        ("unauthorized", "An account with the provided public key exists but is deactivated", "account", Start.AFRESH),
+        ("malformed", "JWS verification error", "accept our account", Start.AFRESH),
+        ("malformed", "Unable to validate JWS :: No Key ID in JWS header", "accept our account", Start.AFRESH),
+        ("malformed", "the account's registration was lost", "accept our account", Start.AFRESH),
+        ("badPublicKey", "unknown key type", "account's key", Start.AFRESH),
+        ("alreadyReplaced", "cannot indicate an order replaces it", "has replaced", Start.WITHOUT_CERTIFICATE),
+        ("malformed", "path of the replaces field is not a CertID", "refuses to replace", Start.WITHOUT_CERTIFICATE),
+        ("conflict", "cert was already replaced by another order", "refuses to replace", Start.WITHOUT_CERTIFICATE),
+        ("unauthorized", "Error finalizing order :: authorizations have expired", "challenges in time", None),
+        ("orderNotReady", "Order's status is not acceptable for finalization", "challenges in time", None),
+        ("unauthorized", "the external account binding's MAC is wrong", "external account binding", None),
+        ("malformed", "the provided EAB key identifier is not known", "external account binding", None),
+        ("externalAccountRequired", "An external account binding is required", "external account binding", None),
+        ("malformed", "Domain name is an ICANN TLD", "does not accept this name", None),
+        ("rejectedIdentifier", "The ACME server refuses to issue for this name", "does not issue for this name", None),
+        ("userActionRequired", "You must agree to the new terms", "agree to something", None),
+        ("serverInternal", "Service busy; retry later.", "internal error", None),
+    ],
+)
+def test_problems_with_the_account_or_the_order_are_not_taken_for_the_names(
+    kind: str, detail: str, cause: str, heals: Start | None
+):
+    diagnosis = diagnose("An unexpected error occurred:\nx", problem(kind, detail), NOW)
+    assert cause in diagnosis.cause
+    assert "port 80" not in str(diagnosis)
+    assert detail.replace('\\"', '"')[:30] in diagnosis.cause, "what the authority said is passed on"
+    assert diagnosis.heals == heals
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_every_type_of_problem_has_a_cause_and_something_to_do(kind: str):
+    diagnosis = diagnose("An unexpected error occurred:\nx", problem(kind, "y"), NOW)
+    assert diagnosis.cause.endswith("(y)")
+    assert diagnosis.todo
+
+
+def test_a_name_that_is_paused_leads_to_the_authoritys_page():
+    link = "https://portal.letsencrypt.org/sfe/v1/unpause?jwt=abc"
+    diagnosis = diagnose("x", problem("rateLimited", f"Your account is temporarily prevented: visit {link}"), NOW)
+    assert link in diagnosis.todo
+
+
+def test_a_failure_of_certbots_own_can_be_what_it_remembers():
+    assert diagnose("An unexpected error occurred:\nJSONDecodeError: x", "", NOW).heals is Start.AFRESH
+    assert diagnose("OSError: [Errno 28] No space left on device", "", NOW).heals is None

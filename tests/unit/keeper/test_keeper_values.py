@@ -72,12 +72,14 @@ def test_bad_setting_is_named_with_its_value(name: str, value: str):
 # Requests.
 
 
-def request(domain: str = DOMAIN, **options: object) -> Request:
-    return Request.of(Settings.parse({"DOMAIN": domain}), **options)  # type: ignore[arg-type]
+def request(domain: str = DOMAIN, extra: str = "", **options: object) -> Request:
+    return Request.of(Settings.parse({"DOMAIN": domain, "EXTRA_DOMAINS": extra}), **options)  # type: ignore[arg-type]
 
 
-def test_domain_of_the_settings_comes_first_and_once():
-    assert request(domains=["b.example", DOMAIN.upper(), "b.example"]).names == (DOMAIN, "b.example")
+def test_domain_comes_first_and_each_name_once():
+    names = (DOMAIN, "b.example", "c.example")
+    assert request(extra=f"b.example, {DOMAIN.upper()}  c.example b.example.").names == names
+    assert request(extra="b.example c.example", domains=["B.example"]).names == names, "one certificate for all"
 
 
 def test_staging_asks_the_staging_server():
@@ -85,19 +87,20 @@ def test_staging_asks_the_staging_server():
 
 
 def test_address_takes_the_profile_that_it_needs():
-    assert request(ADDRESS, ip=True).profile == "shortlived"
-    assert request().profile == ""
+    assert request(ADDRESS, ip=True).wish.profile == "shortlived"
+    assert request().wish.profile == ""
 
 
 @pytest.mark.parametrize(
     ("domain", "options", "message"),
     [
         ("localhost", {}, "DOMAIN is not set"),
-        (DOMAIN, {"domains": ["other.example"]}, "not among the --domain given"),
+        (DOMAIN, {"domains": ["other.example"]}, "EXTRA_DOMAINS=other.example"),
         (DOMAIN, {"ip": True}, "leave --ip out"),
         (ADDRESS, {}, "add --ip"),
-        (ADDRESS, {"ip": True, "domains": [ADDRESS, "b.example"]}, "can hold no other names"),
-        (DOMAIN, {"domains": [DOMAIN, "localhost"]}, "no authority issues"),
+        (ADDRESS, {"ip": True, "extra": "b.example"}, "can hold no other names"),
+        (DOMAIN, {"extra": "localhost"}, "DOMAIN is not"),
+        (DOMAIN, {"extra": "*.example.com"}, "only by DNS-01"),
     ],
 )
 def test_request_that_can_not_work_is_refused(domain: str, options: dict[str, object], message: str):
@@ -142,21 +145,13 @@ def test_certificates_of_the_last_week_with_the_same_names_are_counted(authority
     for number, pair in enumerate(pairs):
         (archive / f"cert{number}.pem").write_bytes(pair.fullchain)
     (archive / "cert9.pem").write_bytes(b"half written")
+    aside = tmp_path / "config.5.aside" / "archive" / DOMAIN
+    aside.mkdir(parents=True)
+    (aside / "cert1.pem").write_bytes(authority.issue(DOMAIN, starts_in=-2 * day, ends_in=30 * day).fullchain)
     now = datetime.datetime.now(datetime.UTC).timestamp()
-    assert len(Certbot(settings, [DOMAIN]).issued_lately(now)) == 2
-    assert len(Certbot(settings, [DOMAIN, "b.example"]).issued_lately(now)) == 1
-
-
-def test_whole_certificate_is_not_set_aside(authority: Authority, tmp_path: Path):
-    settings = dataclasses.replace(Settings.parse({"DOMAIN": DOMAIN}), state=tmp_path)
-    authority.issue(DOMAIN).write(tmp_path / "config" / "live" / DOMAIN)
-    renewal = tmp_path / "config" / "renewal"
-    renewal.mkdir()
-    (renewal / f"{DOMAIN}.conf").write_text("[renewalparams]\nserver = https://ca.example/dir\n")
-    assert Certbot(settings, [DOMAIN]).set_aside_half_written() == []
-    (renewal / f"{DOMAIN}.conf").write_text("")
-    assert len(Certbot(settings, [DOMAIN]).set_aside_half_written()) == 2
-    assert Certbot(settings, [DOMAIN]).certificate() is None
+    folders = Certbot(settings, [DOMAIN]).folders
+    assert len(folders.issued_lately([DOMAIN], now)) == 3
+    assert len(folders.issued_lately([DOMAIN, "b.example"], now)) == 1
 
 
 # The published folder.

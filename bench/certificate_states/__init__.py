@@ -1,0 +1,1 @@
+"""`bench/certificates`: in which states the keeper ends with a good certificate, and what it says and spends."""

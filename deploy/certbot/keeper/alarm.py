@@ -1,0 +1,52 @@
+"""What somebody must know, however it is told: the one place where the keeper decides that a person has to act.
+
+An alarm is raised once and ends once; both are logged here, and `State.alarms` remembers what was raised.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from keeper.certificate import Certificate
+from keeper.state import State
+from keeper.words import when
+
+#: The share of the time between the renewal's due date and the certificate's end that may pass before it is alarming.
+SHARE_UNALARMING: Final = 0.25
+
+NO_CERTIFICATE: Final = "certificate_missing"
+RENEWAL_FAILS: Final = "renewal_failing"
+UNSERVED: Final = "certificate_unserved"
+
+log = logging.getLogger("keeper")
+
+
+def alarms(state: State, published: Certificate | None, name: str, now: float) -> dict[str, str]:
+    """Return what somebody must know now: the name of each alarm, and its text."""
+    found = {}
+    why = f": {state.failure}" if state.failure else ""
+    if published is None or not published.good_for(name, now):
+        found[NO_CERTIFICATE] = f"callers can't be served, because there is no good certificate for {name}{why}"
+    elif now >= _alarming_from(published):
+        found[RENEWAL_FAILS] = (
+            f"the certificate for {name} ends {when(published.not_after)}, and it was not renewed although that has "
+            f"been due since {when(published.renewal)}{why}"
+        )
+    if state.unserved and NO_CERTIFICATE not in found:
+        found[UNSERVED] = state.unserved
+    return found
+
+
+def _alarming_from(published: Certificate) -> float:
+    due, end = published.renewal.timestamp(), published.not_after.timestamp()
+    return due + SHARE_UNALARMING * (end - due)
+
+
+def tell(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Say which alarms began and which ended."""
+    for name in now.keys() - before.keys():
+        log.critical("ALARM %s: %s", name, now[name])
+    for name in before.keys() - now.keys():
+        log.warning("ALARM OVER %s: what was told is no longer so (%s)", name, before[name])

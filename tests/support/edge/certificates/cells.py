@@ -1,0 +1,81 @@
+"""One cell of the table: a state, an action, and what is served, said and issued afterwards."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from support.edge.certificates.states import State
+from support.edge.certificates.station import Station
+
+START: Final = "start"
+DUE: Final = "renewal due"
+EXPIRED: Final = "after expiry"
+BY_HAND: Final = "issue-cert.sh"
+FORCE: Final = "--force"
+ACTIONS: Final = (START, DUE, EXPIRED, BY_HAND, FORCE)
+MOST_ISSUED: Final = 2
+# Shares of a certificate's life. certbot renews at a half, if it is that short.
+AGE: Final = {DUE: 0.55, EXPIRED: 1.02}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The outcome. ``problem``: which rule was broken; empty if none was."""
+
+    state: str
+    action: str
+    served: str
+    issued: int
+    said: str
+    problem: str
+
+
+def is_brief(action: str) -> bool:
+    """Whether an action needs a station whose certificates live for seconds."""
+    return action in AGE
+
+
+def fill(station: Station, state: State, action: str) -> Cell:
+    """Bring an installation into a state, let it come due or expire, act, and look."""
+    station.install()
+    before = station.served()
+    station.count_from_here()
+    state.damage(station)
+    if action in AGE:
+        station.wait_for_age(AGE[action])
+    was_served = station.served()
+    if action in (BY_HAND, FORCE):
+        station.act("issue", *(["--force"] if action == FORCE else []))
+    else:
+        station.serve()
+    now = station.served()
+    says = station.first_complaint()
+    if now is None:
+        served = "nothing"
+    elif now == before:
+        served = "the same"
+    else:
+        served = "a new one"
+    return Cell(state.name, action, served, station.issued, says, _problem(station, state, action, was_served, now))
+
+
+def _problem(station: Station, state: State, action: str, was_served: int | None, now: int | None) -> str:
+    says = station.first_complaint()
+    if was_served is not None and now is None and action != EXPIRED:
+        return "a good pair was lost"
+    if station.issued > MOST_ISSUED:
+        return f"{station.issued} certificates were issued"
+    if not state.is_mended:
+        is_asked = action != START and not (action == BY_HAND and not says)  # a good one that is kept needs nobody
+        if is_asked and not re.search(state.cause, says):
+            return f"the cause is not named: {says!r}"
+        return ""
+    if now is None:
+        return f"no good certificate is served: {station.said[-300:]!r}"
+    if station.status:
+        return f"it ended with status {station.status}: {says!r}"
+    if action in (DUE, FORCE) and station.issued == 0 and "own certificate" not in state.name:
+        return "nothing was issued"
+    return ""
