@@ -133,7 +133,7 @@ class TestOwnCertificate:
         (tmp_path / "fullchain.pem").write_bytes(new.fullchain)
         station.changes.update(TLS_CERTIFICATE=str(tmp_path / "fullchain.pem"), TLS_KEY=str(tmp_path / "privkey.pem"))
         with running(station.edge, **station.changes) as service:
-            wait_for(lambda: "no certificate is published" in service.said())
+            wait_for(lambda: "certificate_missing" in service.said())
             assert "is not the certificate's" not in service.said()
         new.write(tmp_path)
         station.serve()

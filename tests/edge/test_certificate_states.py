@@ -9,6 +9,7 @@ import pytest
 from support.edge.certificates.cells import BY_HAND, DUE, EXPIRED, FORCE, START, fill
 from support.edge.certificates.states import STATES
 from support.edge.certificates.station import Station
+from support.edge.keepers import environ
 
 BY_NAME = {state.name: state for state in STATES}
 
@@ -102,7 +103,11 @@ def test_accounts_outlive_a_certificate_that_can_not_be_renewed(station: Station
 def test_force_never_takes_the_old_certificate_for_a_new_one(station: Station) -> None:
     station.install()
     before = station.served()
-    station.act("issue", "--force", CERTBOT="true")  # certbot reports success, and does nothing
+    idle = station.edge.state / "certbot-that-does-nothing"
+    certbot = environ(station.edge)["CERTBOT"]
+    idle.write_text(f'#!/bin/sh\n[ "$1" = certonly ] || exec {certbot} "$@"\n')
+    idle.chmod(0o755)
+    station.act("issue", "--force", CERTBOT=str(idle))
     assert station.status == 1
     assert "no new certificate" in station.first_complaint()
     assert station.served() == before

@@ -12,13 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keeper.acme_problems import CHALLENGES, DNS_CHALLENGES, Meaning, Start, meaning
+from keeper.acme_problems import CHALLENGES, DNS_CHALLENGES, PROBLEMS, Meaning, Start, meaning
 
 PROBLEM: Final = re.compile(r"urn:ietf:params:acme:error:(\w+)")
 CHALLENGE: Final = re.compile(r"^\s*(?:Domain|Identifier): +(\S+)\n\s*Type: +(\S+)\n\s*Detail: +(.*)$", re.MULTILINE)
 RETRY_AFTER: Final = re.compile(r"^Retry-After: *(.+)$", re.MULTILINE | re.IGNORECASE)
 RETRY_AFTER_DATE: Final = re.compile(r"retry after (\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)", re.IGNORECASE)
 ANSWER: Final = re.compile(r"^HTTP (\d{3})$", re.MULTILINE)
+
+NO_PLUGIN: Final = re.compile(
+    r"The requested (\S+) plugin does not appear to be installed"
+    r"|unrecognized arguments: --(dns-[a-z0-9-]+?)-(?:credentials|propagation-seconds)"
+)
+
+# What certbot's DNS plugins say of their providers' interfaces.
+DNS_PROVIDER: Final = re.compile(
+    r"^.*(?:[Ee]rror adding TXT record|[Ee]rror (?:communicating with|determining zone|finding)|Unable to determine"
+    r"|Unable to find a (?:Cloudflare )?(?:zone|hosted zone)|Missing propert(?:y|ies) in credentials).*$",
+    re.MULTILINE,
+)
 
 UNREACHABLE: Final = re.compile(
     r"Connection refused|Failed to establish a new connection|NewConnectionError|ConnectTimeout|ReadTimeout|timed out"
@@ -86,13 +98,25 @@ def _machine_trouble(output: str) -> Diagnosis | None:
         )
     if "Another instance of Certbot is already running" in output:
         return Diagnosis("another certbot is running on the same folders", "wait until it is done")
-    plugin = re.search(r"The requested (\S+) plugin does not appear to be installed", output)
+    plugin = NO_PLUGIN.search(output)
     if plugin:
         return Diagnosis(
-            f"certbot has no plugin {plugin[1]}",
-            f"build the image with CERTBOT_PLUGINS=certbot-{plugin[1]}, or correct ACME_CHALLENGE",
+            f"certbot has no plugin {plugin[1] or plugin[2]}",
+            f"build its image with CERTBOT_PLUGINS=certbot-{plugin[1] or plugin[2]}, or correct ACME_CHALLENGE",
+        )
+    if "Server requires external account binding" in output:  # certbot finds that out before it asks
+        return _meant(PROBLEMS["externalAccountRequired"])
+    provider = DNS_PROVIDER.search(output)
+    if provider:
+        return Diagnosis(
+            f"the DNS provider did not take the record ({_shortened(provider[0])})",
+            "check ACME_DNS_CREDENTIALS, and that its key may change this zone",
         )
     return None
+
+
+def _meant(means: Meaning) -> Diagnosis:
+    return Diagnosis(means.cause, means.todo, heals=means.heals)
 
 
 def _rate_limit(output: str, log: str, now: float) -> Diagnosis | None:

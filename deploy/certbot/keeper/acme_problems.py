@@ -132,7 +132,7 @@ _REPLACED: Final = Meaning(
     Start.WITHOUT_CERTIFICATE,
 )
 _OUR_NAME: Final = Meaning("the authority does not accept this name", "check DOMAIN and EXTRA_DOMAINS")
-_BINDING_WORDS: Final = r"external account|\bEAB\b|binding|hmac|\bMAC\b"
+_BINDING_WORDS: Final = r"external account|\bEAB\b|binding|hmac|\bMAC\b|references a key that is not known"
 
 #: What a type means when the authority's message says so: a pattern of types, one of words, and the meaning. The first
 #: that matches counts. The words are those of Boulder (Let's Encrypt) and Pebble, and of older versions of both.

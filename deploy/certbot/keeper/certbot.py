@@ -59,6 +59,7 @@ class Certbot:
             "CERT_PUBLISHED": str(settings.published),
             "CERT_PUBLISHED_NAME": self.names[0],
             "DOMAIN": self.names[0],
+            "PUBLISH_KEPT": "no",  # the keeper decides about that
         }
 
     def certificate(self) -> Certificate | None:

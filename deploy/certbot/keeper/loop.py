@@ -16,7 +16,7 @@ from typing import Final
 from keeper import alarm, self_signed
 from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
-from keeper.errors import BusyError, IssueError, KeeperError, LimitError
+from keeper.errors import BusyError, IssueError, KeeperError, LimitError, PreflightError, UnservedError
 from keeper.keeper import Keeper
 from keeper.ladder import Ladder
 from keeper.own import OwnCertificate
@@ -46,8 +46,10 @@ class Service:
         own = settings.own_pair
         self._own = OwnCertificate(own, keeper.published, settings.names) if own else None
         self._confirmed: int | None = None
+        self._repeated: int | None = None  # the serial number that was published once more
         self._publish_again_at = 0.0
         self._complaint = ""
+        self._has_looked = False  # since this process started: the volumes may have been changed meanwhile
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
         """Run until cancelled."""
@@ -125,9 +127,27 @@ class Service:
         if published is None or published.serial == self._confirmed:
             return
         self._confirmed = None
-        confirmed = await self._keeper.confirm()
+        try:
+            confirmed = await self._keeper.confirm()
+        except UnservedError as error:
+            if not await self._published_once_more(published, error):
+                raise
+            confirmed = await self._keeper.confirm()
         self._confirmed = confirmed.serial
         log.info("served, by the handshake: %s", describe(confirmed))
+
+    async def _published_once_more(self, published: Certificate, error: UnservedError) -> bool:
+        """Publish the pair that is not served again, once: its files may have become unreadable for nginx."""
+        kept = self._certbot.certificate()
+        is_kept = kept is not None and kept.serial == published.serial and not self._keeper.wanting(self._certbot)
+        if not is_kept or self._repeated == published.serial:
+            return False
+        self._repeated = published.serial
+        log.warning("%s. It is published once more", error)
+        await self._keeper.published.publish(
+            self._certbot.folders.lineage, names=self._certbot.names, staging=self._keeper.is_staging
+        )
+        return True
 
     # With a domain.
 
@@ -162,13 +182,14 @@ class Service:
         return is_real and published.covers(self._certbot.names) and published.not_before > kept.not_before
 
     def _is_due(self, state: State) -> bool:
-        if state.ladder.due(self._keeper.clock()):
+        if state.ladder.due(self._keeper.clock()) or (state.ladder.failures == 0 and not self._has_looked):
             return True
         # The last try succeeded, but since then the volumes or the settings were changed.
         is_changed = self._keeper.wanting(self._certbot) or self._keeper.issuer_of(self._certbot) is None
         return state.ladder.failures == 0 and bool(is_changed)
 
     async def _attempt(self) -> None:
+        self._has_looked = True
         with self._keeper.attempt(self._certbot, interrupted="the last try was interrupted", told=self._told):
             await self._get()
             await self._publish_what_is_kept()
@@ -192,7 +213,7 @@ class Service:
         first, *others = keeper.authorities_now()
         try:
             await self._ask(first)
-        except (IssueError, LimitError) as error:
+        except (IssueError, LimitError, PreflightError) as error:
             if not others:
                 raise
             log.warning("%s (since %s): asking another authority", error, when(keeper.recall().failing_since))
@@ -203,7 +224,7 @@ class Service:
         for authority in others:
             try:
                 await self._ask(authority)
-            except (IssueError, LimitError) as error:
+            except (IssueError, LimitError, PreflightError) as error:
                 said.append(f"{authority.server}: {error}")
             else:
                 return

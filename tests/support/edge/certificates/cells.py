@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography import x509
+
 from support.edge.certificates.states import State
 from support.edge.certificates.station import Station
 
@@ -45,26 +47,30 @@ def fill(station: Station, state: State, action: str) -> Cell:
     state.damage(station)
     if action in AGE:
         station.wait_for_age(AGE[action])
-    was_served = station.served()
+    was_served = station.served_certificate()
     if action in (BY_HAND, FORCE):
         station.act("issue", *(["--force"] if action == FORCE else []))
     else:
         station.serve()
-    now = station.served()
+    now = station.served_certificate()
     says = station.first_complaint()
     if now is None:
         served = "nothing"
-    elif now == before:
+    elif now.serial_number == before:
         served = "the same"
     else:
         served = "a new one"
     return Cell(state.name, action, served, station.issued, says, _problem(station, state, action, was_served, now))
 
 
-def _problem(station: Station, state: State, action: str, was_served: int | None, now: int | None) -> str:
+def _problem(
+    station: Station, state: State, action: str, was_served: x509.Certificate | None, now: x509.Certificate | None
+) -> str:
     says = station.first_complaint()
     if was_served is not None and now is None and action != EXPIRED:
         return "a good pair was lost"
+    if was_served and now and now.not_valid_before_utc < was_served.not_valid_before_utc:
+        return "an older pair took the place of a newer one"
     if station.issued > MOST_ISSUED:
         return f"{station.issued} certificates were issued"
     if not state.is_mended:

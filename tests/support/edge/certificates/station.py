@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final, Self
 
+from cryptography import x509
 from demo.local_edge import EdgeError, LocalEdge
 
 from support.edge.keepers import environ, keeper
@@ -27,13 +28,14 @@ class Station:
     def __init__(self, *, brief: bool = False, **acme_config: object) -> None:
         config = {**({"certificateValidityPeriod": BRIEF} if brief else {}), **acme_config}
         self.is_brief: Final = brief
-        self.edge: Final = LocalEdge(acme_config=config)
+        self.edge: Final = LocalEdge(acme_config=config, acme_environ={"PEBBLE_AUTHZREUSE": "0"})
         self.changes: dict[str, str] = {}
         self.said = ""
         self.status = 0
         self._issued_before = 0
 
     def __enter__(self) -> Self:
+        self.edge.__enter__()
         self.edge.start_nginx(1)
         self.edge.start_acme()
         return self
@@ -173,8 +175,13 @@ class Station:
 
     def served(self) -> int | None:
         """Return the serial number of the certificate that a client accepts now; None if there is none."""
+        certificate = self.served_certificate()
+        return certificate.serial_number if certificate else None
+
+    def served_certificate(self) -> x509.Certificate | None:
+        """Return the certificate that a client accepts now; None if there is none."""
         try:
-            return self.edge.served_certificate().serial_number
+            return self.edge.served_certificate()
         except OSError:
             return None
 
