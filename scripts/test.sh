@@ -80,7 +80,7 @@ timed() { # timed PART
   say "$1: passed in $((SECONDS - began)) s"
 }
 
-shell_scripts=(scripts/*.sh tests/app/conformance/*.sh bench/run bench/certificates bench/profile bench/conversations bench/faults bench/siege bench/lib.sh .ci/run deploy/nginx/entrypoint deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
+shell_scripts=(scripts/*.sh tests/app/conformance/*.sh bench/run bench/certificates bench/profile bench/conversations bench/faults bench/siege bench/lib.sh .ci/run deploy/nginx/entrypoint deploy/nginx/shell/*.sh deploy/certbot/issue deploy/certbot/hooks/* tests/engine/*.sh
   tests/engine/bin/*)
 
 case $part in

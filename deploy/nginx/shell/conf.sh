@@ -1,0 +1,108 @@
+# shellcheck shell=sh disable=SC2034,SC2154 # the entry point and these files share their variables
+# What is rendered into generated/NAME.conf: what the function NAME_conf prints.
+
+main_conf() {
+  [ "$(id -u)" -ne 0 ] || echo "user $user;"
+  echo "worker_processes $workers;"
+  echo "worker_rlimit_nofile $((2 * connections));"
+}
+
+# The bundle's container has enough memory for all of these connections.
+events_conf() {
+  echo "worker_connections $connections;"
+}
+
+http_conf() {
+  backend_conf
+  certificate_conf
+  fallback_conf
+  # OpenSSL refuses a list with a group it does not know.
+  groups=X25519:prime256v1:secp384r1
+  [ "$openssl_version" -lt "$(number 3.5)" ] || groups="X25519MLKEM768:$groups"
+  echo "ssl_ecdh_curve $groups;"
+}
+
+# Two groups of the same servers, so that a connection that carried an upgrade request is never used for anything else,
+# even if the upgrade was refused.
+backend_conf() {
+  upstream_conf backend
+  echo "keepalive 16;"
+  # Less than Hypercorn's 5 s (keep_alive_timeout), so that the backend never closes a connection just as a webhook is
+  # sent on it.
+  echo "keepalive_timeout 4s;"
+  echo "}"
+  upstream_conf streams
+  echo "}"
+}
+
+upstream_conf() { # upstream_conf NAME: without the closing brace, so that directives for this group can follow
+  echo "upstream $1 {"
+  echo "zone $1 64k;"
+  # A call is one connection for as long as it lasts, so the fewest connections means the fewest calls.
+  echo "least_conn;"
+  for backend in $backends; do
+    if matches "$backend" '([0-9.]+|\[.*\]):[0-9]+' || [ -z "$resolver" ] ||
+      [ "$nginx_version" -lt "$(number 1.27.3)" ]; then
+      echo "server $backend fail_timeout=2s;"
+    else
+      # A container that was restarted may have another address, and a name may stand for several containers.
+      echo "server $backend resolve fail_timeout=2s;"
+    fi
+  done
+  if [ -n "$resolver" ] && [ "$nginx_version" -ge "$(number 1.27.3)" ]; then
+    echo "resolver $resolver valid=2s;"
+    echo "resolver_timeout 2s;"
+  fi
+}
+
+# The certificate's path is a variable, so nginx reads the certificate for each handshake. It can start without one, and
+# a newly published one needs no reload. The path is not built from $ssl_server_name, so that no client chooses a path.
+certificate_conf() {
+  folder="\"$published/$domain/current\""
+  echo "map \$ssl_server_name \$certificate { default ''; '' $folder; $domain $folder; }"
+  # From nginx 1.27.4 on, it need not be read from disk each time, and a pair that is swapped while its two files are
+  # being read is read once more.
+  [ "$nginx_version" -lt "$(number 1.27.4)" ] || echo "ssl_certificate_cache max=4 inactive=1m valid=2s;"
+}
+
+unknown_http_server_conf() {
+  listen_conf "$http_port" default_server
+}
+
+unknown_https_server_conf() {
+  listen_conf "$https_port" default_server ssl
+  if [ "$require_sni" = on ]; then
+    echo "ssl_reject_handshake on;"
+  else
+    # Only clients that send no host name get a certificate here.
+    use_certificate_conf
+  fi
+}
+
+http_server_conf() {
+  listen_conf "$http_port"
+  echo "server_name $domain;"
+  echo "root \"$webroot\";"
+}
+
+https_server_conf() {
+  listen_conf "$https_port" ssl
+  echo "server_name $domain;"
+  use_certificate_conf
+}
+
+listen_conf() { # listen_conf PORT WORD…
+  port=$1
+  shift
+  for address in $listen; do
+    echo "listen $address:$port${*:+ $*};"
+  done
+}
+
+use_certificate_conf() {
+  # shellcheck disable=SC2016
+  folder='$certificate'
+  [ "$certificate" = read ] || folder="$published/$domain/current"
+  echo "ssl_certificate \"$folder/fullchain.pem\";"
+  echo "ssl_certificate_key \"$folder/privkey.pem\";"
+}

@@ -1,0 +1,112 @@
+# shellcheck shell=sh disable=SC2034,SC2154 # the entry point and these files share their variables
+# Reads the environment, and refuses what can't work.
+
+matches() { # matches VALUE PATTERN: whether the whole value matches, and is one line
+  [ "$(printf '%s' "$1" | wc -l)" -eq 0 ] && printf '%s\n' "$1" | grep -Eqx -- "$2"
+}
+
+check_port() { # check_port NAME VALUE
+  matches "$2" '[0-9]{1,5}' && [ "$2" -ge 1 ] && [ "$2" -le 65535 ] ||
+    die "$1 is '$2': wanted a port from 1 to 65535"
+}
+
+check_folder() { # check_folder NAME VALUE
+  matches "$2" '/[^"$\{};]*' || die "$1 is '$2': wanted an absolute path without any of \" \$ \\ { } ;"
+}
+
+read_domain() {
+  domain=$(printf '%s' "${DOMAIN:-}" | tr '[:upper:]' '[:lower:]')
+  domain=${domain%.}
+  [ -n "$domain" ] || die "DOMAIN is not set: set it to the host name callers' webhooks use, as in voice.example.com"
+  label='[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  matches "$domain" "$label(\.$label)*" && [ ${#domain} -le 253 ] ||
+    die "DOMAIN is '$DOMAIN': wanted a host name without https:// and without a path, as in voice.example.com"
+}
+
+read_fallback_dial() {
+  fallback_dial=$(printf '%s' "${FALLBACK_DIAL:-}" | tr -d ' ().-')
+  [ -z "$fallback_dial" ] || matches "$fallback_dial" '\+[1-9][0-9]{6,14}' ||
+    die "FALLBACK_DIAL is not a phone number: write it with + and country code, as in +15551230000"
+}
+
+read_proofs() {
+  proofs=
+  for key in $(printf '%s' "${EDGE_KEY:-}" | tr ',' '\n' | sort -u); do
+    proofs="$proofs $(printf 'callgate edge proof:%s' "$key" | sha256sum | cut -c1-32)"
+  done
+}
+
+read_backend() {
+  backends=${EDGE_BACKEND:-127.0.0.1:8765}
+  matches "$backends" '( *([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})+ *' ||
+    die "EDGE_BACKEND is '$backends': wanted HOST:PORT, or several separated by spaces, as in 127.0.0.1:8765"
+  for backend in $backends; do check_port "the port in EDGE_BACKEND" "${backend##*:}"; done
+  resolver=${EDGE_RESOLVER:-$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf 2>/dev/null | head -n 1)}
+  case $resolver in *:*:*) resolver="[${resolver#[}" && resolver="${resolver%]}]" ;; esac
+  [ -z "$resolver" ] || matches "$resolver" '[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?' ||
+    die "EDGE_RESOLVER is '$resolver': wanted the address of a DNS server, as in 127.0.0.11"
+}
+
+read_listen() {
+  listen=${EDGE_LISTEN:-0.0.0.0$([ ! -e /proc/net/if_inet6 ] || echo " [::]")}
+  matches "$listen" '( *([0-9.]+|\[[0-9A-Fa-f:.]+\]))+ *' ||
+    die "EDGE_LISTEN is '$listen': wanted addresses separated by spaces, as in 0.0.0.0 [::]"
+  http_port=${EDGE_HTTP_PORT:-80}
+  https_port=${EDGE_HTTPS_PORT:-443}
+  check_port EDGE_HTTP_PORT "$http_port"
+  check_port EDGE_HTTPS_PORT "$https_port"
+  [ "$http_port" -ne "$https_port" ] || die "EDGE_HTTP_PORT and EDGE_HTTPS_PORT are both $http_port: wanted two ports"
+  # RFC 6066, section 3: addresses are not sent as server names.
+  require_sni=on
+  if [ "$domain" = localhost ] || matches "$domain" '[0-9.]+'; then require_sni=off; fi
+  require_sni=${EDGE_REQUIRE_SNI:-$require_sni}
+  matches "$require_sni" 'on|off' || die "EDGE_REQUIRE_SNI is '$require_sni': wanted on or off"
+  certificate=${EDGE_CERTIFICATE:-read}
+  matches "$certificate" 'read|kept' || die "EDGE_CERTIFICATE is '$certificate': wanted read or kept"
+}
+
+read_folders() {
+  state=${EDGE_STATE:-/run/edge}
+  published=${CERT_PUBLISHED:-/var/lib/callgate/published}
+  webroot=${ACME_WEBROOT:-/var/lib/callgate/webroot}
+  check_folder EDGE_STATE "$state"
+  check_folder CERT_PUBLISHED "$published"
+  check_folder ACME_WEBROOT "$webroot"
+}
+
+# Only root can make the workers run as another user.
+read_user() {
+  [ "$(id -u)" -eq 0 ] || return 0
+  user=${EDGE_USER:-}
+  for name in nginx www-data nobody; do
+    [ -n "$user" ] || ! id "$name" >/dev/null 2>&1 || user=$name
+  done
+  id "$user" >/dev/null 2>&1 || die "EDGE_USER is '$user': there is no such user here"
+}
+
+# Four workers can hold thousands of calls. `auto` would start 64 on a machine with 64 cores, and as many again at each
+# reload during calls, which a container's limit on processes does not allow.
+read_workers() {
+  workers=$(nproc 2>/dev/null || echo 2)
+  [ "$workers" -le 4 ] || workers=4
+  # 16,384 connections in all, but for each worker at most half of the files that the bundle's container may open.
+  connections=$((16384 / workers))
+  [ "$connections" -le 8192 ] || connections=8192
+}
+
+read_versions() {
+  nginx=${EDGE_NGINX:-nginx}
+  about=$("$nginx" -V 2>&1) || die "$nginx does not run: install nginx, or name the program in EDGE_NGINX"
+  nginx_version=$(version "$about" 's,^nginx version: [^/]*/\([0-9.]*\).*,\1,p')
+  [ "$nginx_version" -ge "$(number 1.22)" ] || die "found $(echo "$about" | sed -n 1p): wanted 1.22 or later"
+  openssl_version=$(version "$about" 's,.*running with OpenSSL \([0-9.]*\).*,\1,p')
+  [ "$openssl_version" -ne 0 ] || openssl_version=$(version "$about" 's,.*built with OpenSSL \([0-9.]*\).*,\1,p')
+}
+
+version() { # version TEXT SED_SCRIPT
+  number "$(printf '%s\n' "$1" | sed -n "$2" | sed -n 1p)"
+}
+
+number() { # number 1.27.4 prints 1027004, for comparisons
+  echo "${1:-0}" | awk -F. '{ print $1 * 1000000 + $2 * 1000 + $3 }'
+}
