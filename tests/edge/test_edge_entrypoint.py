@@ -102,6 +102,9 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"EDGE_BACKEND": "127.0.0.1:8765 127.0.0.1"}, "several separated by spaces"),
         ({"EDGE_BACKEND": "backend:8765; }"}, "wanted HOST:PORT"),
         ({"EDGE_RESOLVER": "1.1.1.1 evil"}, "wanted the address of a DNS server"),
+        ({"EDGE_RESOLVER": "fe80::1%eth0"}, "without a zone (%…)"),
+        ({"EDGE_RESOLVER": "1.1.1.1:99999"}, "wanted a port from 1 to 65535"),
+        ({"EDGE_RESOLVER": "[::1]:0"}, "wanted a port from 1 to 65535"),
         ({"EDGE_LISTEN": "everywhere"}, "wanted addresses"),
         ({"EDGE_HTTP_PORT": "http"}, "wanted a port"),
         ({"EDGE_HTTPS_PORT": "0"}, "wanted a port"),
@@ -151,6 +154,82 @@ def test_the_images_nginx_gets_what_it_understands(tmp_path: Path) -> None:
     assert "resolver 127.0.0.11 valid=2s;" in conf
     assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in conf
     assert "ssl_certificate_cache" in conf
+
+
+# The DNS server.
+
+NAMED = {"EDGE_BACKEND": "backend:8765 127.0.0.1:8765"}
+UNUSABLE = "nameserver fe80::1%eth0\nnameserver fe80::1\nnameserver 300.1.1.1\nnameserver 1:2\nnameserver\n"
+
+
+def resolver_of(folder: Path, resolv_conf: str, *, version: str = "1.30.1", **environ: str) -> str | None:
+    """Return the DNS server that nginx is told to ask."""
+    (folder / "resolv.conf").write_text(resolv_conf)
+    environ = {
+        "EDGE_NGINX": stand_in(folder, "1.30.1", "3.5.4"),
+        "EDGE_RESOLV_CONF": f"{folder}/resolv.conf",
+        **environ,
+    }
+    done = check(folder / "state", **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = set(re.findall("^resolver (.*) valid=2s;$", rendered(folder / "state"), re.MULTILINE))
+    assert len(found) <= 1
+    return found.pop() if found else None
+
+
+@pytest.mark.parametrize(
+    ("resolv_conf", "asked"),
+    [
+        ("nameserver 192.0.2.1\n", "192.0.2.1"),
+        ("nameserver 192.0.2.1", "192.0.2.1"),
+        ("nameserver 192.0.2.1 # the router\n", "192.0.2.1"),
+        ("nameserver 192.0.2.1;the router\n", "192.0.2.1"),
+        ("nameserver\t192.0.2.1\t\n", "192.0.2.1"),
+        ("nameserver 192.0.2.1\r\n", "192.0.2.1"),
+        (
+            "# nameserver 192.0.2.2\n; nameserver 192.0.2.3\nsearch nameserver 192.0.2.4\nnameserver 192.0.2.1",
+            "192.0.2.1",
+        ),
+        ("nameservers 192.0.2.2\n nameserver 192.0.2.3\nnameserver 192.0.2.1\n", "192.0.2.1"),
+        ("options edns0\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n", "192.0.2.1"),
+        (f"{UNUSABLE}nameserver 192.0.2.1\n", "192.0.2.1"),
+        ("nameserver 2001:db8::1\n", "[2001:db8::1]"),
+        ("nameserver ::ffff:192.0.2.1 # the router\n", "[::ffff:192.0.2.1]"),
+    ],
+)
+def test_dns_server_is_found_in_any_usual_resolv_conf(tmp_path: Path, resolv_conf: str, asked: str) -> None:
+    assert resolver_of(tmp_path, resolv_conf, **NAMED) == asked
+
+
+@pytest.mark.parametrize("asked", ["192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:5353"])
+def test_dns_server_that_was_named_is_the_one_that_is_asked(tmp_path: Path, asked: str) -> None:
+    rendered_as = f"[{asked}]" if asked == "2001:db8::1" else asked
+    assert resolver_of(tmp_path, "nameserver 192.0.2.2\n", EDGE_RESOLVER=asked, **NAMED) == rendered_as
+
+
+@pytest.mark.parametrize("backend", ["127.0.0.1:8765", "[::1]:8765", "127.0.0.1:8765 [::1]:8765", "localhost:8765"])
+@pytest.mark.parametrize("resolv_conf", ["nameserver 192.0.2.1\n", UNUSABLE, ""])
+def test_no_dns_server_is_wanted_where_nothing_is_looked_up(tmp_path: Path, backend: str, resolv_conf: str) -> None:
+    assert resolver_of(tmp_path, resolv_conf, EDGE_BACKEND=backend) is None
+
+
+def test_an_older_nginx_wants_no_dns_server(tmp_path: Path) -> None:
+    assert resolver_of(tmp_path, UNUSABLE, version="1.27.2", **NAMED) is None
+
+
+@pytest.mark.parametrize("resolv_conf", [None, "", UNUSABLE, "search example.com\n"])
+def test_a_machine_without_a_dns_server_is_told_what_to_set(tmp_path: Path, resolv_conf: str | None) -> None:
+    file = tmp_path / "resolv.conf"
+    if resolv_conf is not None:
+        file.write_text(resolv_conf)
+    nginx = stand_in(tmp_path, "1.30.1", "3.5.4")
+    done = check(tmp_path / "state", EDGE_NGINX=nginx, EDGE_RESOLV_CONF=str(file), **NAMED)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"edge: EDGE_BACKEND has the name 'backend', and {file} has no DNS server that nginx can ask: "
+        "set EDGE_RESOLVER to the address of one\n"
+    )
+    assert not (tmp_path / "state").exists()
 
 
 def test_state_folder_may_have_a_space_in_its_name(tmp_path: Path) -> None:

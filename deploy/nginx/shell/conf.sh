@@ -40,16 +40,17 @@ upstream_conf() { # upstream_conf NAME: without the closing brace, so that direc
   echo "zone $1 64k;"
   # A call is one connection for as long as it lasts, so the fewest connections means the fewest calls.
   echo "least_conn;"
+  lookups=
   for backend in $backends; do
-    if matches "$backend" '([0-9.]+|\[.*\]):[0-9]+' || [ -z "$resolver" ] ||
-      [ "$nginx_version" -lt "$(number 1.27.3)" ]; then
-      echo "server $backend fail_timeout=2s;"
-    else
+    if is_looked_up "$backend"; then
       # A container that was restarted may have another address, and a name may stand for several containers.
       echo "server $backend resolve fail_timeout=2s;"
+      lookups=yes
+    else
+      echo "server $backend fail_timeout=2s;"
     fi
   done
-  if [ -n "$resolver" ] && [ "$nginx_version" -ge "$(number 1.27.3)" ]; then
+  if [ -n "$lookups" ]; then
     echo "resolver $resolver valid=2s;"
     echo "resolver_timeout 2s;"
   fi

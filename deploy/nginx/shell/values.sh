@@ -41,10 +41,6 @@ read_backend() {
   matches "$backends" '( *([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})+ *' ||
     die "EDGE_BACKEND is '$backends': wanted HOST:PORT, or several separated by spaces, as in 127.0.0.1:8765"
   for backend in $backends; do check_port "the port in EDGE_BACKEND" "${backend##*:}"; done
-  resolver=${EDGE_RESOLVER:-$(sed -n 's/^nameserver[[:space:]]*//p' /etc/resolv.conf 2>/dev/null | head -n 1)}
-  case $resolver in *:*:*) resolver="[${resolver#[}" && resolver="${resolver%]}]" ;; esac
-  [ -z "$resolver" ] || matches "$resolver" '[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?' ||
-    die "EDGE_RESOLVER is '$resolver': wanted the address of a DNS server, as in 127.0.0.11"
 }
 
 read_listen() {
