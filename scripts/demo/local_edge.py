@@ -262,11 +262,11 @@ class LocalEdge:
         group = {"CERT_GROUP": grp.getgrgid(self._worker_user.pw_gid).gr_name} if self._worker_user else {}
         return {"CERT_PUBLISHED": str(self.published), **group}
 
-    def connect(self, *, timeout: float = 10 * SECONDS) -> ssl.SSLSocket:
-        """Open a TLS connection to ``domain``, verified with ``ca_file`` alone."""
+    def connect(self, name: str | None = None, *, timeout: float = 10 * SECONDS) -> ssl.SSLSocket:
+        """Open a TLS connection to ``name`` (``domain``), verified with ``ca_file`` alone."""
         trust = ssl.create_default_context(cafile=self.ca_file)
         return trust.wrap_socket(
-            socket.create_connection((LOOPBACK, self.https_port), timeout=timeout), server_hostname=self.domain
+            socket.create_connection((LOOPBACK, self.https_port), timeout=timeout), server_hostname=name or self.domain
         )
 
     def served_certificate(self) -> x509.Certificate:

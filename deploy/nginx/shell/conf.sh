@@ -13,6 +13,7 @@ events_conf() {
 }
 
 http_conf() {
+  names_conf
   backend_conf
   certificate_conf
   fallback_conf
@@ -60,7 +61,16 @@ upstream_conf() { # upstream_conf NAME: without the closing brace, so that direc
 # a newly published one needs no reload. The path is not built from $ssl_server_name, so that no client chooses a path.
 certificate_conf() {
   folder="\"$published/$domain/current\""
-  echo "map \$ssl_server_name \$certificate { default ''; '' $folder; $domain $folder; }"
+  echo "map \$ssl_server_name \$certificate {"
+  echo "default '';"
+  echo "'' $folder;"
+  for name in $domain $extra_domains; do
+    case $name in
+    "*."*) echo "\"~*$(wildcard_pattern "$name")\" $folder;" ;;
+    *) echo "$name $folder;" ;;
+    esac
+  done
+  echo "}"
   # From nginx 1.27.4 on, it need not be read from disk each time, and a pair that is swapped while its two files are
   # being read is read once more.
   [ "$nginx_version" -lt "$(number 1.27.4)" ] || echo "ssl_certificate_cache max=4 inactive=1m valid=2s;"
@@ -82,14 +92,29 @@ unknown_https_server_conf() {
 
 http_server_conf() {
   listen_conf "$http_port"
-  echo "server_name $domain;"
+  # shellcheck disable=SC2086 # the list's words
+  server_name_conf $domain $extra_domains
   echo "root \"$webroot\";"
 }
 
 https_server_conf() {
   listen_conf "$https_port" ssl
-  echo "server_name $domain;"
+  # shellcheck disable=SC2046 # one word a line
+  server_name_conf $(served_names)
   use_certificate_conf
+}
+
+# With EDGE_EXTRA=redirect, a server of their own for the other names.
+extra_servers_conf() {
+  [ "$edge_extra" = redirect ] && [ -n "$extra_domains" ] || return 0
+  echo "server {"
+  listen_conf "$https_port" ssl
+  # shellcheck disable=SC2086 # the list's words
+  server_name_conf $extra_domains
+  use_certificate_conf
+  echo "include snippets/security-headers.conf;"
+  echo "include snippets/moved.conf;"
+  echo "}"
 }
 
 listen_conf() { # listen_conf PORT WORD…

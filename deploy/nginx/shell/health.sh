@@ -4,7 +4,7 @@
 # These requests need no backend, because the backend's health is not nginx's.
 health() {
   failure=1
-  read_domain
+  read_names
   read_listen
   read_folders
   command -v curl >/dev/null || die "there is no program curl: install it, entrypoint health asks with it"

@@ -14,15 +14,6 @@ check_folder() { # check_folder NAME VALUE
   matches "$2" '/[^"$\{};]*' || die "$1 is '$2': wanted an absolute path without any of \" \$ \\ { } ;"
 }
 
-read_domain() {
-  domain=$(printf '%s' "${DOMAIN:-}" | tr '[:upper:]' '[:lower:]')
-  domain=${domain%.}
-  [ -n "$domain" ] || die "DOMAIN is not set: set it to the host name callers' webhooks use, as in voice.example.com"
-  label='[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
-  matches "$domain" "$label(\.$label)*" && [ ${#domain} -le 253 ] ||
-    die "DOMAIN is '$DOMAIN': wanted a host name without https:// and without a path, as in voice.example.com"
-}
-
 read_fallback_dial() {
   fallback_dial=$(printf '%s' "${FALLBACK_DIAL:-}" | tr -d ' ().-')
   [ -z "$fallback_dial" ] || matches "$fallback_dial" '\+[1-9][0-9]{6,14}' ||
@@ -54,7 +45,9 @@ read_listen() {
   [ "$http_port" -ne "$https_port" ] || die "EDGE_HTTP_PORT and EDGE_HTTPS_PORT are both $http_port: wanted two ports"
   # RFC 6066, section 3: addresses are not sent as server names.
   require_sni=on
-  if [ "$domain" = localhost ] || matches "$domain" '[0-9.]+'; then require_sni=off; fi
+  for name in $domain $extra_domains; do
+    if [ "$name" = localhost ] || matches "$name" '[0-9.]+'; then require_sni=off; fi
+  done
   require_sni=${EDGE_REQUIRE_SNI:-$require_sni}
   matches "$require_sni" 'on|off' || die "EDGE_REQUIRE_SNI is '$require_sni': wanted on or off"
   certificate=${EDGE_CERTIFICATE:-read}

@@ -46,14 +46,18 @@ def ask(
     path: str,
     *,
     tls: bool = True,
+    name: str | None = None,
     host: str | None = None,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     signed: bool = True,
 ) -> Answer:
-    """Send one request and return its answer. ``host`` is for the Host header only, never for the handshake."""
-    client = http.client.HTTPConnection(host or edge.domain, timeout=TIMEOUT)
-    client.sock = edge.connect(timeout=TIMEOUT) if tls else plain(edge.http_port)
+    """Send one request and return its answer.
+
+    ``name`` is the edge's name, by default its domain. ``host`` is for the Host header only, never for the handshake.
+    """
+    client = http.client.HTTPConnection(host or name or edge.domain, timeout=TIMEOUT)
+    client.sock = edge.connect(name, timeout=TIMEOUT) if tls else plain(edge.http_port)
     try:
         client.request(method, path, body=body, headers={**(SIGNED if signed else {}), **(headers or {})})
         response = client.getresponse()
@@ -95,17 +99,17 @@ class Stream:
 
 
 @contextlib.contextmanager
-def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token") -> Iterator[Stream]:
+def open_stream(edge: LocalEdge, path: str = "/media-stream/a-token", *, name: str | None = None) -> Iterator[Stream]:
     """Open a WebSocket through the edge, at its public URL.
 
     One thread both reads and writes the socket: Python protects a TLS socket from concurrent use only since 3.13, and
     before that a request that crossed with the server's session ticket could get lost.
     """
     opening = connect(
-        f"wss://{edge.domain}{path}",
+        f"wss://{name or edge.domain}{path}",
         sock=plain(edge.https_port),
         ssl=ssl.create_default_context(cafile=edge.ca_file),
-        server_hostname=edge.domain,
+        server_hostname=name or edge.domain,
         additional_headers=SIGNED,
         open_timeout=TIMEOUT,
         close_timeout=TIMEOUT,
