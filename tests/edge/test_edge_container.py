@@ -101,6 +101,30 @@ def test_health_asks_for_the_published_certificate_too(container: Container) -> 
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("trusted", ["10.0.0.0/8", LOOPBACK])
+@pytest.mark.parametrize("protocol", ["on", "off"])
+def test_health_is_told_behind_a_proxy_too_and_is_not_logged(container: Container, trusted: str, protocol: str) -> None:
+    container.environ = {**container.environ, "TRUSTED_PROXIES": trusted, "EDGE_PROXY_PROTOCOL": protocol}
+    with container.started():
+        publish(container.published, "localhost", AUTHORITY.issue("localhost"))
+        done = container.health()
+        assert done.stdout == f"edge: serves localhost on ports {container.http_port} and {container.https_port}\n"
+        assert (done.returncode, done.stderr) == (0, "")
+        assert container.access_log.read_text() == ""
+        if protocol == "on":  # an operator who forgot to tell one of the two
+            assert container.health(EDGE_PROXY_PROTOCOL="off").returncode == 1
+
+
+@pytest.mark.parametrize("extra", ["serve", "redirect"])
+def test_health_is_that_of_the_domain_among_several_names(container: Container, extra: str) -> None:
+    names = {"EXTRA_DOMAINS": "www.callgate.example, *.wild.example", "EDGE_EXTRA": extra}
+    container.environ = {**container.environ, "DOMAIN": "callgate.example", **names}
+    with container.started():
+        publish(container.published, "callgate.example", AUTHORITY.issue("callgate.example"))
+        done = container.health()
+    assert done.stdout == f"edge: serves callgate.example on ports {container.http_port} and {container.https_port}\n"
+
+
 def test_a_pair_that_nginx_can_not_use_is_ill_health(container: Container) -> None:
     good = AUTHORITY.issue("localhost")
     with container.started():

@@ -109,6 +109,26 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"EDGE_HTTP_PORT": "http"}, "wanted a port"),
         ({"EDGE_HTTPS_PORT": "0"}, "wanted a port"),
         ({"EDGE_HTTP_PORT": "8080", "EDGE_HTTPS_PORT": "8080"}, "wanted two ports"),
+        ({"EDGE_INNER_PORT": "http"}, "EDGE_INNER_PORT is 'http': wanted a port"),
+        ({"EDGE_HTTP_PORT": "8080", "EDGE_INNER_PORT": "8080"}, "wanted three ports"),
+        (
+            {"EXTRA_DOMAINS": "www.callgate.example https://other.example"},
+            "has 'https://other.example': wanted host names",
+        ),
+        ({"EXTRA_DOMAINS": "www.callgate.example:443"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": "a.example;b.example"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": "*"}, "has '*': wanted host names"),
+        ({"EXTRA_DOMAINS": "voice.*.example"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": "~^.*$"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": "*.*.example.com"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": f"{'a' * 64}.example"}, "wanted host names"),
+        ({"EXTRA_DOMAINS": "*.com"}, "wanted a domain of your own behind the *"),
+        ({"EXTRA_DOMAINS": "*.192.0.2.1"}, "wanted a domain of your own behind the *"),
+        ({"DOMAIN": "*.callgate.example"}, "wanted a host name"),
+        ({"EDGE_EXTRA": "301"}, "wanted serve or redirect"),
+        ({"EDGE_PROXY_PROTOCOL": "v2", "TRUSTED_PROXIES": "10.0.0.1"}, "wanted on or off"),
+        ({"EDGE_PROXY_PROTOCOL": "on"}, "TRUSTED_PROXIES is not set"),
+        ({"EDGE_PROXY_PROTOCOL": "on", "TRUSTED_PROXIES": " , "}, "TRUSTED_PROXIES is not set"),
         ({"EDGE_REQUIRE_SNI": "yes"}, "wanted on or off"),
         ({"CERT_PUBLISHED": "relative/path"}, "wanted an absolute path"),
         ({"ACME_WEBROOT": '/a"; return 200; "'}, "wanted an absolute path"),
@@ -122,6 +142,75 @@ def test_bad_value_is_refused_in_one_line(tmp_path: Path, environ: dict[str, str
     assert done.stderr.startswith("edge: ")
     assert message in done.stderr.replace("\n", " ")
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *(
+            "proxy.example",
+            "10.0.0",
+            "10.0.0.256",
+            "010.0.0.1",
+            "10.0.0.1:80",
+            "10.0.0.1;",
+            "unix:",
+            "$remote_addr",
+            "-",
+        ),
+        *("10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "10.0.0.0/255.0.0.0", "10.0.0.0/-1", "10.0.0.0/+8", "/8"),
+        *("[2001:db8::1]", "2001:db8::1::2", "2001:db8", "2001:db8:::1", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7::8:9"),
+        *("fe80::1%eth0", "::192.0.2", "12345::1", "::ffff:10.0.0.1", ":1::2", "2001:db8::/129", "2001:db8::1:"),
+    ],
+)
+def test_what_is_no_network_is_no_proxy(tmp_path: Path, network: str) -> None:
+    done = check(tmp_path / "state", TRUSTED_PROXIES=f"10.0.0.1, {network}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"edge: TRUSTED_PROXIES has '{network}': wanted ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "network", ["0.0.0.0/0", "::/0", "10.1.2.3/0", "0.0.0.0/1", "128.0.0.0/1", "2000::/3", "::/00"]
+)
+def test_a_network_that_strangers_are_in_is_no_proxy(tmp_path: Path, network: str) -> None:
+    done = check(tmp_path / "state", TRUSTED_PROXIES=f"10.0.0.1 {network}")
+    assert done.returncode == 2
+    assert (
+        f"'{network}', a network so large that strangers would choose the address they are counted under" in done.stderr
+    )
+
+
+def test_networks_may_be_written_in_any_usual_way(tmp_path: Path) -> None:
+    networks = "10.0.0.5,10.0.0.0/8 , 192.0.2.0/24 2001:db8::/32,::1 fc00::/7 2001:DB8:1:2:3:4:5:6, 1::"
+    done = check(tmp_path / "state", TRUSTED_PROXIES=networks)
+    assert (done.returncode, done.stderr) == (0, "")
+    trusted = re.findall("^set_real_ip_from (.*);$", rendered(tmp_path / "state"), re.MULTILINE)
+    assert trusted == networks.replace(",", " ").split()
+
+
+def test_an_nginx_that_can_not_ask_a_proxy_who_the_client_is_is_refused(tmp_path: Path) -> None:
+    nginx = stand_in(tmp_path, "1.30.1", "3.5.4")
+    assert check(tmp_path / "state", EDGE_NGINX=nginx).returncode == 0
+    done = check(tmp_path / "state", EDGE_NGINX=nginx, TRUSTED_PROXIES="10.0.0.1")
+    assert done.returncode == 2
+    assert "built without the module http_realip" in done.stderr
+
+
+def test_every_setting_together_is_good_and_has_no_known_weakness(tmp_path: Path) -> None:
+    http_port = next(port for port in free_ports(20) if "443" not in str(port))
+    settings = {"EXTRA_DOMAINS": "www.callgate.example *.wild.example", "EDGE_EXTRA": "redirect"}
+    settings |= {"TRUSTED_PROXIES": "10.0.0.0/8 2001:db8::/32", "EDGE_PROXY_PROTOCOL": "on"}
+    settings |= {"EDGE_HTTP_PORT": str(http_port), "EDGE_INNER_PORT": str(free_ports(1)[0])}
+    for state, environ in (
+        ("one", settings),
+        ("other", {**settings, "EDGE_EXTRA": "serve", "EDGE_REQUIRE_SNI": "off"}),
+    ):
+        done = check(tmp_path / state, **environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        gixy = [find_program("gixy"), str(tmp_path / state / "etc" / "nginx.conf")]
+        found = subprocess.run(gixy, capture_output=True, text=True, timeout=60)
+        assert "No issues found" in found.stdout, found.stdout
 
 
 def test_fallback_dial_is_not_repeated_in_a_message(tmp_path: Path) -> None:

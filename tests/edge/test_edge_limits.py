@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from callgate.core.gate.signature import edge_proof
-from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
+from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import Backend
 from support.edge.probes import SIGNED, TIMEOUT, open_stream
 
@@ -54,6 +54,14 @@ class Got:
     def is_wait(self) -> bool:
         """Whether Twilio is told to ask again."""
         return (self.status, self.kind) == (200, "text/xml") and "<Redirect" in self.body
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def client_of(edge: LocalEdge) -> aiohttp.ClientSession:
@@ -233,9 +241,9 @@ def test_a_thousand_streams_of_an_address_may_be_open_at_one_time_and_no_more(
     assert refused == 100
 
 
-def open_request(edge: LocalEdge, path: str, kept: ExitStack) -> ssl.SSLSocket:
+def open_request(edge: LocalEdge, path: str, kept: ExitStack, headers: dict[str, str] = UPGRADE) -> ssl.SSLSocket:
     client = kept.enter_context(edge.connect(timeout=TIMEOUT))
-    client.sendall(request_of(edge, "GET", path, UPGRADE))
+    client.sendall(request_of(edge, "GET", path, headers))
     return client
 
 
@@ -316,18 +324,59 @@ def test_who_shows_no_signature_is_answered_without_its_body_and_let_go(beside: 
 # What counts as one client.
 
 
-def test_a_network_of_ipv6_is_one_client(beside: Beside, nobody: int) -> None:
+def from_each(edge: LocalEdge, path: str, clients: list[str]) -> Counter[int]:
+    """Send a request of each client, as a trusted proxy passes it on, on one connection, and count the answers."""
+    requests = [request_of(edge, "GET", path, {"X-Forwarded-For": client}) for client in clients]
+    last = request_of(edge, "GET", "/metrics", {"Connection": "close"})
+    with edge.connect(timeout=TIMEOUT) as client:
+        client.sendall(b"".join([*requests, last]))
+        text = client.makefile("rb").read()
+    return Counter(int(status) for status in re.findall(rb"HTTP/1.1 (\d+) ", text)[:-1])
+
+
+def test_a_network_of_ipv6_is_one_client(beside: Beside, backend: Backend) -> None:
     """Whoever has one address of a /64 has all of them."""
-    rates = (DEPLOY / "nginx" / "snippets" / "rates.conf").read_text()
-    found = re.search(r'"~(.*?)" \$network;', rates)
-    assert found is not None
-    pattern = re.compile(found[1].replace("?<", "?P<").encode())
+    with beside(backend.port, TRUSTED_PROXIES=LOOPBACK) as edge:
+        within = [f"2001:db8:0:1:{number:x}::{number:x}" for number in range(100)]
+        assert from_each(edge, "/", within)[429] > 0
+        assert from_each(edge, "/", ["2001:db8:0:1:ffff:ffff:a0a:a0a"]) == {429: 1}
+        assert from_each(edge, "/", ["2001:db8:0:2::1"] * 20) == {200: 20}
 
-    def client(address: str) -> bytes:
-        binary = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-        match = pattern.search(binary)
-        return match["network"] if match else binary
 
-    assert client("2001:db8:0:1::1") == client("2001:db8:0:1:ffff:ffff:a0a:a0a")
-    assert client("2001:db8:0:1::1") != client("2001:db8:0:2::1")
-    assert client("192.0.2.1") != client("192.0.2.2")
+@pytest.mark.parametrize("form", ["192.0.2.{}", "::ffff:192.0.2.{}", "64:ff9b::192.0.2.{}", "2001:db8:0:{}::1"])
+def test_clients_that_have_nothing_in_common_are_counted_separately(
+    beside: Beside, backend: Backend, form: str
+) -> None:
+    with beside(backend.port, TRUSTED_PROXIES=LOOPBACK) as edge:
+        assert from_each(edge, "/", [form.format(number) for number in range(1, 101)]) == {200: 100}
+
+
+def test_an_ipv4_address_in_ipv6_form_is_the_same_client(beside: Beside, backend: Backend) -> None:
+    with beside(backend.port, TRUSTED_PROXIES=LOOPBACK) as edge:
+        assert from_each(edge, "/", ["192.0.2.1"] * 100)[429] > 0
+        assert from_each(edge, "/", ["::ffff:192.0.2.1", "64:ff9b::192.0.2.1"]) == {429: 2}
+
+
+def test_a_thousand_streams_of_an_ipv6_network_may_be_open_at_one_time_and_no_more(
+    beside: Beside, silent: int, many_files: None
+) -> None:
+    with beside(silent, EDGE_KEY=KEY, TRUSTED_PROXIES=LOOPBACK) as edge, ExitStack() as kept:
+        opened = []
+        for number in range(1100):
+            headers = {**UPGRADE, "X-Forwarded-For": f"2001:db8:0:1::{number:x}"}
+            opened.append(open_request(edge, f"/media-stream/{PROOF}/a-token", kept, headers))
+        assert refusals(opened) == 100
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_a_client_of_ipv6_is_counted_without_a_proxy_too(beside: Beside, backend: Backend) -> None:
+    with beside(backend.port, EDGE_LISTEN=f"{LOOPBACK} [::1]") as edge:
+        trust = ssl.create_default_context(cafile=edge.ca_file)
+        plain = socket.create_connection(("::1", edge.https_port), TIMEOUT)
+        with trust.wrap_socket(plain, server_hostname=edge.domain) as client:
+            client.sendall(
+                request_of(edge, "GET", "/", {}) * 99 + request_of(edge, "GET", "/", {"Connection": "close"})
+            )
+            text = client.makefile("rb").read()
+        assert b"HTTP/1.1 429 " in text
+        assert statuses(in_one_go(edge, "GET", "/", 10)) == {200: 10}

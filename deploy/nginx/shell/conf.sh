@@ -14,6 +14,7 @@ events_conf() {
 
 http_conf() {
   names_conf
+  proxies_conf
   backend_conf
   certificate_conf
   fallback_conf
@@ -77,11 +78,11 @@ certificate_conf() {
 }
 
 unknown_http_server_conf() {
-  listen_conf "$http_port" default_server
+  outer_listen_conf "$http_port" default_server
 }
 
 unknown_https_server_conf() {
-  listen_conf "$https_port" default_server ssl
+  https_listen_conf default_server
   if [ "$require_sni" = on ]; then
     echo "ssl_reject_handshake on;"
   else
@@ -91,16 +92,17 @@ unknown_https_server_conf() {
 }
 
 http_server_conf() {
-  listen_conf "$http_port"
+  outer_listen_conf "$http_port"
   # shellcheck disable=SC2086 # the list's words
   server_name_conf $domain $extra_domains
-  echo "root \"$webroot\";"
+  root_conf
 }
 
 https_server_conf() {
-  listen_conf "$https_port" ssl
+  https_listen_conf
   # shellcheck disable=SC2046 # one word a line
   server_name_conf $(served_names)
+  root_conf
   use_certificate_conf
 }
 
@@ -108,13 +110,30 @@ https_server_conf() {
 extra_servers_conf() {
   [ "$edge_extra" = redirect ] && [ -n "$extra_domains" ] || return 0
   echo "server {"
-  listen_conf "$https_port" ssl
+  https_listen_conf
   # shellcheck disable=SC2086 # the list's words
   server_name_conf $extra_domains
+  root_conf
   use_certificate_conf
   echo "include snippets/security-headers.conf;"
+  echo "include snippets/challenge.conf;"
   echo "include snippets/moved.conf;"
   echo "}"
+}
+
+root_conf() {
+  echo "root \"$webroot\";"
+}
+
+https_listen_conf() { # https_listen_conf [WORD]
+  outer_listen_conf "$https_port" "$@" ssl
+  # For the keeper and rehearsal calls, which don't speak the PROXY protocol.
+  [ -z "$inner_port" ] || listen_conf "$inner_port" "$@" ssl
+}
+
+outer_listen_conf() { # outer_listen_conf PORT WORD…
+  [ "$proxy_protocol" = off ] || set -- "$@" proxy_protocol
+  listen_conf "$@"
 }
 
 listen_conf() { # listen_conf PORT WORD…

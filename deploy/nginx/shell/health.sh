@@ -6,6 +6,7 @@ health() {
   failure=1
   read_names
   read_listen
+  read_proxies
   read_folders
   command -v curl >/dev/null || die "there is no program curl: install it, entrypoint health asks with it"
   address=$(echo "$listen" | awk '{ print $1 }')
@@ -25,7 +26,10 @@ health() {
 expect() { # expect STATUS URL: asks the nginx at our address, whoever issued its certificate
   port=${2##*:}
   port=${port%%/*}
-  answer=$(curl --disable --silent --show-error --insecure --noproxy '*' --max-time 2 --output /dev/null \
+  proxy_option=
+  [ "$proxy_protocol" = off ] || proxy_option=--haproxy-protocol
+  # shellcheck disable=SC2086 # one word, or none
+  answer=$(curl --disable $proxy_option --silent --show-error --insecure --noproxy '*' --max-time 2 --output /dev/null \
     --user-agent callgate-health --write-out '%{http_code}' --header "Host: $domain" \
     --connect-to "::$address:$port" "$2" 2>&1) || die "$2 at $address does not answer: $(echo "$answer" | sed -n 's/^curl: //p')"
   [ "$answer" = "$1" ] || die "$2 at $address answers with status $answer: wanted $1"

@@ -43,6 +43,11 @@ read_listen() {
   check_port EDGE_HTTP_PORT "$http_port"
   check_port EDGE_HTTPS_PORT "$https_port"
   [ "$http_port" -ne "$https_port" ] || die "EDGE_HTTP_PORT and EDGE_HTTPS_PORT are both $http_port: wanted two ports"
+  inner_port=${EDGE_INNER_PORT:-}
+  [ -z "$inner_port" ] || check_port EDGE_INNER_PORT "$inner_port"
+  case $inner_port in
+  "$http_port" | "$https_port") die "EDGE_INNER_PORT is $inner_port, which is another port's number: wanted three ports" ;;
+  esac
   # RFC 6066, section 3: addresses are not sent as server names.
   require_sni=on
   for name in $domain $extra_domains; do
@@ -88,6 +93,10 @@ read_versions() {
   about=$("$nginx" -V 2>&1) || die "$nginx does not run: install nginx, or name the program in EDGE_NGINX"
   nginx_version=$(version "$about" 's,^nginx version: [^/]*/\([0-9.]*\).*,\1,p')
   [ "$nginx_version" -ge "$(number 1.22)" ] || die "found $(echo "$about" | sed -n 1p): wanted 1.22 or later"
+  case $about in
+  *--with-http_realip_module*) ;;
+  *) [ -z "$proxies" ] || die "TRUSTED_PROXIES is set, and $nginx was built without the module http_realip: install an nginx that has it, or unset TRUSTED_PROXIES" ;;
+  esac
   openssl_version=$(version "$about" 's,.*running with OpenSSL \([0-9.]*\).*,\1,p')
   [ "$openssl_version" -ne 0 ] || openssl_version=$(version "$about" 's,.*built with OpenSSL \([0-9.]*\).*,\1,p')
 }
