@@ -180,6 +180,16 @@ def test_a_connection_that_begins_otherwise_is_closed_without_an_answer(proxied:
             assert exchange(proxied, request(proxied), before=before, tls=False) == b""
 
 
+@pytest.mark.parametrize("encrypted_port", [True, False])
+def test_no_token_of_a_connection_that_was_closed_reaches_a_log(proxied: LocalEdge, encrypted_port: bool) -> None:
+    """Sent in the clear, by somebody who went around the load balancer."""
+    port = proxied.https_port if encrypted_port else proxied.http_port
+    with contextlib.suppress(ConnectionResetError):
+        exchange(proxied, request(proxied, "/media-stream/a-secret-token"), tls=False, port=port)
+    client_told(proxied, before=version_1(CLIENT))  # by now it has written what it had to say
+    assert "a-secret-token" not in proxied.access_log.read_text() + proxied.error_log.read_text()
+
+
 def test_what_a_stranger_claims_in_the_proxy_protocol_changes_nothing(beside: Beside, backend: Backend) -> None:
     with beside(backend.port, TRUSTED_PROXIES="10.0.0.0/8", EDGE_PROXY_PROTOCOL="on") as edge:
         for version in (version_1, version_2):

@@ -105,6 +105,7 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"EDGE_RESOLVER": "fe80::1%eth0"}, "without a zone (%…)"),
         ({"EDGE_RESOLVER": "1.1.1.1:99999"}, "wanted a port from 1 to 65535"),
         ({"EDGE_RESOLVER": "[::1]:0"}, "wanted a port from 1 to 65535"),
+        ({"EDGE_BACKEND_IPV6": "no"}, "wanted on or off"),
         ({"EDGE_LISTEN": "everywhere"}, "wanted addresses"),
         ({"EDGE_HTTP_PORT": "http"}, "wanted a port"),
         ({"EDGE_HTTPS_PORT": "0"}, "wanted a port"),
@@ -240,7 +241,7 @@ def test_the_images_nginx_gets_what_it_understands(tmp_path: Path) -> None:
     conf = rendered(tmp_path / "state")
     assert "http2" not in conf
     assert "server backend:8765 resolve " in conf
-    assert "resolver 127.0.0.11 valid=2s;" in conf
+    assert "resolver 127.0.0.11 valid=2s ipv6=on;" in conf
     assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in conf
     assert "ssl_certificate_cache" in conf
 
@@ -261,7 +262,7 @@ def resolver_of(folder: Path, resolv_conf: str, *, version: str = "1.30.1", **en
     }
     done = check(folder / "state", **environ)
     assert (done.returncode, done.stderr) == (0, "")
-    found = set(re.findall("^resolver (.*) valid=2s;$", rendered(folder / "state"), re.MULTILINE))
+    found = set(re.findall("^resolver (.*) valid=2s ipv6=on;$", rendered(folder / "state"), re.MULTILINE))
     assert len(found) <= 1
     return found.pop() if found else None
 
@@ -300,6 +301,12 @@ def test_dns_server_that_was_named_is_the_one_that_is_asked(tmp_path: Path, aske
 @pytest.mark.parametrize("resolv_conf", ["nameserver 192.0.2.1\n", UNUSABLE, ""])
 def test_no_dns_server_is_wanted_where_nothing_is_looked_up(tmp_path: Path, backend: str, resolv_conf: str) -> None:
     assert resolver_of(tmp_path, resolv_conf, EDGE_BACKEND=backend) is None
+
+
+def test_a_backend_without_ipv6_is_not_looked_up_for_it(tmp_path: Path) -> None:
+    environ = {**NAMED, "EDGE_NGINX": stand_in(tmp_path, "1.30.1", "3.5.4"), "EDGE_RESOLVER": "192.0.2.1"}
+    assert check(tmp_path / "state", EDGE_BACKEND_IPV6="off", **environ).returncode == 0
+    assert "resolver 192.0.2.1 valid=2s ipv6=off;" in rendered(tmp_path / "state")
 
 
 def test_an_older_nginx_wants_no_dns_server(tmp_path: Path) -> None:

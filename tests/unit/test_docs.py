@@ -9,7 +9,7 @@ from callgate.config.settings import Config, settings
 from support.project import ROOT
 
 NAMES = {field.metadata["env"] for field in settings()}
-OF_THE_BUNDLE = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.prod.yml").read_text())) - NAMES
+OF_THE_BUNDLE = set(re.findall(r"\$\{([A-Z_0-9]+)", (ROOT / "docker-compose.prod.yml").read_text())) - NAMES
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench/README.md"]
 MADE_LATER = {"agents/agents.toml"}  # by the owner
 

@@ -30,6 +30,8 @@ is_looked_up() { # is_looked_up HOST:PORT
 
 read_resolver() {
   resolver=
+  backend_ipv6=${EDGE_BACKEND_IPV6:-on}
+  matches "$backend_ipv6" 'on|off' || die "EDGE_BACKEND_IPV6 is '$backend_ipv6': wanted on or off"
   resolv_conf=${EDGE_RESOLV_CONF:-/etc/resolv.conf}
   if [ -n "${EDGE_RESOLVER:-}" ]; then
     resolver=$(in_brackets "$EDGE_RESOLVER")

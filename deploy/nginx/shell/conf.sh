@@ -53,7 +53,7 @@ upstream_conf() { # upstream_conf NAME: without the closing brace, so that direc
     fi
   done
   if [ -n "$lookups" ]; then
-    echo "resolver $resolver valid=2s;"
+    echo "resolver $resolver valid=2s ipv6=$backend_ipv6;"
     echo "resolver_timeout 2s;"
   fi
 }
@@ -83,6 +83,9 @@ unknown_http_server_conf() {
 
 unknown_https_server_conf() {
   https_listen_conf default_server
+  # nginx logs the beginning of a connection that lacks the PROXY protocol, here, whatever name it would have been for.
+  # It may be a request with a token, sent in the clear by mistake.
+  [ "$proxy_protocol" = off ] || echo "include snippets/private-requests.conf;"
   if [ "$require_sni" = on ]; then
     echo "ssl_reject_handshake on;"
   else
