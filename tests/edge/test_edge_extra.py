@@ -146,7 +146,7 @@ def test_a_redirect_says_that_the_name_is_for_https_only(redirecting: LocalEdge)
     assert headers["strict-transport-security"] == "max-age=63072000"
 
 
-@pytest.mark.parametrize("name", ["user@any.wild.example", "evil.example#.wild.example", "evil?.wild.example", "a:b@c"])
+@pytest.mark.parametrize("name", ["user@any.wild.example", "evil.example#.wild.example", "evil?.wild.example"])
 def test_nobody_is_redirected_to_a_name_of_the_askers_making(serving: LocalEdge, name: str) -> None:
     with contextlib.suppress(ConnectionResetError):
         answer = ask(serving, "GET", "/", tls=False, host=name)

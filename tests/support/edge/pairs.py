@@ -56,7 +56,7 @@ class Authority:
     ) -> Pair:
         """Make a certificate for host names and addresses. Both times are relative to now, and may be negative."""
         key = key or ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
             _builder(self.certificate.subject, name, self._key, key, now + starts_in, now + ends_in)
