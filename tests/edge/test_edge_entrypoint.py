@@ -26,7 +26,8 @@ def check(state: Path, **environ: str) -> subprocess.CompletedProcess[str]:
         "EDGE_HTTPS_PORT": str(https_port),
         **environ,
     }
-    return subprocess.run([str(TREE / "entrypoint"), "check"], env=environ, capture_output=True, text=True, timeout=20)
+    argv, folder = [str(TREE / "entrypoint"), "check"], state.parent
+    return subprocess.run(argv, env=environ, cwd=folder, capture_output=True, text=True, timeout=20)
 
 
 def stand_in(folder: Path, version: str, openssl: str) -> str:
@@ -188,6 +189,13 @@ def test_networks_may_be_written_in_any_usual_way(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     trusted = re.findall("^set_real_ip_from (.*);$", rendered(tmp_path / "state"), re.MULTILINE)
     assert trusted == networks.replace(",", " ").split()
+
+
+def test_a_star_in_a_name_is_not_taken_for_files(tmp_path: Path) -> None:
+    (tmp_path / "any.wild.example").touch()
+    assert check(tmp_path / "state", EXTRA_DOMAINS="*.wild.example").returncode == 0
+    assert "any.wild.example" not in rendered(tmp_path / "state")
+    assert "[.]wild[.]example$" in rendered(tmp_path / "state")
 
 
 def test_an_nginx_that_can_not_ask_a_proxy_who_the_client_is_is_refused(tmp_path: Path) -> None:
