@@ -35,10 +35,11 @@ echo "docker $*" >>"$CALLS"
 case "$*" in
 "info") exit "${NO_ENGINE:-0}" ;;
 *" ps --quiet") cat "$UP" 2>/dev/null; exit 0 ;;
-*" up -d --wait"*) echo container >"$UP"; exit "${UP_STATUS:-0}" ;;
+*" up -d --wait"*) env >docker.environ; echo container >"$UP"; exit "${UP_STATUS:-0}" ;;
 esac
 """
 ISSUE = """#!/bin/sh
+env >issue-cert.sh.environ
 echo issue-cert.sh >>"$CALLS"
 exit "${CERT_STATUS:-0}"
 """
@@ -288,6 +289,43 @@ async def test_a_key_in_the_environment_does_not_take_the_place_of_the_one_that_
     assert host.env["ADMIN_TOKEN"] == "from-the-environment"
     await host.run("env", "--yes")
     assert host.env["OPENAI_API_KEY"] == KEY
+
+
+async def test_what_this_shell_exports_does_not_reach_the_services_unless_the_file_lacks_it(host, options, monkeypatch):
+    await host.run("env", *options)
+    monkeypatch.setenv("DOMAIN", "other.callgate.test")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-something-else")
+    monkeypatch.setenv("TWILIO_AUTH_TOKEN_FILE", "/run/another")
+    monkeypatch.setenv("ACME_SERVER", "https://acme.callgate.test/dir")
+    monkeypatch.setenv("PORT", "1")
+    assert await host.run("cert", "start", "--yes") == 0
+    for seen in ("issue-cert.sh.environ", "docker.environ"):
+        given = (host.folder / seen).read_text().splitlines()
+        assert not [
+            line for line in given if line.startswith(("DOMAIN=", "OPENAI_API_KEY=", "TWILIO_AUTH_TOKEN_FILE="))
+        ]
+        assert "ACME_SERVER=https://acme.callgate.test/dir" in given
+    told = host.out.getvalue().splitlines()
+    assert any(line.endswith("unset DOMAIN OPENAI_API_KEY TWILIO_AUTH_TOKEN_FILE") for line in told)
+    assert "sk-of" not in host.out.getvalue()
+
+
+async def test_a_line_that_compose_would_read_otherwise_ends_it_before_anything_is_asked_or_started(host, capsys):
+    (host.folder / ".env").write_text(f"DOMAIN={DOMAIN}\nGREETING=Only $5!\n")
+    assert await host.run("--yes") == 1
+    error = capsys.readouterr().err
+    assert "line 2: Docker Compose may replace the $" in error
+    assert "GREETING='…'" in error
+    assert host.commands == []
+
+
+@pytest.mark.parametrize("text", [b"s3cr\xe9t", b"s3cret\nanother"])
+async def test_a_file_that_contains_no_secret_is_refused_without_a_traceback(host, options, capsys, text):
+    (host.folder / "token").write_bytes(text)
+    assert await host.run("env", *options) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("setup.sh: --twilio-auth-token-file\n  found   ")
+    assert "s3cr" not in error
 
 
 async def test_a_secret_that_the_file_has_in_another_file_stays_there(host, options):

@@ -2,9 +2,12 @@
 
 import pkgutil
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
+from callgate.config.env_file import parse_env_file
+from callgate.config.names import SET_BY_THE_BUNDLE, known, of_the_backend
 from callgate.config.settings import Config, settings
 from support.project import ROOT
 
@@ -25,6 +28,22 @@ def test_env_example_is_a_configuration_that_starts():
     Config.parse(values)
 
 
+def test_env_example_is_read_alike_by_all_also_when_every_setting_is_filled_in():
+    text = (ROOT / ".env.example").read_text()
+    filled_in = re.sub(r"^# ([A-Z_]+=)", r"\1", text, flags=re.MULTILINE)
+    assert parse_env_file(filled_in.encode(), ".env.example").keys() == NAMES | OF_THE_BUNDLE
+
+
+def test_configuration_pages_example_is_read_as_the_page_says():
+    page = (ROOT / "docs/configuration.md").read_text()
+    (example,) = re.findall(r"## How `\.env` is written\n\n((?:    .*\n)+)", page)
+    assert parse_env_file(textwrap.dedent(example).encode(), "docs/configuration.md") == {
+        "DOMAIN": "voice.example.com",
+        "GREETING": "Hello! Press # at any time, it costs $0.",
+        "INSTRUCTIONS": 'You\'re the receptionist of "Example".',
+    }
+
+
 def test_configuration_page_lists_every_setting_with_its_default_and_no_other():
     rows = re.findall(r"^\| `([A-Z_0-9]+)` \| ([^|]*) \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE)
     assert {name for name, _ in rows} == NAMES | OF_THE_BUNDLE
@@ -39,6 +58,18 @@ def test_configuration_page_lists_every_setting_with_its_default_and_no_other():
             default = "on" if default else "off"
         expected = "" if default in (None, ()) else str(default)
         assert shown[field.metadata["env"]] == expected, field.metadata["env"]
+
+
+def test_every_setting_of_the_bundle_is_known_by_name():
+    assert known() >= OF_THE_BUNDLE
+
+
+def test_the_bundles_backend_is_given_every_setting():
+    """From where nginx and certbot have theirs, so that all services are given the same."""
+    text = (ROOT / "docker-compose.prod.yml").read_text()
+    given = set(re.findall(r"^      - ([A-Z_]+)$", text, re.MULTILINE))
+    assert given == of_the_backend() - SET_BY_THE_BUNDLE
+    assert set(re.findall(r"^      - ([A-Z_]+)=", text, re.MULTILINE)) >= SET_BY_THE_BUNDLE
 
 
 def test_only_the_config_reads_the_environment():

@@ -75,10 +75,10 @@ def load_agents(config: Config, path: Path | None = None) -> Agents:
     if len(content) > FILE_LIMIT:
         raise AgentsError(str(file), [Problem(0, "", f"it is larger than {FILE_LIMIT // 1024} kB")])
     try:
-        document = content.decode()
+        document = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        raise AgentsError(str(file), [Problem(line, "", "it is not UTF-8 text")]) from exc
+        raise AgentsError(str(file), [Problem(line, "", "it is not UTF-8 text: save it as UTF-8")]) from exc
     return read_agents(document.replace("\r\n", "\n"), str(file), base, config.values)
 
 

@@ -76,6 +76,13 @@ def secrets(value: str) -> tuple[str, ...]:
     return tuple(part for part in (part.strip() for part in value.split(",")) if part)
 
 
+def edge_keys(value: str) -> tuple[str, ...]:
+    keys = secrets(value)
+    if any(re.search(r"[\s*?\[\]\\]", key) for key in keys):  # the edge's shell would take these apart
+        raise ValueError(r"a key must not contain spaces or any of * ? [ ] \: letters and digits will do")
+    return keys
+
+
 def account_sid(value: str) -> str:
     if not re.fullmatch(r"AC[0-9a-fA-F]{32}", value):
         raise ValueError("it must be AC and 32 hexadecimal digits, as the Twilio console shows it")

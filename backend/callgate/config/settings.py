@@ -62,7 +62,7 @@ class Config:
     )
     edge_keys: tuple[str, ...] = _setting(
         "EDGE_KEY",
-        readers.secrets,
+        readers.edge_keys,
         "A secret shared by the edge and the backend, instead of the auth token; several, separated by commas",
         secret=True,
         default=(),

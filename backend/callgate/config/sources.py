@@ -6,20 +6,34 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from dotenv import dotenv_values
-
 from callgate.errors import ConfigError
 
+from .env_file import WORDS, parse_env_file, read_env_file
+
 REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
+DEFAULT_ENV_FILE: Final = ".env"
 
 
-def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path | None = ".env") -> dict[str, str]:
-    """Read the texts of all settings: the environment overrides ``env_file``, if there is one."""
-    values = {key: value or "" for key, value in dotenv_values(env_file).items()} if env_file else {}
+def read_settings(
+    environ: Mapping[str, str] | None = None, env_file: str | Path | None = DEFAULT_ENV_FILE
+) -> dict[str, str]:
+    """Read the texts of all settings: the environment overrides ``env_file``. ``-`` is the standard input, where
+    scripts/doctor.sh shows a container the .env file that it does not have.
+
+    Only the default file may be missing. Raises `ConfigError` if the file can't be read, or not by all alike.
+    """
+    values = {}
+    if env_file == "-":
+        values = parse_env_file(sys.stdin.buffer.read(), DEFAULT_ENV_FILE)
+    elif env_file:
+        if str(env_file) != DEFAULT_ENV_FILE and not Path(env_file).exists():
+            raise ConfigError([f"--env-file {env_file}: there is no such file"])
+        values = read_env_file(Path(env_file))
     values.update(os.environ if environ is None else environ)
     return values
 
@@ -27,17 +41,39 @@ def read_settings(environ: Mapping[str, str] | None = None, env_file: str | Path
 def text_of(name: str, values: Mapping[str, str], *, secret: bool = False) -> str:
     """Return the text of one setting, "" if it is not set. A secret may also be in a file, named by ``NAME_FILE``.
 
-    Raises `ValueError` if both are set, or if the file can't be read.
+    Raises `ValueError` if both are set, if the file can't be read, or if the text can't be any setting's.
     """
     text, path = values.get(name, "").strip(), values.get(f"{name}_FILE", "").strip()
     if not path or not secret:
-        return text
+        return _checked(text, one_line=name not in WORDS)
     if text:
         raise ValueError(f"{name}_FILE is set too: keep one of them")
     try:
-        return Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ValueError(f"{name}_FILE is {path}, which can't be read: {getattr(exc, 'strerror', exc)}") from exc
+        return read_secret(Path(path))
+    except ValueError as exc:
+        raise ValueError(f"{name}_FILE is {path}, which {exc}") from exc
+
+
+def _checked(text: str, *, one_line: bool) -> str:
+    # Python keeps the bytes of an environment that is not UTF-8 as surrogates. Docker replaces them.
+    if any(char == "\ufffd" or "\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("it contains characters that are not UTF-8, perhaps Latin-1: save the file it is in as UTF-8")
+    if one_line and len(text.splitlines()) > 1:
+        raise ValueError("it has more than one line")
+    return text
+
+
+def read_secret(path: Path) -> str:
+    """Return the secret in a file, "" if it is empty. Raises `ValueError` if it can't be read, or is not one line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as exc:
+        raise ValueError(f"can't be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ValueError("is not UTF-8 text: write the secret into it again, and save it as UTF-8") from exc
+    if len(text.splitlines()) > 1:
+        raise ValueError("has more than one line: it must contain the secret, and nothing else")
+    return text
 
 
 def rehearsal_token(data_dir: Path) -> str | None:

@@ -105,6 +105,12 @@ def test_settings_that_cannot_be_read_are_another_matter(folder, capsys):
     assert capsys.readouterr().err.startswith("callgate: PORT: ")
 
 
+def test_a_byte_order_mark_is_no_mistake(folder, capsys):
+    (folder / "a.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert check("a.toml") == 0
+    assert "+15551230001" in capsys.readouterr().out
+
+
 def test_lines_that_end_as_on_windows_are_counted_alike(folder, capsys):
     (folder / "a.toml").write_bytes(b'[default]\r\nvoice = "x"\r\nmodel = 5\r\n')
     assert check("a.toml") == 1

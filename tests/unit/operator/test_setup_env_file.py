@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ BEFORE = """\
 export SOMETHING_ELSE='of another program'
 DOMAIN=old.callgate.test
 
-not a setting at all
 OPENAI_MODEL="gpt-realtime-2.1" # the good one
 """
 TEMPLATE = (
@@ -65,8 +65,8 @@ def test_nothing_is_created_where_there_is_nothing_to_write(file):
     assert not file.path.exists()
 
 
-@pytest.mark.parametrize("value", ["it's", "two\nlines", "back\\slash", "${HOME}"])
-def test_a_value_that_its_readers_would_not_read_alike_is_refused_and_nothing_is_written(file, value):
+@pytest.mark.parametrize("value", ["back\\\\slash$", "slash$\\", "$\\'", "a\x00b", "a\x1bb"])
+def test_a_value_that_no_spelling_gives_back_to_all_is_refused_and_nothing_is_written(file, value):
     file.path.write_text(BEFORE)
     with pytest.raises(SetupRefused, match="ADMIN_TOKEN"):
         file.write({"ADMIN_TOKEN": value})
@@ -74,18 +74,31 @@ def test_a_value_that_its_readers_would_not_read_alike_is_refused_and_nothing_is
     assert sorted(path.name for path in file.path.parent.iterdir()) == [".env", ".env.example"]
 
 
-def test_a_line_that_nobody_can_read_stays_and_what_is_written_is_read(file):
-    file.path.write_text("INSTRUCTIONS='You are\nDOMAIN=old.callgate.test\n")
-    file.write({"DOMAIN": "new.callgate.test"})
-    assert file.path.read_text() == "INSTRUCTIONS='You are\nDOMAIN=new.callgate.test\n"
-    assert file.read()["DOMAIN"] == "new.callgate.test"
-
-
-def test_a_quote_that_would_swallow_what_is_written_is_refused_and_nothing_is_written(file):
-    file.path.write_text("INSTRUCTIONS='\n")
-    with pytest.raises(SetupRefused, match="close its quotes"):
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [("INSTRUCTIONS='You are\nDOMAIN=old.callgate.test\n", "line 1: the quote after INSTRUCTIONS="),
+     ("INSTRUCTIONS='\n", "line 1: the quote after INSTRUCTIONS="),
+     (f"{BEFORE}not a setting\n", "line 6: it is not of"),
+     ("ADMIN_TOKEN=s3cret$x\n", "line 1: Docker Compose")],
+)  # fmt: skip
+def test_a_file_with_a_line_that_is_not_read_alike_is_refused_and_left_as_it_was(file, bad, says):
+    file.path.write_text(bad)
+    with pytest.raises(SetupRefused, match=says) as caught:
         file.write({"ADMIN_TOKEN": "a b"})
-    assert file.path.read_text() == "INSTRUCTIONS='\n"
+    assert "s3cret" not in caught.value.report()
+    assert file.path.read_text() == bad
+
+
+def test_a_last_line_without_an_end_is_not_written_on(file):
+    file.path.write_text("DOMAIN=old.callgate.test")
+    file.write({"ADMIN_TOKEN": "abc"})
+    assert file.path.read_text() == "DOMAIN=old.callgate.test\nADMIN_TOKEN=abc\n"
+
+
+def test_what_an_editor_on_windows_adds_does_not_get_in_the_way(file):
+    file.path.write_bytes(b"\xef\xbb\xbfDOMAIN=old.callgate.test\r\nPORT=1 # x\r\n")
+    file.write({"DOMAIN": "new.callgate.test"})
+    assert file.path.read_text() == "DOMAIN=new.callgate.test\nPORT=1 # x\n"
 
 
 def test_a_link_is_followed(file, tmp_path):
@@ -112,13 +125,13 @@ def test_it_belongs_to_whom_the_folder_belongs(file):
 
 
 @given(
-    value=st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="'\\$"), min_size=1)
+    value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
     .map(str.strip)
-    .filter(bool)
+    .filter(lambda value: value and not ("$" in value and re.search(r"\\(?:[\\']|$)", value)))
 )
 def test_what_is_written_is_what_is_read(tmp_path_factory, value):
     folder = tmp_path_factory.mktemp("env")
     file = EnvFile(folder / ".env", folder / "none")
     file.write({"FIRST": "1", "ADMIN_TOKEN": value, "LAST": "2"})
-    assert dotenv_values(file.path) == {"FIRST": "1", "ADMIN_TOKEN": value, "LAST": "2"}
+    assert dotenv_values(file.path, interpolate=False) == {"FIRST": "1", "ADMIN_TOKEN": value, "LAST": "2"}
     assert file.read()["ADMIN_TOKEN"] == value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,10 +27,13 @@ LOGS: Final = f"docker compose -f {COMPOSE_FILE} logs"
 
 
 class Bundle:
-    """The Compose project in a folder. ``override``: one more compose file."""
+    """The Compose project in a folder. ``override``: one more compose file. ``environ``: returns the environment for
+    its commands; by default, this process's."""
 
-    def __init__(self, folder: Path, override: str = "") -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, override: str = "", environ: Callable[[], Mapping[str, str] | None] = lambda: None
+    ) -> None:
+        self._folder, self._environ = folder, environ
         self._compose = ["docker", "compose", "-f", COMPOSE_FILE, *(["-f", override] if override else [])]
 
     def check_docker(self) -> None:
@@ -78,7 +81,9 @@ class Bundle:
 
     def _run(self, command: Sequence[str], deadline: float) -> int:
         try:
-            return subprocess.run(command, cwd=self._folder, stdin=subprocess.DEVNULL, timeout=deadline).returncode
+            return subprocess.run(
+                command, cwd=self._folder, env=self._environ(), stdin=subprocess.DEVNULL, timeout=deadline
+            ).returncode
         except subprocess.TimeoutExpired as exc:
             raise _too_slow(command, deadline) from exc
         except OSError as exc:
@@ -100,6 +105,7 @@ class Bundle:
             return subprocess.run(
                 command,
                 cwd=self._folder,
+                env=self._environ(),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

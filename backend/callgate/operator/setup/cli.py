@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None, *, terminal: Terminal | None = None,
     terminal = terminal or Terminal(assume_yes=options.yes)
     try:
         setup = _setup(options, terminal, outside or Outside())
-        _run(setup, options.steps, Bundle(options.folder, read_settings(env_file=None).get(OVERRIDE, "")))
+        _run(setup, options.steps, _bundle(setup))
     except SetupRefused as refusal:
         print(f"setup.sh: {Masking().mask(refusal.report())}", file=sys.stderr)
         return NOT_DONE
@@ -80,6 +80,11 @@ def _run(setup: Setup, steps: Sequence[str], bundle: Bundle) -> None:
         "number": lambda: point_number(setup),
     }
     changed = [actions[step]() for step in STEPS if step in steps and step in actions]
+    if overriding := setup.settings.overriding(read_settings(env_file=None)):
+        setup.terminal.say(
+            f"{', '.join(overriding)}: this shell has exported another value than .env has. This script used .env's, "
+            f"but docker compose in this shell would use the other one. To prevent that: unset {' '.join(overriding)}"
+        )
     if "call" in steps and (setup.wanted_call or any(changed) or setup.terminal.can_ask):
         changed.append(place_test_call(setup))
     elif "call" in steps:
@@ -90,6 +95,17 @@ def _run(setup: Setup, steps: Sequence[str], bundle: Bundle) -> None:
             if "cert" not in steps
             else "Apart from the certificate (see above), nothing was changed."
         )
+
+
+def _bundle(setup: Setup) -> Bundle:
+    """Return the bundle, which is run with the settings in .env, whatever this shell has exported."""
+    environ = read_settings(env_file=None)
+
+    def without_overriding() -> dict[str, str]:
+        overriding = setup.settings.overriding(environ)
+        return {name: text for name, text in environ.items() if name not in overriding}
+
+    return Bundle(setup.folder, environ.get(OVERRIDE, ""), without_overriding)
 
 
 def _setup(options: argparse.Namespace, terminal: Terminal, outside: Outside) -> Setup:

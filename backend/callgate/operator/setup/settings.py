@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from callgate.config.names import SET_BY_THE_BUNDLE, known
 from callgate.config.settings import Config
 from callgate.config.settings import settings as config_fields
+from callgate.config.sources import read_secret as read_secret_file
 from callgate.errors import ConfigError
 
 from .env_file import EnvFile
@@ -32,9 +34,7 @@ class Settings:
 
     def texts(self) -> dict[str, str]:
         """Return all settings by name. A secret that .env keeps in a file is listed only as ``NAME_FILE``."""
-        kept = self.env_file.read()
-        if is_nobodys(kept.get("DOMAIN", "")):
-            del kept["DOMAIN"]
+        kept = self._kept()
         found: dict[str, str] = {}
         for name in FIELDS:
             in_file = f"{name}_FILE"
@@ -51,6 +51,16 @@ class Settings:
             return read_secret(f"{name}_FILE", Path(path))
         return texts.get(name, "")
 
+    def overriding(self, environ: Mapping[str, str]) -> list[str]:
+        """Return the names of the settings in .env that ``environ`` sets otherwise. Compose takes the environment's."""
+        kept, found = self._kept(), []
+        for name in sorted((known() - SET_BY_THE_BUNDLE) & environ.keys()):
+            # A secret and the file that contains it are one setting.
+            in_env = {kept.get(other) for other in {name, name.removesuffix("_FILE"), f"{name}_FILE"}} - {None}
+            if in_env - {environ[name].strip()}:
+                found.append(name)
+        return found
+
     def config(self) -> Config:
         """Parse all settings. Raises `SetupRefused` if any is invalid."""
         try:
@@ -62,6 +72,12 @@ class Settings:
                 wanted="settings as described in docs/configuration.md",
                 do="correct them in the file, or give them as options",
             ) from exc
+
+    def _kept(self) -> dict[str, str]:
+        kept = self.env_file.read()
+        if is_nobodys(kept.get("DOMAIN", "")):
+            del kept["DOMAIN"]
+        return kept
 
     def _from_environ(self, name: str) -> str:
         if name in SECRETS and (path := self.environ.get(f"{name}_FILE", "").strip()):
@@ -85,11 +101,10 @@ def check_form(name: str, text: str) -> Any:
 def read_secret(name: str, path: Path) -> str:
     """Return the secret in a file. Raises `SetupRefused` if the file can't be read, or is empty."""
     try:
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        why = getattr(exc, "strerror", None) or "it is not text"
+        text = read_secret_file(path)
+    except ValueError as exc:
         raise SetupRefused(
-            name, found=f"{path} can't be read ({why})", wanted="a file with the secret", do="name another file"
+            name, found=f"{path} {exc}", wanted="a file with the secret", do="name another file"
         ) from exc
     if not text:
         raise SetupRefused(name, found=f"{path} is empty", wanted="a file with the secret", do="name another file")
