@@ -23,11 +23,15 @@ is_up() {
 }
 
 # A new container, because the backend's still has the .env with which it was started; the backend is reached by its
-# name. -T: no terminal, so that this also works in cron and CI. The container has no .env, so its mode is passed.
+# name. -T: no terminal, so that this also works in cron and CI. The container has no .env, so it is given the file's
+# mode, and its text on standard input.
 in_container() {
   local mode
-  mode=$(stat -Lc %a .env 2>/dev/null) || mode=
-  compose run -T --rm --no-deps -e HOST=backend ${mode:+-e "DOCTOR_ENV_MODE=$mode"} backend callgate doctor "$@"
+  if mode=$(stat -Lc %a .env 2>/dev/null); then
+    compose run -T --rm --no-deps -e HOST=backend -e "DOCTOR_ENV_MODE=$mode" backend callgate doctor --env-file - "$@" <.env
+  else
+    compose run -T --rm --no-deps -e HOST=backend backend callgate doctor "$@"
+  fi
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from callgate.operator.doctor.checks import CALL, CHECKS, REAL_CALL
 from callgate.operator.doctor.cli import world_of
 from callgate.operator.doctor.finding import Finding, Result, Status, ok, skipped, warning, worst, wrong
 from callgate.operator.doctor.handshake import certificates_in
+from callgate.operator.doctor.places import environment, names
 from callgate.operator.doctor.ports import ipv6
 from callgate.operator.doctor.report import Examination, as_json, as_text
 from callgate.operator.doctor.runner import Check, run
@@ -135,6 +137,46 @@ async def test_who_can_read_the_settings_is_known_in_a_container_from_what_it_is
     (finding,) = await privacy(case)
     assert finding.status is status
     assert (".env" in finding.found) == (status is not Status.SKIPPED)
+
+
+async def test_what_the_environment_sets_otherwise_than_the_file_is_named_and_not_shown() -> None:
+    in_file = {"DOMAIN": "a.example.org", "OPENAI_API_KEY": "s3cret-a", "PORT": "1", "GREETING": "Hi", "OTHER": "x"}
+    values = {"DOMAIN": "b.example.org", "OPENAI_API_KEY": "s3cret-b", "PORT": "2", "GREETING": "Hi", "OTHER": "y"}
+    findings = await environment(Case(config=Config(), world=World(), values=values, in_file=in_file))
+    assert [finding.found.partition(" ")[0] for finding in findings] == ["DOMAIN", "OPENAI_API_KEY"]
+    assert {finding.status for finding in findings} == {Status.WARNING}
+    assert "unset DOMAIN" in findings[0].do
+    assert "s3cret" not in str(findings)
+
+
+async def test_a_name_in_the_file_that_is_almost_a_settings_is_named_with_that() -> None:
+    in_file = {"DOMIAN": "a.example.org", "PORT": "1", "ORDERS_TOKEN": "x"}
+    (finding,) = await names(Case(config=Config(), world=World(), values=in_file, in_file=in_file))
+    assert (finding.status, finding.found.partition(" ")[0]) == (Status.WARNING, "DOMIAN")
+    assert "DOMAIN" in finding.wanted
+
+
+async def test_without_a_file_its_names_and_values_are_not_looked_at() -> None:
+    case = Case(config=Config(), world=World(), values={"DOMIAN": "a.example.org"})
+    assert [each.status for look in (environment, names) for each in await look(case)] == [Status.SKIPPED] * 2
+
+
+@pytest.mark.parametrize("by", ["name", "standard input"])
+def test_a_file_that_is_not_read_alike_by_all_is_what_is_wrong(tmp_path, monkeypatch, capsys, by) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = b"DOMAIN=voice.example.com\nADMIN_TOKEN=s3cret$x\n"
+    if by == "name":
+        (tmp_path / ".env").write_bytes(text)
+        code = main(["doctor", "--json"])
+    else:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        code = main(["doctor", "--json", "--env-file", "-"])
+    shown = capsys.readouterr().out
+    first = json.loads(shown)["first_wrong"]
+    assert (code, first["name"]) == (1, "settings")
+    assert first["found"].startswith(".env, line 2: Docker Compose may replace the $")
+    assert "ADMIN_TOKEN='…'" in first["found"]
+    assert "s3cret" not in shown
 
 
 # The ports.

@@ -16,7 +16,10 @@ DOCKER = """#!/bin/sh
 echo "docker $*" >>"$CALLS"
 case "$*" in
 *" ps --quiet") printf '%s' "${RUNNING:-}" ;;
-*" run "*) exit "${STATUS:-0}" ;;
+*" run "*)
+  cat >"$CALLS.input"
+  exit "${STATUS:-0}"
+  ;;
 esac
 """
 CALLGATE = """#!/bin/sh
@@ -34,7 +37,7 @@ class Stand:
         (folder / "scripts").mkdir()
         (folder / "bin").mkdir()
         shutil.copy(SCRIPT, folder / "scripts")
-        for name in ("bash", "dirname", "env", "stat"):
+        for name in ("bash", "cat", "dirname", "env", "stat"):
             (folder / "bin" / name).symlink_to(str(shutil.which(name)))
 
     def program(self, path: str, text: str) -> None:
@@ -49,7 +52,8 @@ class Stand:
     def run(self, *argv: str, **environ: str) -> int:
         told = {"PATH": str(self.folder / "bin"), "CALLS": str(self.folder / "calls"), **environ}
         script = self.folder / "scripts" / "doctor.sh"
-        return subprocess.run([str(script), *argv], env=told, capture_output=True, timeout=20).returncode
+        done = subprocess.run([str(script), *argv], env=told, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        return done.returncode
 
     @property
     def last_call(self) -> str:
@@ -91,13 +95,14 @@ def test_without_a_virtual_environment_a_container_will_do_before_the_bundle_is_
     assert stand.last_call == IN_CONTAINER
 
 
-def test_the_container_is_told_who_can_read_the_env_file_that_it_does_not_have(stand: Stand) -> None:
+def test_the_container_is_given_the_env_file_that_it_does_not_have_and_told_who_can_read_it(stand: Stand) -> None:
     stand.program("bin/docker", DOCKER)
-    (stand.folder / "kept.env").touch()
+    (stand.folder / "kept.env").write_text("DOMAIN=voice.example.com\n")
     (stand.folder / "kept.env").chmod(0o644)
     (stand.folder / ".env").symlink_to("kept.env")
     stand.run("--json", RUNNING="4711")
-    assert " -e HOST=backend -e DOCTOR_ENV_MODE=644 backend callgate doctor --json" in stand.last_call
+    assert " -e HOST=backend -e DOCTOR_ENV_MODE=644 backend callgate doctor --env-file - --json" in stand.last_call
+    assert (stand.folder / "calls.input").read_text() == "DOMAIN=voice.example.com\n"
 
 
 def test_an_override_file_is_handed_on(stand: Stand) -> None:

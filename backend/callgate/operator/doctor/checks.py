@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from . import (
     domain,
     machine,
     model,
+    places,
     ports,
     real_call,
     rehearsal,
@@ -35,6 +36,8 @@ CHECKS: Final[tuple[Check[Case], ...]] = (
     Check(name="settings.address", title="Public address", look=settings.address),
     Check(name="settings.real", title="What a real call needs", look=settings.for_real_calls),
     Check(name="settings.file", title="Settings file", look=settings.privacy),
+    Check(name="settings.environment", title="Environment", look=places.environment),
+    Check(name="settings.names", title="Names of settings", look=places.names),
     Check(name="agents.file", title="Agents", look=agents.file),
     Check(name="machine.clock", title="Clock", look=machine.clock),
     Check(name="machine.disk", title="Disk", look=machine.disk),
@@ -85,17 +88,25 @@ REAL_CALL: Final = Check(
 
 
 async def examine(
-    values: Mapping[str, str], world: World, *, env_file: Path | None = None, call: bool = False, call_to: str = ""
+    values: Mapping[str, str],
+    world: World,
+    *,
+    env_file: Path | None = None,
+    in_file: Mapping[str, str] | None = None,
+    bad_lines: Sequence[str] = (),
+    call: bool = False,
+    call_to: str = "",
 ) -> Examination:
-    """Make all checks. ``values``: the settings as text. ``call``: also place a simulated test call; ``call_to``: also
-    have Twilio ring this number. Never raises."""
-    config, read = settings.read(values)
+    """Make all checks. ``values``: the settings as text; ``in_file``: those of them that ``env_file`` sets;
+    ``bad_lines``: why it can't be read. ``call``: also place a simulated test call; ``call_to``: also have Twilio ring
+    this number. Never raises."""
+    config, read = settings.read(values, bad_lines)
     checks = (*CHECKS, *((CALL,) if call else ()), *((REAL_CALL,) if call_to else ()))
     if config is None:
         rest = [hidden(check, settings.NAME, settings.TITLE) for check in checks]
         return Examination(None, (read, *rest))
     config = settings.with_kept_token(config)
-    case = Case(config=config, world=world, values=values, env_file=env_file, call_to=call_to)
+    case = Case(config=config, world=world, values=values, env_file=env_file, in_file=in_file or {}, call_to=call_to)
     results = await run(checks, case)
     by_name = {result.name: result for result in results}
     is_up = any(by_name[name].status is not Status.WRONG for name in ("port.443", "backend.alive"))

@@ -59,14 +59,24 @@ def run(args: argparse.Namespace) -> int:
     from .report import as_json, as_text
     from .settings import env_file_of, secrets_in
 
-    if args.env_file != ".env" and not Path(args.env_file).is_file():
+    if args.env_file not in (".env", "-") and not Path(args.env_file).is_file():
         raise ConfigError([f"--env-file {args.env_file}: there is no such file"])
+    in_file, bad_lines = dict[str, str](), tuple[str, ...]()
     try:
-        values = read_settings(env_file=args.env_file)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError([f"{args.env_file} can't be read: {getattr(exc, 'strerror', None) or exc}"]) from exc
+        in_file = read_settings({}, args.env_file)
+    except ConfigError as exc:
+        bad_lines = exc.problems
+    values = {**in_file, **read_settings(env_file=None)}
     world = world_of(args, values)
-    looking = examine(values, world, env_file=env_file_of(args.env_file), call=args.call, call_to=args.call_to.strip())
+    looking = examine(
+        values,
+        world,
+        env_file=env_file_of(args.env_file),
+        in_file=in_file,
+        bad_lines=bad_lines,
+        call=args.call,
+        call_to=args.call_to.strip(),
+    )
     examination = asyncio.run(looking)
     try:
         config = Config.parse(values)

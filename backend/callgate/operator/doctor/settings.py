@@ -20,11 +20,17 @@ from .world import Case, is_tunnel_name
 NAME: Final = "settings"
 TITLE: Final = "Settings"
 ENV_MODE: Final = "DOCTOR_ENV_MODE"  # octal
+RESTART_ALL: Final = "Correct it, and restart all services: docker compose -f docker-compose.prod.yml up -d"
 EDIT: Final = "Correct it in .env (see docs/configuration.md), and restart the backend"
 
 
-def read(values: Mapping[str, str]) -> tuple[Config | None, Result]:
-    """Return the settings, or None if they can't be used, with a finding for each bad one."""
+def read(values: Mapping[str, str], bad_lines: Sequence[str] = ()) -> tuple[Config | None, Result]:
+    """Return the settings, or None if they can't be used, with a finding for each bad one.
+
+    ``bad_lines``: why the settings' file can't be read."""
+    if bad_lines:
+        wanted = "a file that Docker Compose and the backend read alike (docs/configuration.md has the rules)"
+        return None, Result(NAME, TITLE, tuple(wrong(line, wanted, RESTART_ALL) for line in bad_lines))
     try:
         config = Config.parse(values)
     except ConfigError as exc:

@@ -67,6 +67,7 @@ class Case:
     world: World
     values: Mapping[str, str] = field(default_factory=dict, repr=False)  # all settings, as text
     env_file: Path | None = None
+    in_file: Mapping[str, str] = field(default_factory=dict, repr=False)  # those of them that the file sets
     call_to: str = field(default="", repr=False)  # the number that the test call rings
 
     addresses: tuple[str, ...] = ()  # of BASE_URL's host, IPv4 first
