@@ -328,6 +328,15 @@ async def test_a_file_that_contains_no_secret_is_refused_without_a_traceback(hos
     assert "s3cr" not in error
 
 
+async def test_an_answer_that_is_not_utf_8_is_refused_without_a_traceback(host, capsys):
+    class Typed(Terminal):
+        can_ask = True
+
+    terminal = Typed(stdin=io.TextIOWrapper(io.BytesIO(b"voice.b\xfccher.example\n"), "utf-8"), stdout=host.out)
+    assert await host.run("env", terminal=terminal) == 1
+    assert "found   a character that is not UTF-8" in capsys.readouterr().err
+
+
 async def test_a_secret_that_the_file_has_in_another_file_stays_there(host, options):
     (host.folder / ".env").write_text(f"TWILIO_AUTH_TOKEN_FILE={host.folder / 'token'}\n")
     assert await host.run("env", "--yes", *options[1:5], *options[7:]) == 0

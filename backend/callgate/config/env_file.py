@@ -103,7 +103,7 @@ def _text_of(data: bytes) -> tuple[str, list[tuple[int, str]]]:
 
 
 def _is_control(char: str) -> bool:
-    return char != "\t" and unicodedata.category(char) == "Cc"
+    return char != "\t" and unicodedata.category(char) in ("Cc", "Cs")
 
 
 def _problems(text: str) -> Iterator[tuple[int, str]]:

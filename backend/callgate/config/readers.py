@@ -72,15 +72,21 @@ def _whole(value: str, least: int, most: int) -> int:
     return int(value)
 
 
-def secrets(value: str) -> tuple[str, ...]:
-    return tuple(part for part in (part.strip() for part in value.split(",")) if part)
+def secret(value: str) -> str:
+    if not re.fullmatch(r"[ -~]+", value):  # it is sent in a header
+        raise ValueError(
+            "it contains a character that is not ASCII, such as an invisible one, or a dash made by a word processor: "
+            "copy it again from where you have it"
+        )
+    return value
 
 
-def edge_keys(value: str) -> tuple[str, ...]:
-    keys = secrets(value)
-    if any(re.search(r"[\s*?\[\]\\]", key) for key in keys):  # the edge's shell would take these apart
-        raise ValueError(r"a key must not contain spaces or any of * ? [ ] \: letters and digits will do")
-    return keys
+def keys(value: str) -> tuple[str, ...]:
+    """Parse secrets that the edge's shell separates too, which takes those with these characters apart."""
+    found = tuple(secret(part) for part in (part.strip() for part in value.split(",")) if part)
+    if any(re.search(r"[\s*?\[\]\\]", key) for key in found):
+        raise ValueError(r"it must not contain spaces or any of * ? [ ] \: letters and digits will do")
+    return found
 
 
 def account_sid(value: str) -> str:

@@ -55,14 +55,14 @@ class Config:
     )
     twilio_auth_tokens: tuple[str, ...] = _setting(
         "TWILIO_AUTH_TOKEN",
-        readers.secrets,
+        readers.keys,
         "Checks that requests come from Twilio; while you rotate it, several, separated by commas",
         secret=True,
         default=(),
     )
     edge_keys: tuple[str, ...] = _setting(
         "EDGE_KEY",
-        readers.edge_keys,
+        readers.keys,
         "A secret shared by the edge and the backend, instead of the auth token; several, separated by commas",
         secret=True,
         default=(),
@@ -77,7 +77,7 @@ class Config:
         default=(),
     )
     admin_token: str | None = _setting(
-        "ADMIN_TOKEN", readers.text, "A client that sends it may place calls", secret=True
+        "ADMIN_TOKEN", readers.secret, "A client that sends it may place calls", secret=True
     )
 
     outbound_allow: tuple[str, ...] = _setting(
@@ -101,7 +101,7 @@ class Config:
     )
 
     openai_api_key: str | None = _setting(
-        "OPENAI_API_KEY", readers.text, "Without it the line check answers the calls", secret=True
+        "OPENAI_API_KEY", readers.secret, "Without it the line check answers the calls", secret=True
     )
     openai_model: str = _setting("OPENAI_MODEL", readers.text, "The realtime model", default="gpt-realtime-2.1")
     openai_voice: str = _setting("OPENAI_VOICE", readers.text, "The agent's voice", default="marin")
@@ -117,7 +117,7 @@ class Config:
         "An Azure OpenAI resource, tried when OpenAI provides no session",
     )
     azure_openai_api_key: str | None = _setting(
-        "AZURE_OPENAI_API_KEY", readers.text, "A key of that resource", secret=True
+        "AZURE_OPENAI_API_KEY", readers.secret, "A key of that resource", secret=True
     )
     azure_openai_deployment: str | None = _setting(
         "AZURE_OPENAI_DEPLOYMENT", readers.text, "The name of its deployment of a realtime model"

@@ -80,7 +80,7 @@ def rehearsal_token(data_dir: Path) -> str | None:
     """Return the token that a service without ``TWILIO_AUTH_TOKEN`` generated, if one has run here."""
     try:
         return (data_dir / REHEARSAL_TOKEN_FILE).read_text().strip() or None
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -104,6 +104,8 @@ def _written_once(path: Path, value: str) -> str:
                 logging.getLogger(__name__).debug("%s was made by another process", path.name)
             draft.unlink()
         return path.read_text().strip()
+    except UnicodeDecodeError as exc:
+        raise ConfigError([f"DATA_DIR: {path} is not text: remove it, and a new one is made"]) from exc
     except OSError as exc:
         raise ConfigError(
             [f"DATA_DIR: {path.parent} can't be used ({exc.strerror}): name a directory this user can write"]

@@ -10,7 +10,7 @@ from callgate.__main__ import main
 from callgate.config.env_file import parse_env_file, read_env_file, spelled
 from callgate.config.names import OF_THE_BUNDLE, known, misspelt
 from callgate.config.settings import Config
-from callgate.config.sources import read_settings
+from callgate.config.sources import read_settings, rehearsal_token
 from callgate.errors import ConfigError
 from dotenv import dotenv_values
 from hypothesis import example, given
@@ -135,8 +135,26 @@ def test_only_what_the_agent_says_and_is_told_may_have_several_lines():
 def test_a_key_that_the_edge_would_take_apart_is_refused_and_not_shown(key):
     with pytest.raises(ConfigError) as caught:
         Config.parse({"EDGE_KEY": key})
-    assert str(caught.value).startswith("EDGE_KEY: a key must not contain spaces")
+    assert str(caught.value).startswith("EDGE_KEY: it must not contain spaces")
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "ADMIN_TOKEN", "TWILIO_AUTH_TOKEN", "EDGE_KEY"]
+)
+@pytest.mark.parametrize("char", ["\u2013", "\u200b", "\u00a0", "\u00e9"])
+def test_a_secret_with_what_no_header_takes_is_refused_and_not_shown(name, char):
+    with pytest.raises(ConfigError) as caught:
+        Config.parse({name: f"s3cret{char}abc"})
+    assert any(each.startswith(f"{name}: it contains a character that is not ASCII") for each in caught.value.problems)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_token_for_rehearsals_that_is_not_text_is_a_problem_of_its_own(tmp_path):
+    (tmp_path / "rehearsal-auth-token").write_bytes(b"\xff\xfe")
+    assert rehearsal_token(tmp_path) is None
+    with pytest.raises(ConfigError, match="is not text: remove it"):
+        Config(data_dir=tmp_path).with_rehearsal_token()
 
 
 @pytest.mark.parametrize(

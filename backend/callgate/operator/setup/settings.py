@@ -11,6 +11,7 @@ from callgate.config.names import SET_BY_THE_BUNDLE, known
 from callgate.config.settings import Config
 from callgate.config.settings import settings as config_fields
 from callgate.config.sources import read_secret as read_secret_file
+from callgate.config.sources import text_of
 from callgate.errors import ConfigError
 
 from .env_file import EnvFile
@@ -93,7 +94,7 @@ def is_nobodys(domain: str) -> bool:
 def check_form(name: str, text: str) -> Any:
     """Return the setting's value. Raises `SetupRefused` if the text is not a valid one."""
     try:
-        return FIELDS[name].metadata["read"](text)
+        return FIELDS[name].metadata["read"](text_of(name, {name: text}))
     except ValueError as exc:
         raise SetupRefused(name, found=str(exc), wanted=FIELDS[name].metadata["help"], do="enter it again") from exc
 

@@ -35,12 +35,19 @@ class Terminal:
     def ask(self, prompt: str, *, secret: bool = False) -> str:
         """Read a line from the operator, and strip it. ``secret``: don't echo what is typed.
 
-        Raises `SetupRefused` at the end of the input.
+        Raises `SetupRefused` at the end of the input, or if it is not text.
         """
         try:
             return (getpass.getpass(f"{prompt}: ") if secret else self._line(f"{prompt}: ")).strip()
         except EOFError as exc:
             raise nobody_to_ask(prompt) from exc
+        except UnicodeDecodeError as exc:
+            raise SetupRefused(
+                prompt,
+                found="a character that is not UTF-8",
+                wanted="UTF-8 text",
+                do="set the terminal to UTF-8, and run this again",
+            ) from exc
 
     def choose(self, prompt: str, choices: Sequence[str]) -> int:
         """Return the index of the operator's choice. Raises `SetupRefused` after too many invalid answers."""
