@@ -75,8 +75,8 @@ def _whole(value: str, least: int, most: int) -> int:
 def secret(value: str) -> str:
     if not re.fullmatch(r"[ -~]+", value):  # it is sent in a header
         raise ValueError(
-            "it contains a character that is not ASCII, such as an invisible one, or a dash made by a word processor: "
-            "copy it again from where you have it"
+            "it contains a character that is not printable ASCII, such as a tab, an invisible one, or a dash made by a "
+            "word processor: copy it again from where you have it"
         )
     return value
 

@@ -58,8 +58,15 @@ def _checked(text: str, *, one_line: bool) -> str:
     # Python keeps the bytes of an environment that is not UTF-8 as surrogates. Docker replaces them.
     if any(char == "\ufffd" or "\ud800" <= char <= "\udfff" for char in text):
         raise ValueError("it contains characters that are not UTF-8, perhaps Latin-1: save the file it is in as UTF-8")
-    if one_line and len(text.splitlines()) > 1:
+    if not one_line:
+        return text
+    if len(text.splitlines()) > 1:
         raise ValueError("it has more than one line")
+    # What other readers of env files make of NAME= # a comment, and of NAME='value'.
+    if text.startswith("#"):
+        raise ValueError("it begins with #: a comment after an empty value needs a line of its own")
+    if len(text) > 1 and text[0] == text[-1] in ("'", '"'):
+        raise ValueError("it has quotes around it: what read the file took them for part of the value, so remove them")
     return text
 
 

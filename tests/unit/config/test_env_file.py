@@ -131,6 +131,18 @@ def test_only_what_the_agent_says_and_is_told_may_have_several_lines():
         Config.parse({"ADMIN_TOKEN": "one\ntwo"})
 
 
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "DOMAIN", "OPENAI_MODEL", "HTTP_TOOLS_ALLOW"])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("# s3cret", "it begins with #"), ("'s3cret'", "quotes around it"), ('"s3cret"', "quotes around it")],
+)
+def test_what_another_reader_of_the_file_left_in_a_value_is_refused_and_not_shown(name, value, says):
+    with pytest.raises(ConfigError) as caught:
+        Config.parse({name: value})
+    assert says in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["two words", "a*", "[ab]", "a?", "a\\b", "good, b*"])
 def test_a_key_that_the_edge_would_take_apart_is_refused_and_not_shown(key):
     with pytest.raises(ConfigError) as caught:
@@ -142,11 +154,14 @@ def test_a_key_that_the_edge_would_take_apart_is_refused_and_not_shown(key):
 @pytest.mark.parametrize(
     "name", ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "ADMIN_TOKEN", "TWILIO_AUTH_TOKEN", "EDGE_KEY"]
 )
-@pytest.mark.parametrize("char", ["\u2013", "\u200b", "\u00a0", "\u00e9"])
+@pytest.mark.parametrize("char", ["\u2013", "\u200b", "\u00a0", "\u00e9", "\t# mine "])
 def test_a_secret_with_what_no_header_takes_is_refused_and_not_shown(name, char):
     with pytest.raises(ConfigError) as caught:
         Config.parse({name: f"s3cret{char}abc"})
-    assert any(each.startswith(f"{name}: it contains a character that is not ASCII") for each in caught.value.problems)
+    assert any(
+        each.startswith(f"{name}: it contains a character that is not printable ASCII")
+        for each in caught.value.problems
+    )
     assert "s3cret" not in str(caught.value)
 
 
