@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -58,67 +57,6 @@ def refusal(done: subprocess.CompletedProcess[str], status: int) -> str:
     assert done.returncode == status, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     return line
-
-
-# Found before anything is requested from the authority.
-
-
-def test_domain_that_does_not_resolve(unchanged: LocalEdge) -> None:
-    tell_dns(unchanged, "set-default-ipv4", unchanged.domain, ip="")
-    try:
-        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
-    finally:
-        tell_dns(unchanged, "set-default-ipv4", unchanged.domain, ip=LOOPBACK)
-    assert f"{unchanged.domain} does not resolve" in line
-    assert "set its A record" in line
-
-
-def test_dns_servers_that_fail(unchanged: LocalEdge) -> None:
-    tell_dns(unchanged, "set-servfail", unchanged.domain)
-    try:
-        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
-    finally:
-        tell_dns(unchanged, "clear-servfail", unchanged.domain)
-    assert "SERVFAIL" in line
-    assert "CAA" in line
-
-
-def test_caa_record_that_forbids_the_authority(unchanged: LocalEdge) -> None:
-    tell_dns(unchanged, "add-caa", unchanged.domain, policies=[{"tag": "issue", "value": "other-ca.example"}])
-    try:
-        line = refusal(keeper(unchanged, "issue", "--force"), UNUSABLE)
-    finally:
-        tell_dns(unchanged, "clear-caa", unchanged.domain)
-    assert "CAA records of callgate.example forbid" in line
-
-
-def has_ipv6() -> bool:
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
-        probe.bind(("::1", 0))
-        return True
-    return False
-
-
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-def test_dead_aaaa_record(unchanged: LocalEdge) -> None:
-    tell_dns(unchanged, "add-aaaa", unchanged.domain, addresses=["::1"])
-    try:
-        done = keeper(unchanged, "issue", "--force", "--dry-run")
-    finally:
-        tell_dns(unchanged, "clear-aaaa", unchanged.domain)
-    line = refusal(done, UNUSABLE)
-    assert "of ::1 can't be reached" in line
-    assert "remove the AAAA record" in line
-
-
-def test_authority_that_is_down(unchanged: LocalEdge) -> None:
-    line = refusal(keeper(unchanged, "issue", "--force", ACME_SERVER=f"https://{LOOPBACK}:1/dir"), UNUSABLE)
-    assert f"the ACME server https://{LOOPBACK}:1/dir can't be reached" in line
-
-
-def test_profile_that_the_authority_does_not_offer(unchanged: LocalEdge) -> None:
-    line = refusal(keeper(unchanged, "issue", "--force", "--profile", "tlsserver"), UNUSABLE)
-    assert "no profile 'tlsserver'" in line
 
 
 # Reported by the authority.

@@ -1,4 +1,4 @@
-"""A minimal HTTP GET for preflight: to a chosen address, with limits on time and size."""
+"""A minimal HTTP GET, straight to a chosen address, with limits on time and size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import io
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -20,7 +19,6 @@ class Answer:
     """An HTTP response."""
 
     status: int
-    date: str
     body: bytes
 
 
@@ -34,20 +32,14 @@ class _Received:
         return io.BytesIO(self._data)
 
 
-async def get(
-    url: str, *, connect_to: str | None = None, trust: ssl.SSLContext | None = None, timeout: float = TIMEOUT
-) -> Answer:
-    """Fetch a URL. ``connect_to``: the address to connect to instead of the host's own.
+async def get(url: str, *, connect_to: str, timeout: float = TIMEOUT) -> Answer:
+    """Fetch an http:// URL from the address ``connect_to``. No proxy is used.
 
     Raises OSError (including TimeoutError), or ValueError if the response is not HTTP. Redirects are not followed.
     """
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_tls = parts.scheme == "https"
-    port = parts.port or (443 if is_tls else 80)
-    tls = {"ssl": trust or ssl.create_default_context(), "server_hostname": host} if is_tls else {}
     async with asyncio.timeout(timeout):
-        reader, writer = await asyncio.open_connection(connect_to or host, port, **tls)  # type: ignore[arg-type]
+        reader, writer = await asyncio.open_connection(connect_to, parts.port or 80)
         try:
             request = [f"GET {parts.path or '/'} HTTP/1.1", f"Host: {parts.netloc}", "User-Agent: callgate-keeper"]
             writer.write("\r\n".join([*request, "Accept: */*", "Connection: close", "", ""]).encode())
@@ -63,6 +55,6 @@ def _parse(received: bytes) -> Answer:
     response = http.client.HTTPResponse(cast("socket.socket", _Received(received)))
     try:
         response.begin()
-        return Answer(response.status, response.getheader("Date", ""), response.read(LONGEST_ANSWER))
+        return Answer(response.status, response.read(LONGEST_ANSWER))
     except http.client.HTTPException as error:
         raise ValueError(f"the answer is not HTTP ({type(error).__name__})") from error

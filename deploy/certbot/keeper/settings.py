@@ -27,6 +27,9 @@ CERTBOT              certbot's command (certbot)
 KEEPER_FILES         the folder that relative paths of files start from (the current one)
 KEEPER_RESOLVER      the DNS server for the checks beforehand: HOST:PORT (the machine's own)
 KEEPER_HTTP_PORT     the port on which the authority fetches challenges; not 80 only in tests (80)
+
+certbot reads more from the environment, and so does what the keeper asks in its stead: HTTPS_PROXY, HTTP_PROXY,
+ALL_PROXY and NO_PROXY, and what else is listed in PASSED_ON.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import idna
 
 from keeper.certificate import is_address
 from keeper.errors import UsageError
@@ -49,8 +54,14 @@ ROUTE53: Final = "dns-route53"
 
 LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
-# The variables that are passed on to certbot; it gets no others of this environment.
-PASSED_ON: Final = ("PATH", "HOME", "LANG", "TMPDIR", "CERT_GROUP", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# The variables that are passed on to certbot; it gets no others of this environment. requests takes proxies in either
+# case, and prefers lower case. The last two are for the machine's resolver (resolv.conf(5)).
+PASSED_ON: Final = (
+    *("PATH", "HOME", "LANG", "TMPDIR", "CERT_GROUP"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("RES_OPTIONS", "LOCALDOMAIN"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,7 @@ class Settings:
     certbot: str
     resolver: Address | None
     http_port: int
-    passed_on: Mapping[str, str]
+    passed_on: Mapping[str, str] = field(repr=False)  # a proxy's URL may contain a password
 
     @property
     def is_rehearsal(self) -> bool:
@@ -189,6 +200,8 @@ class Settings:
 def host_name(source: str, value: str) -> str:
     """Normalise a host name. ``source``: the setting or option it comes from. Raises `UsageError`."""
     name = value.lower().removesuffix(".")
+    if ascii_name := _in_ascii(name):
+        raise UsageError(f"{source} is '{value}': write it as it is in DNS, {ascii_name}")
     if not HOST_NAME.fullmatch(name):
         raise UsageError(
             f"{source} is '{value}': wanted a host name without https:// and path, as in voice.example.com"

@@ -1,4 +1,4 @@
-"""Settings, requests, certificates, CAA and the keeper's saved state: the parts without a network."""
+"""Settings, requests, certificates and the keeper's saved state: the parts without a network."""
 
 import asyncio
 import dataclasses
@@ -14,9 +14,9 @@ from keeper.certificate import Certificate
 from keeper.errors import BusyError, PublishError, UsageError
 from keeper.issue import Request
 from keeper.ladder import DAYS, Ladder
-from keeper.names import Caa, permits
+from keeper.names import Names, configured
 from keeper.published import Published
-from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
+from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, PASSED_ON, Settings, host_name
 from keeper.state import State, Store
 from support.edge.pairs import Authority, Pair
 
@@ -67,6 +67,67 @@ def test_bad_setting_is_named_with_its_value(name: str, value: str):
     with pytest.raises(UsageError) as refused:
         Settings.parse({"DOMAIN": DOMAIN, name: value})
     assert str(refused.value).startswith(f"{name} is '{value}': ")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example.", "xn--bcher-kva.example"),
+        ("voice.例え.example", "voice.xn--r8jz45g.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+    ],
+)
+def test_name_in_other_letters_is_answered_with_its_form_in_dns(written: str, meant: str):
+    with pytest.raises(UsageError) as refused:
+        host_name("DOMAIN", written)
+    assert str(refused.value) == f"DOMAIN is '{written}': write it as it is in DNS, {meant}"
+    assert host_name("DOMAIN", meant) == meant
+
+
+@pytest.mark.parametrize("written", ["https://bücher.example", "bücher example", "ü" * 80 + ".example"])
+def test_name_in_other_letters_that_is_no_name_is_refused_like_any_other(written: str):
+    with pytest.raises(UsageError, match="wanted a host name without https://"):
+        host_name("DOMAIN", written)
+
+
+def test_what_certbot_gets_is_what_the_directory_is_asked_with():
+    given = {name: f"the value of {name}" for name in PASSED_ON}
+    assert Settings.parse({**given, "TWILIO_AUTH_TOKEN": "x"}).passed_on == given
+    assert {"https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "RES_OPTIONS"} <= given.keys()
+
+
+# The machine's DNS servers.
+
+
+@pytest.mark.parametrize(
+    ("text", "servers"),
+    [
+        ("nameserver 192.0.2.1\nnameserver 2001:db8::1\n", ["192.0.2.1", "2001:db8::1"]),
+        ("nameserver fe80::1%eth0\n", ["fe80::1%eth0"]),
+        ("# nameserver 192.0.2.2\n; nameserver 192.0.2.3\nnameserver 192.0.2.1 # ours\n", ["192.0.2.1"]),
+        ("nameserver 192.0.2.1#53\nnameserver dns.example\nnameserver 192.0.2.1\n", ["192.0.2.1"]),
+        ("search a..b\noptions timeout:0 ndots:x\nnameserver\tnonsense\nnameserver 192.0.2.1\n", ["192.0.2.1"]),
+        ("nameserver\n", ["127.0.0.1"]),
+        ("search example.com\n", ["127.0.0.1"]),
+        ("", ["127.0.0.1"]),
+    ],
+)
+def test_servers_are_read_whatever_else_is_in_the_file(tmp_path: Path, text: str, servers: list[str]):
+    (tmp_path / "resolv.conf").write_text(text)
+    found = configured(tmp_path / "resolv.conf")
+    assert found == servers
+    Names(found, control="ca.example")  # which the library accepts
+
+
+def test_file_that_is_no_text_names_its_servers_nevertheless(tmp_path: Path):
+    (tmp_path / "resolv.conf").write_bytes(b"# \xff\xfe B\xfcro\nnameserver 192.0.2.1\n")
+    assert configured(tmp_path / "resolv.conf") == ["192.0.2.1"]
+
+
+def test_file_that_can_not_be_read_is_none(tmp_path: Path):
+    assert configured(tmp_path / "nowhere") == ["127.0.0.1"]
+    assert configured(tmp_path) == ["127.0.0.1"]  # a folder
 
 
 # Requests.
@@ -186,28 +247,6 @@ async def test_staging_certificate_is_published_only_when_asked(tmp_path: Path, 
     assert published.certificate() is None
     await published.publish(tmp_path / "live", staging=True)
     assert published.certificate() == Certificate.parse(pair.fullchain)
-
-
-# CAA.
-
-
-@pytest.mark.parametrize(
-    ("records", "allowed"),
-    [
-        ([], True),
-        ([("iodef", "mailto:x@example.com")], True),
-        ([("issue", "letsencrypt.org")], True),
-        ([("issue", "LetsEncrypt.org; accounturi=x")], True),
-        ([("issue", "other.example"), ("issue", "letsencrypt.org")], True),
-        ([("issue", "letsencrypt.org; validationmethods=http-01,dns-01")], True),
-        ([("issue", "letsencrypt.org; validationmethods=dns-01")], False),
-        ([("issue", "other.example")], False),
-        ([("issue", ";")], False),
-        ([("issuewild", ";")], True),
-    ],
-)
-def test_caa_records_permit_or_forbid(records: list[tuple[str, str]], allowed: bool):
-    assert permits([Caa(*record) for record in records], frozenset({"letsencrypt.org"})) == allowed
 
 
 # Saved state.
