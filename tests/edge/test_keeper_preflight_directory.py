@@ -219,7 +219,7 @@ async def clock(ways: Ways, url: str, now: float) -> tuple[Finding, Directory]:
     [
         (0.0, Verdict.GOOD, "agrees"),
         (50.0, Verdict.GOOD, "agrees"),
-        (-90.0, Verdict.SUSPICIOUS, "this machine's clock is 90 seconds slow: set it by NTP"),
+        (-300.0, Verdict.SUSPICIOUS, "this machine's clock is 5 minutes slow: set it by NTP"),
         (1200.0, Verdict.SUSPICIOUS, "this machine's clock is 20 minutes fast: set it by NTP"),
         (5 * 3600.0, Verdict.WRONG, "this machine's clock is 5 hours fast: set it by NTP"),
         (-40 * DAYS, Verdict.WRONG, "this machine's clock is 40 days slow: set it by NTP"),

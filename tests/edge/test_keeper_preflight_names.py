@@ -24,6 +24,7 @@ async def looked_up(zone: dict[str, str | list[str]], kind: str = "A") -> tuple[
         (["CNAME gone.example"], Trouble.NXDOMAIN, "it is an alias of gone.example, which does not exist"),
         ("SERVFAIL", Trouble.FAILURE, "its DNS servers fail (SERVFAIL)"),
         ("REFUSED", Trouble.FAILURE, "its DNS servers fail (REFUSED)"),
+        ("YXDOMAIN", Trouble.UNUSABLE, "the answer of its DNS servers can't be used (YXDOMAIN)"),
         (SILENCE, Trouble.TIMEOUT, "its DNS servers do not answer"),
         (GARBAGE, Trouble.TIMEOUT, "its DNS servers do not answer"),
         ([f"CNAME {NAME}"], Trouble.UNUSABLE, "the answer of its DNS servers can't be used"),
