@@ -5,8 +5,10 @@ import dataclasses
 import datetime
 import logging
 import os
+import re
 from pathlib import Path
 
+import keeper.settings
 import pytest
 from keeper import self_signed
 from keeper.certbot import Certbot
@@ -19,8 +21,10 @@ from keeper.published import Published
 from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, PASSED_ON, Settings, host_name
 from keeper.state import State, Store
 from support.edge.pairs import Authority, Pair
+from support.project import ROOT
 
 DOMAIN = "voice.example.com"
+SETTINGS = set(re.findall(r"^([A-Z_]+) ", keeper.settings.__doc__ or "", re.MULTILINE))
 ADDRESS = "203.0.113.7"
 NOW = datetime.datetime(2027, 3, 1, tzinfo=datetime.UTC)
 
@@ -95,6 +99,13 @@ def test_what_certbot_gets_is_what_the_directory_is_asked_with():
     given = {name: f"the value of {name}" for name in PASSED_ON}
     assert Settings.parse({**given, "TWILIO_AUTH_TOKEN": "x"}).passed_on == given
     assert {"https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "RES_OPTIONS"} <= given.keys()
+
+
+def test_bundle_passes_the_way_out_on_to_certbot():
+    services = (ROOT / "docker-compose.prod.yml").read_text()
+    certbot = services.partition("\n  certbot:\n")[2].partition("\n  backend:\n")[0]
+    passed = set(re.findall(r"^      (\w+): \$\{\1:-", certbot, re.MULTILINE))
+    assert {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} <= passed <= {*PASSED_ON, *SETTINGS}
 
 
 # The machine's DNS servers.
