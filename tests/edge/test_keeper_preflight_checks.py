@@ -86,6 +86,12 @@ async def test_what_only_this_machine_sees_is_suspicious_and_never_wrong(
     assert not [finding for finding in findings if finding.verdict is Verdict.WRONG]
 
 
+async def test_address_of_another_machine_is_told_without_a_record(settings: Settings, server: tuple[str, Path]):
+    lines = worse(await preflight(settings, [LOOPBACK], server=server[0], profile="", now=time.time()))
+    (line,) = [line for line in lines if "port 1 of" in line]
+    assert "check that this address belongs to this machine" in line
+
+
 async def test_machine_that_sees_nothing_at_all_has_only_doubts(settings: Settings):
     blind = {f"{name} {kind}": SILENCE for name in (NAME, "letsencrypt.org") for kind in ("A", "AAAA", "CAA")}
     findings = await looked(settings, f"https://{LOOPBACK}:1/dir", blind)

@@ -76,6 +76,15 @@ async def test_caa_of_a_parent_that_fails_is_told_of_the_parent():
     assert (found, records.trouble) == ("example.com", Trouble.FAILURE)
 
 
+async def test_servers_that_know_only_their_own_network_can_not_tell_the_caa_records():
+    """Such as those of a company's inside, for whom nothing of the internet exists."""
+    inside = {f"{name} CAA": "NXDOMAIN" for name in (NAME, "example.com", "com")}
+    with NameServer(inside) as server:
+        _, records = await Names([LOOPBACK], server.port, control=CONTROL).nearest_caa(NAME)
+    assert records.trouble is Trouble.RESOLVER
+    assert records.why == "the DNS servers here do not know com, and so not the internet"
+
+
 # KEEPER_RESOLVER.
 
 

@@ -93,7 +93,9 @@ class Names:
             records = await self.ask(at, "CAA")
             if records.values or records.trouble not in (None, Trouble.NXDOMAIN):
                 return at, records
-        return name, Records()
+        if records.trouble:  # not even the top-level domain exists
+            return at, Records.none(Trouble.RESOLVER, f"the DNS servers here do not know {at}, and so not the internet")
+        return name, records
 
     async def ask(self, name: str, kind: str) -> Records:
         """Send one query."""

@@ -18,8 +18,8 @@ CHALLENGE_FOLDER: Final = Path(".well-known") / "acme-challenge"
 NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 ADVICE: Final = (
-    "open port 80 to the world, and check that the A record leads to this machine; some routers refuse connections "
-    "from inside, and then nothing is wrong"
+    "open port 80 to the world, and check that {} to this machine; some routers refuse connections from inside, and "
+    "then nothing is wrong"
 )
 ADVICE_V6: Final = "the authority prefers IPv6, so let the AAAA record lead to this machine, or remove it"
 
@@ -49,7 +49,8 @@ def probe_file(webroot: Path) -> Iterator[Probe]:
 async def look_at_port(probe: Probe, *, name: str, address: str, port: int) -> Finding:
     """Fetch the probe. Whatever is found may be different for the authority, which asks from outside."""
     where = f"port {port} of {address}"
-    advice = ADVICE_V6 if ":" in address else ADVICE
+    leads_here = "this address belongs" if name == address else "the A record leads"
+    advice = ADVICE_V6 if ":" in address else ADVICE.format(leads_here)
     host = name if port == 80 else f"{name}:{port}"
     try:
         answer = await fetch.get(f"http://{host}/{CHALLENGE_FOLDER}/{probe.token}", connect_to=address)
