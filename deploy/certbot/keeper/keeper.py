@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from keeper import certificate, served
+from keeper.caa import DNS_01, HTTP_01
 from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
 from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, UnservedError
@@ -149,7 +150,14 @@ class Keeper:
         """Look for problems beforehand, and raise `PreflightError` if there are any. ``shown``: the verdicts to log."""
         if not await served.accepts_connections(self.settings.edge, EDGE_TIMEOUT):
             raise PreflightError(f"nothing listens at {self.settings.edge}: start nginx, and look at its log")
-        findings = await preflight(self.settings, names, server=server, profile=profile, now=self.clock())
+        findings = await preflight(
+            self.settings,
+            names,
+            server=server,
+            profile=profile,
+            now=self.clock(),
+            challenge=DNS_01 if self.settings.challenge.by_dns else HTTP_01,
+        )
         for finding in findings:
             if finding.verdict in shown:
                 log.log(logging.INFO if finding.verdict is Verdict.GOOD else logging.WARNING, "  %s", finding)

@@ -43,13 +43,13 @@ from typing import Final
 
 import idna
 
+from keeper.caa import HTTP_01
 from keeper.certificate import is_address
 from keeper.errors import UsageError
 
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/directory"
 REHEARSAL_DOMAIN: Final = "localhost"
-HTTP_01: Final = "http-01"
 ROUTE53: Final = "dns-route53"
 
 LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -261,6 +261,14 @@ def _readable(name: str, path: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise UsageError(f"{name} is {path}, which user {os.getuid()} can't read: chown {os.getuid()} that file")
     return path
+
+
+def _in_ascii(name: str) -> str:
+    """Return the form in DNS of a name with other letters than ASCII's (IDNA); empty if it is no such name."""
+    try:
+        return "" if name.isascii() else idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
 
 
 def _url(name: str, value: str) -> str:
