@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from demo.local_edge import LOOPBACK, LocalEdge
-from support.edge.keepers import files_below, keeper, read_state
+from support.edge.keepers import files_below, keeper, read_state, running
+from support.edge.probes import plain, wait_for
 
 NOWHERE = f"https://{LOOPBACK}:1/dir"
 
@@ -115,11 +118,37 @@ def test_staging_certificate_is_called_untrusted_loudly(issued: LocalEdge) -> No
     assert issued.served_certificate() == real
 
 
-def test_certificate_for_several_names(issued: LocalEdge) -> None:
-    names = [issued.domain, f"www.{issued.domain}"]
-    done = keeper(issued, "issue", *(word for name in names for word in ("--domain", name)))
-    assert done.returncode == 1, "nginx serves the first name only, and its port 80 answers no other"
-    assert f"www.{issued.domain}" in done.stderr
+def test_one_certificate_for_all_names() -> None:
+    names = {"EXTRA_DOMAINS": "www.callgate.example, other.example"}
+    with LocalEdge(environ=names) as edge:
+        edge.start_nginx(1)
+        edge.start_acme()
+        done = keeper(edge, "issue", **names)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for name in (edge.domain, "www.callgate.example", "other.example"):
+            accept(edge, name)
+        assert [path.name for path in edge.published.iterdir()] == [edge.domain]
+
+        done = keeper(edge, "issue")
+        assert "no new one was requested" in done.stdout, "a name less needs no other certificate"
+
+
+def test_a_further_name_is_in_the_next_certificate_at_once() -> None:
+    names = {"EXTRA_DOMAINS": "www.callgate.example"}
+    with LocalEdge(environ=names) as edge:
+        edge.start_nginx(1)
+        edge.start_acme()
+        assert keeper(edge, "issue").returncode == 0
+        with running(edge, **names) as service:
+            wait_for(lambda: "the certificate is not for www.callgate.example" in service.said())
+            wait_for(lambda: "served, by the handshake" in service.said())
+        accept(edge, "www.callgate.example")
+
+
+def accept(edge: LocalEdge, name: str) -> None:
+    """Make a handshake for a name, as a client that verifies the certificate."""
+    with contextlib.closing(plain(edge.https_port)) as connection:
+        ssl.create_default_context(cafile=edge.ca_file).wrap_socket(connection, server_hostname=name).close()
 
 
 def test_certificate_for_an_address() -> None:

@@ -51,6 +51,10 @@ class IssueError(KeeperError):
         super().__init__(reason)
 
 
+class RehearsalError(IssueError):
+    """A rehearsal failed. It counts against no limit that matters, so the next one may be soon."""
+
+
 class PublishError(KeeperError):
     """The pair was not published; the one published before still is."""
 

@@ -16,7 +16,7 @@ from keeper import certificate, served
 from keeper.caa import DNS_01, HTTP_01
 from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
-from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, UnservedError
+from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, RehearsalError, UnservedError
 from keeper.folders import BACKDATED, WEEK
 from keeper.ladder import DAYS, Ladder
 from keeper.preflight import Verdict, preflight
@@ -107,7 +107,7 @@ class Keeper:
                 raise IssueError(f"certbot was done, but {wanting}: see letsencrypt.log in the certbot volume")
         except (PreflightError, PublishError, IssueError, LimitError) as error:
             retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
-            is_local = isinstance(error, PreflightError | PublishError)  # the authority was not involved
+            is_local = isinstance(error, PreflightError | PublishError | RehearsalError)  # no limit was used
             ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at)
             self.remember(replace(failing, contact=self.recall().contact, ladder=ladder, failure=str(error)))
             if told is not None:
@@ -183,7 +183,10 @@ class Keeper:
         staging = self.settings.staging_server
         if rehearsed and staging and wish.authority == self.settings.authorities[0]:
             log.info("rehearsing at %s", staging)
-            await self.rehearse(certbot.names, server=staging, email=wish.email, profile=wish.profile)
+            try:
+                await self.rehearse(certbot.names, server=staging, email=wish.email, profile=wish.profile)
+            except IssueError as error:
+                raise RehearsalError(str(error), error.retry_at) from error
         log.info("asking %s for the certificate", wish.authority.server)
         await certbot.get(wish)
 
