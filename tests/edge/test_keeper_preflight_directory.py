@@ -64,8 +64,8 @@ def by_the_proxy(url: str) -> str:
     return url.replace(LOOPBACK, ONLY_THE_PROXY_KNOWS)
 
 
-def only(directory: Directory, profile: str = "", *, is_clock_right: bool = False) -> Finding:
-    (finding,) = look_at_directory(directory, profile, is_clock_right=is_clock_right)
+def only(directory: Directory, profile: str = "", *, clock: Verdict = Verdict.CANT_TELL) -> Finding:
+    (finding,) = look_at_directory(directory, profile, clock=clock)
     return finding
 
 
@@ -106,6 +106,12 @@ async def test_proxy_whose_scheme_is_left_out(ways: Ways):
     url, proxy = by_the_proxy(ways.directory()), ways.proxy()
     found = await get_directory(ways.settings(HTTPS_PROXY=f"{LOOPBACK}:{proxy.port}"), url)
     assert only(found).verdict is Verdict.GOOD
+
+
+async def test_password_of_the_proxy_may_contain_any_character(ways: Ways):
+    url, proxy = by_the_proxy(ways.directory()), ways.proxy(user="keeper@example:p@ss/w:rd%")
+    settings = ways.settings(HTTPS_PROXY=f"http://keeper%40example:p%40ss%2Fw%3Ard%25@{LOOPBACK}:{proxy.port}")
+    assert only(await get_directory(settings, url)).verdict is Verdict.GOOD
 
 
 async def test_name_that_only_the_proxy_knows_is_suspicious_without_it(ways: Ways):
@@ -175,7 +181,7 @@ async def test_what_is_no_directory_is_suspicious(ways: Ways, options: dict[str,
 
 async def test_profile_that_the_directory_does_not_offer_is_wrong(ways: Ways):
     url = ways.directory(meta={"profiles": {"classic": "", "tlsserver": ""}})
-    _, finding = look_at_directory(await get_directory(ways.settings(), url), "shortlived", is_clock_right=True)
+    _, finding = look_at_directory(await get_directory(ways.settings(), url), "shortlived", clock=Verdict.GOOD)
     assert finding.verdict is Verdict.WRONG
     assert "has no profile 'shortlived' (it offers classic, tlsserver): set ACME_PROFILE" in finding.says
 
@@ -247,7 +253,9 @@ async def test_clock_that_is_days_off_is_named_first_and_not_the_servers_certifi
     finding, directory = await clock(ways, url, time.time())
     assert finding.verdict is Verdict.WRONG
     assert finding.says == says
-    assert "by this machine's clock" in only(directory).says
+    assert only(directory, clock=finding.verdict).says.endswith(
+        "this machine's clock, which is wrong: set the clock first"
+    )
 
 
 async def test_time_is_read_through_the_proxy_too(ways: Ways):
@@ -264,7 +272,7 @@ async def test_certificate_of_the_server_that_is_out_of_its_dates_is_not_called_
 ):
     finding, directory = await clock(ways, ways.directory(starts_in=valid[0], ends_in=valid[1]), time.time())
     assert finding.verdict is Verdict.GOOD
-    told = only(directory, is_clock_right=True)
+    told = only(directory, clock=Verdict.GOOD)
     assert told.verdict is Verdict.SUSPICIOUS
     assert says in told.says
     assert "this machine's clock is right" in told.says

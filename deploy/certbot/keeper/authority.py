@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from keeper.finding import Finding, cant_tell, good, suspicious, wrong
+from keeper.finding import Finding, Verdict, cant_tell, good, suspicious, wrong
 from keeper.program import run_program
 from keeper.settings import Settings
 
@@ -83,10 +83,11 @@ async def get_directory(settings: Settings, url: str) -> Directory:
         return Directory(url=url, trouble="not-asked", why=kind[0] if kind else f"status {done.status}")
 
 
-def look_at_directory(directory: Directory, profile: str, *, is_clock_right: bool) -> list[Finding]:
-    """Judge what came of it. Only what the authority itself said is certain; the way to it may be another's."""
+def look_at_directory(directory: Directory, profile: str, *, clock: Verdict) -> list[Finding]:
+    """Judge what came of it. Only what the authority itself said is certain; the way to it may be another's. ``clock``:
+    the verdict on this machine's clock."""
     if directory.trouble:
-        return [_no_directory(directory, is_clock_right)]
+        return [_no_directory(directory, clock)]
     server, through = directory.url, f" through the proxy {directory.proxy}" if directory.proxy else ""
     if directory.status != 200:
         return [
@@ -106,7 +107,7 @@ def look_at_directory(directory: Directory, profile: str, *, is_clock_right: boo
     return findings
 
 
-def _no_directory(directory: Directory, is_clock_right: bool) -> Finding:
+def _no_directory(directory: Directory, clock: Verdict) -> Finding:
     server, proxy, why = directory.url, f"the proxy {directory.proxy}".rstrip(), directory.why
     match directory.trouble:
         case "proxy-unusable":
@@ -121,7 +122,7 @@ def _no_directory(directory: Directory, is_clock_right: bool) -> Finding:
         case "proxy-refuses":
             return suspicious(f"{proxy} does not connect to {directory.host} ({why}): have it allowed there")
         case "untrusted":
-            return suspicious(_untrusted(directory, is_clock_right))
+            return suspicious(_untrusted(directory, clock))
         case "no-ca-file":
             return suspicious("the file with the CAs to trust does not exist: correct REQUESTS_CA_BUNDLE, or unset it")
         case "not-asked":
@@ -136,12 +137,14 @@ def _no_directory(directory: Directory, is_clock_right: bool) -> Finding:
             )
 
 
-def _untrusted(directory: Directory, is_clock_right: bool) -> str:
+def _untrusted(directory: Directory, clock: Verdict) -> str:
     certificate = f"the certificate of the ACME server {directory.url}"
     if directory.has_wrong_dates:
         found = "expired" if directory.verify_code == EXPIRED else "not valid yet"
-        if is_clock_right:
+        if clock is Verdict.GOOD:
             return f"{certificate} is {found}, and this machine's clock is right: {_wait(directory)}, and try later"
+        if clock is Verdict.WRONG:
+            return f"{certificate} is {found} by this machine's clock, which is wrong: set the clock first"
         return f"{certificate} is {found} by this machine's clock: compare that with a good one, and set it by NTP"
     return (
         f"{certificate} is not trusted here ({directory.why}): for an authority of your own, or a proxy that reads the "

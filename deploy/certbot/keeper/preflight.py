@@ -60,7 +60,7 @@ async def preflight(
         *complaints,
         *looks,
         *permissions,
-        *look_at_directory(directory, profile, is_clock_right=clock.verdict is Verdict.GOOD),
+        *look_at_directory(directory, profile, clock=clock.verdict),
         *(_look_at_disk(folder) for folder in (settings.state, settings.published)),
     ]
 
