@@ -44,8 +44,10 @@ def server(edge: LocalEdge) -> str:
     return edge.acme_directory.replace(LOOPBACK, ACME_HOST)
 
 
-def published(edge: LocalEdge) -> dict[str, bytes | str]:
-    return files_below(edge.published) if edge.published.exists() else {}
+def kept(edge: LocalEdge) -> dict[str, bytes | str]:
+    """Return what is published and what certbot keeps, but for what it writes at each run."""
+    config = files_below(edge.state / "certbot" / "config")
+    return {**config, **(files_below(edge.published) if edge.published.exists() else {})}
 
 
 def refusal(done: subprocess.CompletedProcess[str], status: int) -> str:
@@ -75,12 +77,12 @@ def test_certificate_is_got_through_a_proxy_that_wants_a_password(blank: LocalEd
 
 
 def test_without_the_proxy_the_authority_is_not_reached_and_the_proxy_is_suggested(blank: LocalEdge) -> None:
-    before = published(blank)
+    before = kept(blank)
     done = keeper(blank, "issue", "--force", ACME_SERVER=server(blank))
     assert "the ACME server can't be reached" in refusal(done, FAILED)
     assert f"suspicious: the ACME server {server(blank)} can't be reached from here" in done.stdout
     assert "if only a proxy leads out, name it in HTTPS_PROXY" in done.stdout
-    assert published(blank) == before
+    assert kept(blank) == before
 
 
 def test_password_that_the_proxy_refuses_is_named_and_not_shown(blank: LocalEdge) -> None:
@@ -120,24 +122,24 @@ def test_certificate_is_got_though_this_machine_sees_the_name_otherwise(
 
 def test_name_that_the_authority_does_not_see_either_is_told_twice(blank: LocalEdge) -> None:
     """Once as this machine's doubt, which says what to do, and once as the authority's answer."""
-    before = published(blank)
+    before = kept(blank)
     with NameServer(CONTROL) as dns:
         done = keeper(blank, "issue", EXTRA_DOMAINS="nowhere.invalid", KEEPER_RESOLVER=dns.address)
     assert "nowhere.invalid" in refusal(done, FAILED)
     assert "suspicious: nowhere.invalid does not resolve here" in done.stdout
     assert "set its A record to this machine's public address" in done.stdout
-    assert published(blank) == before
+    assert kept(blank) == before
 
 
 # What can't work, whatever the authority sees.
 
 
 def test_profile_that_the_authority_does_not_offer(blank: LocalEdge) -> None:
-    before = published(blank)
+    before = kept(blank)
     line = refusal(keeper(blank, "issue", "--force", "--profile", "tlsserver"), UNUSABLE)
     assert line.startswith("keeper: the ACME server has no profile 'tlsserver'")
     assert line.endswith("(the certificate authority was not asked)")
-    assert published(blank) == before
+    assert kept(blank) == before
 
 
 def test_domain_in_other_letters_than_those_of_dns(blank: LocalEdge) -> None:
