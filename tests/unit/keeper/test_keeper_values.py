@@ -5,10 +5,8 @@ import dataclasses
 import datetime
 import logging
 import os
-import re
 from pathlib import Path
 
-import keeper.settings
 import pytest
 from keeper import self_signed
 from keeper.certbot import Certbot
@@ -16,15 +14,12 @@ from keeper.certificate import Certificate
 from keeper.errors import BusyError, PublishError, UsageError
 from keeper.issue import Request
 from keeper.ladder import DAYS, Ladder
-from keeper.names import Names, configured
 from keeper.published import Published
-from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, PASSED_ON, Settings, host_name
+from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
 from keeper.state import State, Store
 from support.edge.pairs import Authority, Pair
-from support.project import ROOT
 
 DOMAIN = "voice.example.com"
-SETTINGS = set(re.findall(r"^([A-Z_]+) ", keeper.settings.__doc__ or "", re.MULTILINE))
 ADDRESS = "203.0.113.7"
 NOW = datetime.datetime(2027, 3, 1, tzinfo=datetime.UTC)
 
@@ -71,77 +66,6 @@ def test_bad_setting_is_named_with_its_value(name: str, value: str):
     with pytest.raises(UsageError) as refused:
         Settings.parse({"DOMAIN": DOMAIN, name: value})
     assert str(refused.value).startswith(f"{name} is '{value}': ")
-
-
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("bücher.example", "xn--bcher-kva.example"),
-        ("BÜCHER.example.", "xn--bcher-kva.example"),
-        ("voice.例え.example", "voice.xn--r8jz45g.example"),
-        ("straße.example", "xn--strae-oqa.example"),
-    ],
-)
-def test_name_in_other_letters_is_answered_with_its_form_in_dns(written: str, meant: str):
-    with pytest.raises(UsageError) as refused:
-        host_name("DOMAIN", written)
-    assert str(refused.value) == f"DOMAIN is '{written}': write it as it is in DNS, {meant}"
-    assert host_name("DOMAIN", meant) == meant
-
-
-@pytest.mark.parametrize("written", ["https://bücher.example", "bücher example", "ü" * 80 + ".example"])
-def test_name_in_other_letters_that_is_no_name_is_refused_like_any_other(written: str):
-    with pytest.raises(UsageError, match="wanted a host name without https://"):
-        host_name("DOMAIN", written)
-
-
-def test_what_certbot_gets_is_what_the_directory_is_asked_with():
-    given = {name: f"the value of {name}" for name in PASSED_ON}
-    assert Settings.parse({**given, "TWILIO_AUTH_TOKEN": "x"}).passed_on == given
-    assert {"https_proxy", "no_proxy", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "RES_OPTIONS"} <= given.keys()
-
-
-def test_bundle_passes_the_way_out_on_to_certbot():
-    services = (ROOT / "docker-compose.prod.yml").read_text()
-    certbot = services.partition("\n  certbot:\n")[2].partition("\n  backend:\n")[0]
-    passed = set(re.findall(r"^      (\w+): \$\{\1:-", certbot, re.MULTILINE))
-    assert {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} <= passed
-    # `names` has the bundle's settings; the keeper's own documentation has those that it reads.
-    read = set(re.findall(r"\b[A-Z][A-Z_]{3,}\b", keeper.settings.__doc__ or ""))
-    assert passed <= {*PASSED_ON, *read}
-
-
-# The machine's DNS servers.
-
-
-@pytest.mark.parametrize(
-    ("text", "servers"),
-    [
-        ("nameserver 192.0.2.1\nnameserver 2001:db8::1\n", ["192.0.2.1", "2001:db8::1"]),
-        ("nameserver fe80::1%eth0\n", ["fe80::1%eth0"]),
-        ("# nameserver 192.0.2.2\n; nameserver 192.0.2.3\nnameserver 192.0.2.1 # ours\n", ["192.0.2.1"]),
-        ("nameserver 192.0.2.1#53\nnameserver dns.example\nnameserver 192.0.2.1\n", ["192.0.2.1"]),
-        ("search a..b\noptions timeout:0 ndots:x\nnameserver\tnonsense\nnameserver 192.0.2.1\n", ["192.0.2.1"]),
-        ("nameserver\n", ["127.0.0.1"]),
-        ("search example.com\n", ["127.0.0.1"]),
-        ("", ["127.0.0.1"]),
-    ],
-)
-def test_servers_are_read_whatever_else_is_in_the_file(tmp_path: Path, text: str, servers: list[str]):
-    (tmp_path / "resolv.conf").write_text(text)
-    found = configured(tmp_path / "resolv.conf")
-    assert found == servers
-    Names(found, control="ca.example")  # which the library accepts
-
-
-def test_file_that_is_no_text_names_its_servers_nevertheless(tmp_path: Path):
-    (tmp_path / "resolv.conf").write_bytes(b"# \xff\xfe B\xfcro\nnameserver 192.0.2.1\n")
-    assert configured(tmp_path / "resolv.conf") == ["192.0.2.1"]
-
-
-def test_file_that_can_not_be_read_is_none(tmp_path: Path):
-    assert configured(tmp_path / "nowhere") == ["127.0.0.1"]
-    assert configured(tmp_path) == ["127.0.0.1"]  # a folder
 
 
 # Requests.
