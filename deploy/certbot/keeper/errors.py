@@ -5,6 +5,7 @@ KeeperError
 ├── PreflightError      a problem found before the certificate authority was asked for anything
 ├── LimitError          a limit of the certificate authority that is used up, or must not be used up
 ├── IssueError          certbot failed; the text is the diagnosis
+│   └── RehearsalError  … at the staging server
 ├── PublishError        the pair was refused by its checks, or can't be written
 ├── UnservedError       published, but nginx serves something else
 └── BusyError           another keeper is at work on this certificate

@@ -16,7 +16,15 @@ from keeper import certificate, served
 from keeper.caa import DNS_01, HTTP_01
 from keeper.certbot import Certbot, Wish
 from keeper.certificate import Certificate
-from keeper.errors import IssueError, KeeperError, LimitError, PreflightError, PublishError, RehearsalError, UnservedError
+from keeper.errors import (
+    IssueError,
+    KeeperError,
+    LimitError,
+    PreflightError,
+    PublishError,
+    RehearsalError,
+    UnservedError,
+)
 from keeper.folders import BACKDATED, WEEK
 from keeper.ladder import DAYS, Ladder
 from keeper.preflight import Verdict, preflight
