@@ -100,7 +100,12 @@ async def issue(keeper: Keeper, request: Request) -> None:
         if request.dry_run:
             await _rehearse_only(keeper, request)
         elif not request.wish.force and (good := _good(keeper, certbot, request)):
-            await _publish(keeper, certbot, request)
+            if keeper.is_better(published := keeper.published.certificate(), good):
+                log.warning("what is published is newer than what certbot keeps, so it stays")
+                good = published or good
+                await keeper.confirm()
+            else:
+                await _publish(keeper, certbot, request)
             log.info("the certificate is good, so no new one was requested: %s", describe(good))
         else:
             await _issue(keeper, certbot, request)

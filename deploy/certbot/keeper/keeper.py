@@ -139,6 +139,14 @@ class Keeper:
             return f"the certificate is valid from {when(kept.not_before)} to {when(kept.not_after)}"
         return certificate.flaw(certbot.folders.lineage)
 
+    def is_better(self, published: Certificate | None, kept: Certificate) -> bool:
+        """Whether what is published is good, and newer than what is kept, as after an older state of certbot's folders
+        was restored."""
+        if published is None or not published.valid_at(self.clock()) or not published.covers(self.settings.names):
+            return False
+        is_real = not published.is_staging and not published.is_self_signed
+        return is_real and published.not_before > kept.not_before
+
     def issuer_of(self, certbot: Certbot) -> Authority | None:
         """Return the authority of the settings that issued the kept certificate; None if it was none of them."""
         server = certbot.folders.server

@@ -173,13 +173,9 @@ class Service:
         log.info("published: %s", describe(kept))
 
     def _is_held_back(self, kept: Certificate, published: Certificate) -> bool:
-        if not published.good_for(self._keeper.settings.domain, self._keeper.clock()):
-            return False
         if self._keeper.recall().held_back == kept.serial_hex:
-            return True
-        # An older state of certbot's folders was restored. What is published is better, until certbot has renewed.
-        is_real = not published.is_staging and not published.is_self_signed
-        return is_real and published.covers(self._certbot.names) and published.not_before > kept.not_before
+            return published.good_for(self._keeper.settings.domain, self._keeper.clock())
+        return self._keeper.is_better(published, kept)
 
     def _is_due(self, state: State) -> bool:
         if state.ladder.due(self._keeper.clock()) or (state.ladder.failures == 0 and not self._has_looked):

@@ -160,5 +160,5 @@ def test_in_the_bundle_nobody_waits_for_the_log_driver():
     text = (ROOT / "docker-compose.prod.yml").read_text()
     (options,) = re.findall(r"^    options: \{(.*)\}$", text, re.MULTILINE)  # of all services
     assert {"mode: non-blocking", "max-buffer-size: 4m"} <= set(options.split(", "))
-    services = text.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0]
+    services = re.split(r"^\w+:$", text.partition("\nservices:\n")[2], flags=re.MULTILINE)[0]
     assert len(re.findall(r"^  \w+:$", services, re.MULTILINE)) == services.count("    <<: *service\n")

@@ -33,6 +33,7 @@ class Station:
         self.said = ""
         self.status = 0
         self._issued_before = 0
+        self._installed_at = 0.0
 
     def __enter__(self) -> Self:
         self.edge.__enter__()
@@ -87,6 +88,7 @@ class Station:
         self.act("issue")
         if self.status:
             raise EdgeError(f"the installation failed: {self.said}")
+        self._installed_at = (self.archive / "fullchain1.pem").stat().st_mtime
 
     def clear(self) -> None:
         """Empty all folders, and take back what was changed in DNS."""
@@ -107,8 +109,7 @@ class Station:
 
     def wait_for_age(self, share: float) -> None:
         """Wait until the kept certificate has lived this share of its life."""
-        began = (self.archive / "fullchain1.pem").stat().st_mtime
-        time.sleep(max(0.0, began + share * BRIEF - time.time()))
+        time.sleep(max(0.0, self._installed_at + share * BRIEF - time.time()))
 
     def count_from_here(self) -> None:
         """Certificates that were issued before do not count."""
