@@ -11,8 +11,9 @@ import pytest
 from callgate.core.units import HOURS
 from cryptography import x509
 from demo.local_edge import LocalEdge
+from keeper.health import health
 from keeper.keeper import Keeper
-from keeper.loop import Service, health
+from keeper.loop import Service
 from keeper.self_signed import LIFETIME
 from keeper.settings import Settings
 from support.edge.keepers import environ, keeper, read_state, running

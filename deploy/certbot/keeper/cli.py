@@ -8,19 +8,23 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from keeper.adopt import adopt
 from keeper.errors import KeeperError, PreflightError, UsageError
+from keeper.health import health, patience
 from keeper.issue import Request, issue, rollback
 from keeper.keeper import Keeper
-from keeper.loop import Service, health
+from keeper.loop import Service
 from keeper.settings import Settings
 
 GOOD: Final = 0
 FAILED: Final = 1
 UNUSABLE: Final = 2
+
+HEALTH_INTERVAL: Final = 0.5
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -71,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("rollback", help="go back to the pair published before").set_defaults(run=_rollback)
     about = "take over the certificate and the accounts from a tar archive of /etc/letsencrypt on standard input"
     verbs.add_parser("adopt", help=about).set_defaults(run=_adopt)
-    verbs.add_parser("health", help="is the service alive, and its certificate good?").set_defaults(run=_health)
+    check = verbs.add_parser("health", help="is the service alive, and its certificate good?")
+    check.set_defaults(run=_health)
+    check.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="while the service is at work on it, wait (0)"
+    )
     return parser
 
 
@@ -105,7 +113,12 @@ def _rollback(keeper: Keeper, options: argparse.Namespace) -> int:
 
 
 def _health(keeper: Keeper, options: argparse.Namespace) -> int:
-    is_good, says = health(keeper)
+    began = time.monotonic()
+    while True:
+        is_good, says = health(keeper)
+        if is_good or time.monotonic() - began >= min(options.wait, patience(keeper)):
+            break
+        time.sleep(HEALTH_INTERVAL)
     print(says)
     return GOOD if is_good else FAILED
 

@@ -27,8 +27,6 @@ from keeper.words import REFUSED_BY_TWILIO, describe, when
 
 TURN_INTERVAL: Final = 15.0
 HEARTBEAT_INTERVAL: Final = 10.0
-#: How old a heartbeat may be before the service counts as dead.
-HEARTBEAT_LIMIT: Final = 60.0
 PUBLISH_AGAIN_AFTER: Final = 60.0
 
 log = logging.getLogger("keeper")
@@ -275,26 +273,3 @@ class Service:
         new.write_bytes(issuer)
         new.chmod(0o644)
         os.replace(new, trusted)
-
-
-def health(keeper: Keeper) -> tuple[bool, str]:
-    """Return whether the service is alive and its certificate good, and one line about it."""
-    now, name = keeper.clock(), keeper.settings.domain
-    age = keeper.store.heartbeat_age(now)
-    if age is None or age > HEARTBEAT_LIMIT:
-        heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
-        return False, f"the keeper's service {heard}: see its log"
-    state, published = keeper.recall(), keeper.published.certificate()
-    trouble = f"{state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
-    if published is None:
-        return False, trouble or f"no certificate is published for {name} yet"
-    if not published.good_for(name, now):
-        return (
-            False,
-            f"{trouble or 'see the log'}; the published one is not good for {name} now ({describe(published)})",
-        )
-    if state.unserved:
-        return False, state.unserved
-    if alarming := alarm.alarms(state, published, name, now):
-        return True, "; ".join(alarming.values())
-    return True, f"{describe(published)}{f'; the last try failed: {trouble}' if trouble else ''}"
