@@ -10,13 +10,9 @@
 
 set -euo pipefail
 
-compose() {
-  docker compose -f docker-compose.prod.yml ${CALLGATE_COMPOSE_OVERRIDE:+-f "$CALLGATE_COMPOSE_OVERRIDE"} "$@"
-}
-
-has_compose() {
-  command -v docker >/dev/null && compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1
-}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/bundle.sh
+source scripts/bundle.sh
 
 is_up() {
   [ -n "$(compose ps --quiet 2>/dev/null)" ]
@@ -34,12 +30,18 @@ in_container() {
   fi
 }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-if has_compose && is_up; then
+# Where there is no docker, the bundle is not what runs here. A docker that can't run it is the first thing to say.
+has_bundle=no
+if command -v docker >/dev/null; then
+  problem=$(engine_problem)
+  if [ -z "$problem" ]; then has_bundle=yes; else printf 'doctor.sh: %s\n' "$problem" >&2; fi
+fi
+
+if [ $has_bundle = yes ] && is_up; then
   in_container "$@"
 elif [ -x .venv/bin/callgate ] && .venv/bin/python -c 'import callgate.operator.doctor.checks' 2>/dev/null; then
   .venv/bin/callgate doctor "$@"
-elif has_compose; then
+elif [ $has_bundle = yes ]; then
   in_container "$@"
 else
   # shellcheck source=scripts/lib.sh

@@ -8,8 +8,10 @@
 #   CALLGATE_COMPOSE_OVERRIDE    an additional compose file
 
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/bundle.sh
+source scripts/bundle.sh
 
-UNUSABLE=2
 SPACE_WANTED=1000000 # kB, for the images; the keeper checks its own needs
 
 usage() {
@@ -27,21 +29,6 @@ issue-cert.sh [OPTION…]: get the certificate for DOMAIN (in .env) now, and sho
 TEXT
 }
 
-die() {
-  printf 'issue-cert.sh: %s\n' "$*" >&2
-  exit "$UNUSABLE"
-}
-
-compose() {
-  docker compose -f docker-compose.prod.yml ${CALLGATE_COMPOSE_OVERRIDE:+-f "$CALLGATE_COMPOSE_OVERRIDE"} "$@"
-}
-
-check_docker() {
-  command -v docker >/dev/null || die "there is no docker: install Docker Engine with its compose plugin (docs.docker.com/engine/install)"
-  docker compose version >/dev/null 2>&1 || die "docker has no compose: install the package docker-compose-plugin"
-  docker info >/dev/null 2>&1 || die "the docker engine does not answer: start it (systemctl start docker), or run this with sudo"
-}
-
 check_disk() {
   local root free
   root=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null) || root=
@@ -57,6 +44,11 @@ keeper() { # keeper VERB [OPTION…]
   compose run -T --rm --no-deps --entrypoint python3 certbot -m keeper "$@"
 }
 
+# The service would learn of the new certificate within a minute, and count as unhealthy until then.
+look_anew() {
+  if [ "$(health_of certbot)" = unhealthy ]; then compose restart certbot; fi
+}
+
 verb=issue
 options=()
 for option in "$@"; do
@@ -70,8 +62,12 @@ for option in "$@"; do
   esac
 done
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-check_docker
+need_engine
 check_disk
-compose up -d nginx || die "nginx does not start: docker compose -f docker-compose.prod.yml logs nginx"
+need_free_ports
+if ! compose up -d nginx; then
+  why_not nginx >&2
+  exit "$UNUSABLE"
+fi
 keeper "$verb" ${options[@]+"${options[@]}"}
+look_anew

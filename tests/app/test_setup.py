@@ -31,16 +31,28 @@ PROOF = edge_proof(TOKEN)
 HERE = wanted(BASE_URL, proof=PROOF).as_json()
 
 DOCKER = """#!/bin/sh
-echo "docker $*" >>"$CALLS"
 case "$*" in
-"info") exit "${NO_ENGINE:-0}" ;;
+"version --format"*)
+  [ -z "${NO_ENGINE:-}" ] || { echo "Cannot connect to the Docker daemon." >&2; exit 1; }
+  echo "${ENGINE:-28.5.2}"
+  ;;
+"compose version --short") echo 2.40.3 ;;
 *" ps --quiet") cat "$UP" 2>/dev/null; exit 0 ;;
-*" up -d --wait"*) env >docker.environ; echo container >"$UP"; exit "${UP_STATUS:-0}" ;;
+*" ps --all --quiet"*) echo 4711 ;;
+*" up -d --wait"*)
+  echo "docker $*" >>"$CALLS"
+  env >docker.environ
+  echo container >"$UP"
+  exit "${UP_STATUS:-0}"
+  ;;
+"inspect --format {{index"*) echo "certbot|running|unhealthy|0||" ;;
+"inspect "*) printf 'first check\\nno certificate is published: voice.callgate.test does not resolve\\n\\n' ;;
 esac
 """
 ISSUE = """#!/bin/sh
 env >issue-cert.sh.environ
 echo issue-cert.sh >>"$CALLS"
+[ -z "${CERT_STATUS:-}" ] || echo "keeper: the certificate authority was not asked: no A record" >&2
 exit "${CERT_STATUS:-0}"
 """
 
@@ -137,6 +149,8 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
     (tmp_path / ".env.example").write_text((ROOT / ".env.example").read_text())
     program(tmp_path / "bin" / "docker", DOCKER)
     program(tmp_path / "scripts" / "issue-cert.sh", ISSUE)
+    for name in ("bundle.sh", "start.sh"):
+        program(tmp_path / "scripts" / name, (ROOT / "scripts" / name).read_text())
     async with FakeTwilioRest(ACCOUNT, TOKEN, NUMBER).serving() as twilio:
         twilio.live[CALL] = "in-progress"
         host = Host(tmp_path, twilio)
@@ -165,9 +179,7 @@ async def test_from_nothing_to_a_call_without_a_question(host, options, capfd):
     assert env["TWILIO_PHONE_NUMBER"] == NUMBER  # the account's only one
     assert len(env["ADMIN_TOKEN"]) >= 32
     assert stat.S_IMODE((host.folder / ".env").stat().st_mode) == 0o600
-    assert host.commands[2:] == ["issue-cert.sh"] + [
-        f"docker compose -f docker-compose.prod.yml {words}" for words in ("ps --quiet", "up -d --wait", "ps --quiet")
-    ]
+    assert host.commands == ["issue-cert.sh", "docker compose -f docker-compose.prod.yml up -d --wait"]
     assert host.twilio.webhooks[NUMBER]["voice_url"] == f"{BASE_URL}/incoming-call?proof={PROOF}"
     assert ("POST", f"{BASE_URL}/test-call-realtime", f"Bearer {env['ADMIN_TOKEN']}") in host.fetched
     said = host.out.getvalue() + "".join(capfd.readouterr())
@@ -366,15 +378,21 @@ async def test_a_bad_line_elsewhere_in_the_file_is_named(host, options, capsys):
 
 
 @pytest.mark.parametrize(
-    ("setting", "step", "says"),
-    [("NO_ENGINE", "start", "does not answer"), ("UP_STATUS", "start", "ended with 1"),
-     ("CERT_STATUS", "cert", "issue-cert.sh ended with 1")],
-)  # fmt: skip
-async def test_a_program_that_fails_ends_it_with_what_to_do(host, options, monkeypatch, capfd, setting, step, says):
+    ("setting", "value", "step", "last"),
+    [
+        ("NO_ENGINE", "1", "start", "start it (systemctl start docker), or run this with sudo"),
+        ("ENGINE", "24.0.7", "start", "update it (docs.docker.com/engine/install)"),
+        ("UP_STATUS", "1", "start", "no certificate is published: voice.callgate.test does not resolve"),
+        ("CERT_STATUS", "1", "cert", "the certificate authority was not asked: no A record"),
+    ],
+)
+async def test_a_program_that_fails_ends_it_with_the_cause_in_the_last_line(
+    host, options, monkeypatch, capfd, setting, value, step, last
+):
     await host.run("env", *options)
-    monkeypatch.setenv(setting, "1")
+    monkeypatch.setenv(setting, value)
     assert await host.run(step, "number", "--yes") == 1
-    assert says in capfd.readouterr().err
+    assert capfd.readouterr().err.splitlines()[-1].endswith(last)
     assert host.twilio.number_updates == []
 
 

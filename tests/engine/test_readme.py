@@ -35,7 +35,7 @@ def commands() -> list[str]:
 
 def test_the_section_ends_with_a_bundle_that_is_up():
     assert any("issue-cert.sh" in command for command in commands())
-    assert any("docker compose -f docker-compose.prod.yml up -d" in command for command in commands())
+    assert any("scripts/start.sh" in command for command in commands())
 
 
 @pytest.fixture

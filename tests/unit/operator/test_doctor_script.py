@@ -15,6 +15,8 @@ SCRIPT = ROOT / "scripts" / "doctor.sh"
 DOCKER = """#!/bin/sh
 echo "docker $*" >>"$CALLS"
 case "$*" in
+"version --format"*) echo 28.5.2 ;;
+"compose version --short") echo 2.40.3 ;;
 *" ps --quiet") printf '%s' "${RUNNING:-}" ;;
 *" run "*)
   cat >"$CALLS.input"
@@ -36,7 +38,8 @@ class Stand:
         self.folder = folder
         (folder / "scripts").mkdir()
         (folder / "bin").mkdir()
-        shutil.copy(SCRIPT, folder / "scripts")
+        for script in (SCRIPT, SCRIPT.with_name("bundle.sh")):
+            shutil.copy(script, folder / "scripts")
         for name in ("bash", "cat", "dirname", "env", "stat"):
             (folder / "bin" / name).symlink_to(str(shutil.which(name)))
 

@@ -1,11 +1,14 @@
-"""The steps ``cert`` and ``start``, which run the project's script and ``docker compose``, and show their output."""
+"""The steps ``cert`` and ``start``, which run the project's scripts, and show their output."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from callgate.core.units import MINUTES
 
@@ -23,6 +26,7 @@ TUNNEL_TOKENS: Final = {
     "cloudflared": "CLOUDFLARED_TUNNEL_TOKEN",
 }  # the .env setting that each service needs
 COMPOSE_FILE: Final = "docker-compose.prod.yml"
+START: Final = "scripts/start.sh"
 LOGS: Final = f"docker compose -f {COMPOSE_FILE} logs"
 
 
@@ -37,26 +41,21 @@ class Bundle:
         self._compose = ["docker", "compose", "-f", COMPOSE_FILE, *(["-f", override] if override else [])]
 
     def check_docker(self) -> None:
-        """Check that there is a Docker engine, with Compose. Raises `SetupRefused`."""
-        install = "install Docker Engine with its Compose plugin (docs.docker.com/engine/install)"
-        if self._status("docker", "compose", "version") != 0:
-            raise SetupRefused("docker", found="Docker with Compose is not installed", wanted="Compose v2", do=install)
-        if self._status("docker", "info") != 0:
-            raise SetupRefused(
-                "docker",
-                found="the Docker engine does not answer",
-                wanted="a running engine that this user may use",
-                do="start it (systemctl start docker), or run this with sudo",
-            )
+        """Check that there is a Docker engine with Compose, and that both are new enough. Raises `SetupRefused`."""
+        done = self._ask([START, "--check"])
+        if done.returncode != 0:
+            found, _, do = _last_words(done.stderr).partition(": ")
+            raise SetupRefused("Docker", found=found, wanted="an engine that can run the bundle", do=do)
 
     def issue_certificate(self) -> None:
         """Get a certificate, unless there is a valid one. Raises `SetupRefused`."""
-        if status := self._run(["scripts/issue-cert.sh"], CERTIFICATE_DEADLINE):
+        status, said = self._run(["scripts/issue-cert.sh"], CERTIFICATE_DEADLINE)
+        if status:
             raise SetupRefused(
                 "The certificate",
-                found=f"scripts/issue-cert.sh ended with {status}; the reason is shown above",
+                found=f"scripts/issue-cert.sh ended with {status}",
                 wanted="a certificate that Twilio trusts",
-                do="fix what it complains about, and run scripts/setup.sh cert start number call",
+                do=f"mend this, and run scripts/setup.sh cert start number call: {said or 'it gave no reason'}",
             )
 
     def start(self, services: Sequence[str] = ()) -> bool:
@@ -65,12 +64,13 @@ class Bundle:
         Returns whether any container was started or replaced. Raises `SetupRefused`.
         """
         before = self.containers()
-        if status := self._run([*self._compose, "up", "-d", "--wait", *services], START_DEADLINE):
+        status, said = self._run([START, *services], START_DEADLINE)
+        if status:
             raise SetupRefused(
                 "The bundle",
-                found=f"docker compose up ended with {status}; its output is shown above",
+                found=f"{START} ended with {status}",
                 wanted=f"{', '.join(services or SERVICES)}, all healthy",
-                do=f"see why: {LOGS}; if another program uses a port: ss -ltnp 'sport = :443'",
+                do=f"mend this, and run scripts/setup.sh start number call: {said or f'see {LOGS}'}",
             )
         return self.containers() != before
 
@@ -79,26 +79,32 @@ class Bundle:
         done = self._ask([*self._compose, "ps", "--quiet"])
         return frozenset(done.stdout.split())
 
-    def _run(self, command: Sequence[str], deadline: float) -> int:
+    def _run(self, command: Sequence[str], deadline: float) -> tuple[int, str]:
+        """Run a command that shows its output. Return its status, and the last line of its standard error."""
         try:
-            return subprocess.run(
-                command, cwd=self._folder, env=self._environ(), stdin=subprocess.DEVNULL, timeout=deadline
-            ).returncode
-        except subprocess.TimeoutExpired as exc:
-            raise _too_slow(command, deadline) from exc
+            process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=self._environ(),
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
         except OSError as exc:
-            raise SetupRefused(
-                command[0],
-                found=f"it can't be run ({exc.strerror})",
-                wanted="the project's files as they were released",
-                do="check out the project again",
-            ) from exc
-
-    def _status(self, *command: str) -> int:
+            raise _not_there(command, exc) from exc
+        assert process.stderr is not None
+        last = [""]
+        reader = threading.Thread(target=_show, args=(process.stderr, last), daemon=True)
+        reader.start()
         try:
-            return self._ask(command).returncode
-        except OSError:
-            return 127
+            status = process.wait(timeout=deadline)
+        except subprocess.TimeoutExpired as exc:
+            process.kill()
+            raise _too_slow(command, deadline) from exc
+        reader.join()
+        process.stderr.close()
+        return status, _last_words(last[0])
 
     def _ask(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         try:
@@ -113,6 +119,8 @@ class Bundle:
             )
         except subprocess.TimeoutExpired as exc:
             raise _too_slow(command, ANSWER_DEADLINE) from exc
+        except OSError as exc:
+            raise _not_there(command, exc) from exc
 
 
 def get_certificate(setup: Setup, bundle: Bundle) -> bool:
@@ -145,6 +153,30 @@ def _services(setup: Setup) -> list[str]:
         return []
     kept = setup.env_file.read()
     return ["backend", *(service for service, token in TUNNEL_TOKENS.items() if token in kept)]
+
+
+def _show(stream: IO[str], last: list[str]) -> None:
+    """Pass a program's lines on, and keep the last one that is not empty in ``last``."""
+    for line in stream:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+        if line.strip():
+            last[0] = line
+
+
+def _last_words(text: str) -> str:
+    """Return the last line that is not empty, without the name of the program that wrote it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return re.sub(r"^(keeper|[\w-]+\.sh): ", "", lines[-1]) if lines else ""
+
+
+def _not_there(command: Sequence[str], exc: OSError) -> SetupRefused:
+    return SetupRefused(
+        command[0],
+        found=f"it can't be run ({exc.strerror})",
+        wanted="the project's files as they were released",
+        do="check out the project again",
+    )
 
 
 def _too_slow(command: Sequence[str], deadline: float) -> SetupRefused:
