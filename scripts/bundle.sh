@@ -194,3 +194,22 @@ bind_error() { # bind_error TEXT
   *) echo "$1" ;;
   esac
 }
+
+# --- Volumes ----------------------------------------------------------------------------------------------------------
+
+# Those that hold what can't be made anew, as scripts/backup.sh copies them. The others are filled from them.
+# shellcheck disable=SC2034 # for those who source this
+volumes=(certbot data)
+FAILED=1
+
+die_failed() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit "$FAILED"
+}
+
+# Runs volume.py in a new container of the service that owns the volume, and so as its user.
+in_volume() { # in_volume VERB VOLUME [OPTION…]
+  local service=backend
+  [ "$2" != certbot ] || service=certbot
+  compose run -T --rm --no-deps --entrypoint python3 "$service" -c "$(cat scripts/volume.py)" "$1" "$2" "/var/lib/callgate/$2" "${@:3}"
+}
