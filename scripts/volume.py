@@ -163,7 +163,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: Path, seen: hashlib._Hash, cont
         return
     with (content or path).open("rb") as file:
         hashing = Hashing(file)
-        tar.addfile(member, hashing)  # type: ignore[arg-type]
+        tar.addfile(member, hashing)
     seen.update(_digest(member, hashing.seen))
 
 

@@ -198,6 +198,43 @@ async def test_a_file_whose_pages_are_damaged_is_said_to_be_that(on_sqlite):
         assert "is damaged" in await failing(store)
 
 
+@pytest.mark.parametrize("how", ["deleted", "replaced by an older copy"])
+async def test_a_file_that_is_replaced_under_a_running_service_is_written_to_under_its_name(on_sqlite, log, how):
+    """Otherwise everything would be written to a file that has no name any more."""
+    path = on_sqlite.data_dir / "calls.sqlite3"
+    async with store_of(on_sqlite) as store:
+        store.journal.call_started(record("CA1"))
+        await flushed(store)
+        with contextlib.closing(sqlite3.connect(path)) as source:
+            source.execute("VACUUM INTO ?", (str(path.with_name("copy")),))
+        store.journal.call_started(record("CA2"))
+        await flushed(store)
+        path.unlink()
+        if how != "deleted":
+            path.with_name("copy").rename(path)
+        store.journal.call_started(record("CA3"))
+        await flushed(store)
+    async with Archive.of(on_sqlite) as archive:
+        kept = {call.call_sid for call in await archive.calls()}
+    assert kept == ({"CA3"} if how == "deleted" else {"CA1", "CA3"})
+    assert "replaced or deleted" in log.getvalue()
+
+
+async def test_a_file_that_is_replaced_by_one_that_can_not_be_used_is_said(on_sqlite):
+    path = on_sqlite.data_dir / "calls.sqlite3"
+    async with store_of(on_sqlite) as store:
+        store.journal.call_started(record("CA1"))
+        await flushed(store)
+        path.rename(path.with_suffix(".before"))
+        path.mkdir()
+        store.journal.call_started(record("CA2"))
+        assert "can't be written" in await failing(store)
+        path.rmdir()
+        path.with_suffix(".before").rename(path)
+        await flushed(store)
+        assert len(await store.calls()) == 2
+
+
 @pytest.mark.parametrize("what", ["a file", "not ours"])
 async def test_a_data_directory_that_cannot_be_used_is_named(tmp_path, what):
     (tmp_path / "a file").touch()

@@ -14,6 +14,7 @@ from typing import Final
 from callgate.errors import ConfigError
 
 from .env_file import WORDS, parse_env_file, read_env_file
+from .owners import MEND, of_another_user
 
 REHEARSAL_TOKEN_FILE: Final = "rehearsal-auth-token"
 DEFAULT_ENV_FILE: Final = ".env"
@@ -114,6 +115,10 @@ def _written_once(path: Path, value: str) -> str:
     except UnicodeDecodeError as exc:
         raise ConfigError([f"DATA_DIR: {path} is not text: remove it, and a new one is made"]) from exc
     except OSError as exc:
-        raise ConfigError(
-            [f"DATA_DIR: {path.parent} can't be used ({exc.strerror}): name a directory this user can write"]
-        ) from exc
+        found = of_another_user([path.parent, path])
+        says = (
+            f"{found}: {MEND}"
+            if found
+            else f"{path.parent} can't be used ({exc.strerror}): name a directory this user can write"
+        )
+        raise ConfigError([f"DATA_DIR: {says}"]) from exc

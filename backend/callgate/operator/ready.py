@@ -22,7 +22,9 @@ def add_parser(commands: Any) -> None:
 
 
 def _ready(args: argparse.Namespace) -> int:
-    problems = readiness_problems(Config.load(env_file=args.env_file))
+    problems, warnings = readiness(Config.load(env_file=args.env_file))
+    for warning in warnings:
+        print(f"Warning: {warning}")
     for problem in problems:
         print(problem)
     return 1 if problems else 0
@@ -34,16 +36,16 @@ def backend_url(config: Config) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
 
 
-def readiness_problems(config: Config) -> list[str]:
-    """Return why the backend would not answer a call now, one sentence per reason; [] if it would."""
+def readiness(config: Config) -> tuple[list[str], list[str]]:
+    """Return why the backend would not answer a call now, one sentence per reason, [] if it would; and what else is
+    wrong, such as a record of calls that can't be written."""
     url = f"{backend_url(config)}/readyz"
     try:
         answer = asyncio.run(ask("GET", url, timeout=DEADLINE))
     except UnreachableError as exc:
-        return [f"The backend does not answer at {url}: {exc}"]
-    if answer.status == 200:
-        return []
-    problems = (answer.document or {}).get("problems")
-    if not isinstance(problems, list):
-        return ["Something other than the backend answers on its port."]
-    return [str(problem) for problem in problems]
+        return [f"The backend does not answer at {url}: {exc}"], []
+    state = answer.document or {}
+    problems, warnings = state.get("problems"), state.get("warnings")
+    if not isinstance(problems, list) or not isinstance(warnings, list):
+        return ["Something other than the backend answers on its port."], []
+    return [str(problem) for problem in problems], [str(warning) for warning in warnings]

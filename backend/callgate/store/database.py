@@ -45,6 +45,7 @@ class Database:
         self._serves = serves
         self._engine = place.engine(STATEMENT_TIMEOUT)
         self._opening: asyncio.Task[None] | None = None
+        self._identity: object = None  # of the database that was opened
         self._writers = asyncio.Semaphore(WRITERS)
         self._readers = asyncio.Semaphore(CONNECTIONS - WRITERS)
         self._leaving: set[asyncio.Task[Any]] = set()  # abandoned uses that have not ended yet
@@ -139,6 +140,13 @@ class Database:
 
     async def _opened(self) -> None:
         """Wait until the database is open. The opening goes on even if this caller gives up."""
+        opening = self._opening
+        if opening is not None and opening.done() and await self._was_replaced() and self._opening is opening:
+            # What is written to the old file, which has no name any more, is lost.
+            if self._serves:
+                log.warning("The store's file was replaced or deleted: it is opened anew")
+            self._opening = None
+            await self._engine.dispose()
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
         await asyncio.shield(self._opening)
@@ -149,10 +157,14 @@ class Database:
                 await asyncio.to_thread(self.place.prepare)
             elif not await asyncio.to_thread(self.place.exists):
                 raise StoreError(f"there is no {self.place.name}: the service creates it when it starts")
+            self._identity = await asyncio.to_thread(self.place.identity)
             revision = await self._revision()
             if revision != REVISION:
                 await self._migrate(revision)
         log.debug("The store is open: %s", self.place.name)
+
+    async def _was_replaced(self) -> bool:
+        return await asyncio.to_thread(self.place.identity) != self._identity
 
     async def _revision(self) -> str | None:
         async with self._engine.connect() as connection:

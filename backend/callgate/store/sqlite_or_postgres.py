@@ -19,6 +19,7 @@ from sqlalchemy import URL, Connection, event
 from sqlalchemy import exc as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from callgate.config.owners import MEND, of_another_user
 from callgate.config.settings import Config
 from callgate.core.foreign import foreign
 from callgate.core.units import SECONDS
@@ -64,6 +65,10 @@ class Place(Protocol):
 
     def exists(self) -> bool:
         """Whether the database may exist. Blocks briefly."""
+        ...
+
+    def identity(self) -> object:
+        """Return what changes when the database is replaced by another one under its name. Blocks briefly."""
         ...
 
     async def lock_for_migration(self, connection: AsyncConnection) -> None:
@@ -126,6 +131,13 @@ class SqliteFile:
     def exists(self) -> bool:
         return self.path.exists()
 
+    def identity(self) -> object:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     async def lock_for_migration(self, connection: AsyncConnection) -> None:
         plain = await connection.execution_options(begin="")
         while True:  # until the caller's deadline: SQLite's busy timeout does not apply to a change of the mode
@@ -154,6 +166,9 @@ class SqliteFile:
         if "is full" in text or "No space left" in text or "disk I/O error" in text:
             return f"{self.path} can't be written ({text}): make room on its disk"
         if "unable to open" in text or "readonly" in text or isinstance(fault, (PermissionError, NotADirectoryError)):
+            beside = [self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm")]
+            if found := of_another_user([self.path.parent, *beside]):
+                return f"{found}: {MEND}"
             return f"{self.path} can't be written ({text}): name a directory this user can write in DATA_DIR"
         if "locked" in text:
             return f"{self.path} is locked: another program has been writing to it for {BUSY_TIMEOUT:.0f} s"
@@ -200,6 +215,9 @@ class PostgresServer:
 
     def exists(self) -> bool:
         return True
+
+    def identity(self) -> object:
+        return None
 
     async def lock_for_migration(self, connection: AsyncConnection) -> None:
         await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from keeper.keeper import EDGE_TIMEOUT, Keeper, describe, when
+from keeper import alarm
+from keeper.keeper import EDGE_TIMEOUT, Keeper
 from keeper.loop import TURN_INTERVAL
+from keeper.words import describe, when
 
 #: How old a heartbeat may be before the service counts as dead.
 HEARTBEAT_LIMIT: Final = 60.0
@@ -28,14 +30,17 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
         return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
-    trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
+    trouble = f"{state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
     if published is None:
-        return False, f"no certificate is published for {name}{trouble}"
+        return False, trouble or f"no certificate is published for {name} yet"
     if not published.good_for(name, now):
-        return False, f"the published certificate is not good for {name} now ({describe(published)}){trouble}"
+        stale = f"the published certificate is not good for {name} now ({describe(published)})"
+        return False, f"{trouble}; {stale}" if trouble else stale
     if state.unserved:
         return False, state.unserved
-    return True, f"{describe(published)}{trouble}"
+    if alarming := alarm.alarms(state, published, name, now):
+        return True, "; ".join(alarming.values())
+    return True, f"{describe(published)}{f'; the last try failed: {trouble}' if trouble else ''}"
 
 
 def patience(keeper: Keeper) -> float:

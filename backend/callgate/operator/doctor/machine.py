@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from callgate.config.owners import MEND, of_another_user
 from callgate.core.units import SECONDS
 from callgate.errors import StoreError
 from callgate.operator.ask import UnreachableError
@@ -74,6 +75,8 @@ async def disk(case: Case) -> Sequence[Finding]:
     if not os.access(at, os.W_OK | os.X_OK):
         wanted = "a folder that the backend's user can write to"
         return [wrong(f"{_shown(folder)} (DATA_DIR) is not writable", wanted, f"chown {at.name} to that user")]
+    if folder.is_dir() and (found := of_another_user(sorted(folder.iterdir()))):
+        return [wrong(found, "files of the backend's own user: otherwise no call is kept", MEND.capitalize())]
     if free < SPACE_WANTED:
         found = f"only {free // MEGABYTE} MB are free on the disk of DATA_DIR"
         return [warning(found, f"{SPACE_WANTED // MEGABYTE} MB", FREE_SPACE)]
