@@ -30,17 +30,16 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
         return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
-    trouble = f"{state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
+    trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
     if published is None:
-        return False, trouble or f"no certificate is published for {name} yet"
+        return False, f"no certificate is published for {name}{trouble}"
     if not published.good_for(name, now):
-        stale = f"the published certificate is not good for {name} now ({describe(published)})"
-        return False, f"{trouble}; {stale}" if trouble else stale
+        return False, f"the published certificate is not good for {name} now ({describe(published)}){trouble}"
     if state.unserved:
         return False, state.unserved
     if alarming := alarm.alarms(state, published, name, now):
         return True, "; ".join(alarming.values())
-    return True, f"{describe(published)}{f'; the last try failed: {trouble}' if trouble else ''}"
+    return True, f"{describe(published)}{trouble}"
 
 
 def patience(keeper: Keeper) -> float:

@@ -97,7 +97,7 @@ def test_a_service_that_has_just_been_started_is_given_time(keeper: Keeper) -> N
 
 def test_a_try_that_goes_on_is_waited_for_however_often_it_failed_before(keeper: Keeper, certbot: Certbot) -> None:
     fail(keeper, certbot, PreflightError(CAUSE))
-    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
+    with pytest.raises(IssueError), keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
         assert patience(keeper) == math.inf
 
 
