@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keeper.finding import Finding
-from keeper.preflight import Verdict, preflight
+from keeper.look.finding import Finding
+from keeper.look.preflight import Verdict, preflight
 from keeper.settings import Settings
 from support.disks import fill, small_disk
 from support.edge.directories import directory_server

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from demo.local_edge import LOOPBACK, free_ports
-from keeper.authority import Directory, get_directory, look_at_directory
-from keeper.clock import look_at_clock
-from keeper.finding import Finding, Verdict
+from keeper.look.authority import Directory, get_directory, look_at_directory
+from keeper.look.clock import look_at_clock
+from keeper.look.finding import Finding, Verdict
 from keeper.settings import Settings
 from support.connect_proxy import ConnectProxy
 from support.edge.directories import directory_server

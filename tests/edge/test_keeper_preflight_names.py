@@ -2,7 +2,7 @@
 
 import pytest
 from keeper.errors import UsageError
-from keeper.names import Names, Trouble
+from keeper.look.names import Names, Trouble
 from keeper.settings import Address, Settings
 from support.edge.name_server import GARBAGE, LOOPBACK, SILENCE, NameServer
 

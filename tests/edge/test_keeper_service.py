@@ -14,7 +14,7 @@ from demo.local_edge import LocalEdge
 from keeper.health import health
 from keeper.keeper import Keeper
 from keeper.loop import Service
-from keeper.self_signed import LIFETIME
+from keeper.pairs.self_signed import LIFETIME
 from keeper.settings import Settings
 from support.edge.keepers import environ, keeper, read_state, running
 from support.edge.probes import wait_for

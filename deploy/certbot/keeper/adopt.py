@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from keeper import certificate
-from keeper.acme_problems import Start
-from keeper.certbot import Certbot
+from keeper.acme.certbot import Certbot
+from keeper.acme.folders import Folders
+from keeper.acme.problems import Start
 from keeper.errors import UsageError
-from keeper.folders import Folders
 from keeper.keeper import Keeper
+from keeper.pairs import certificate
 from keeper.words import describe
 
 LOCK_TIMEOUT: Final = 300.0

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from keeper.certificate import Certificate
+from keeper.pairs.certificate import Certificate
 from keeper.state import State
 from keeper.words import when
 

@@ -13,7 +13,7 @@ KeeperError
 
 from __future__ import annotations
 
-from keeper.acme_problems import Start
+from keeper.acme.problems import Start
 
 
 class KeeperError(Exception):

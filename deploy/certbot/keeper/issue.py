@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keeper.certbot import Certbot, Wish
-from keeper.certificate import Certificate, is_address
+from keeper.acme.certbot import Certbot, Wish
 from keeper.errors import LimitError, UsageError
 from keeper.keeper import Keeper
+from keeper.pairs.certificate import Certificate, is_address
 from keeper.settings import LETS_ENCRYPT, Authority, Settings, host_name
 from keeper.words import REFUSED_BY_TWILIO, describe, when
 

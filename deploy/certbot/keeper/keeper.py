@@ -12,10 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keeper import certificate, served
-from keeper.caa import DNS_01, HTTP_01
-from keeper.certbot import Certbot, Wish
-from keeper.certificate import Certificate
+from keeper.acme.certbot import Certbot, Wish
+from keeper.acme.folders import BACKDATED, WEEK
 from keeper.errors import (
     IssueError,
     KeeperError,
@@ -25,11 +23,12 @@ from keeper.errors import (
     RehearsalError,
     UnservedError,
 )
-from keeper.folders import BACKDATED, WEEK
 from keeper.ladder import DAYS, Ladder
-from keeper.preflight import Verdict, preflight
-from keeper.published import Published
-from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, Settings
+from keeper.look.preflight import Verdict, preflight
+from keeper.pairs import certificate, served
+from keeper.pairs.certificate import Certificate
+from keeper.pairs.published import Published
+from keeper.settings import DNS_01, HTTP_01, LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Authority, Settings
 from keeper.state import State, Store
 from keeper.words import when
 

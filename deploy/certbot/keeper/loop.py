@@ -13,14 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from keeper import alarm, self_signed
-from keeper.certbot import Certbot, Wish
-from keeper.certificate import Certificate
+from keeper import alarm
+from keeper.acme.certbot import Certbot, Wish
 from keeper.errors import BusyError, IssueError, KeeperError, LimitError, PreflightError, UnservedError
 from keeper.keeper import Keeper
 from keeper.ladder import Ladder
-from keeper.own import OwnCertificate
-from keeper.preflight import Verdict
+from keeper.look.preflight import Verdict
+from keeper.pairs import self_signed
+from keeper.pairs.certificate import Certificate
+from keeper.pairs.own import OwnCertificate
 from keeper.settings import Authority
 from keeper.state import State
 from keeper.words import REFUSED_BY_TWILIO, describe, when

@@ -43,13 +43,14 @@ from typing import Final
 
 import idna
 
-from keeper.caa import HTTP_01
-from keeper.certificate import is_address
 from keeper.errors import UsageError
+from keeper.pairs.certificate import is_address
 
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/directory"
 REHEARSAL_DOMAIN: Final = "localhost"
+HTTP_01: Final = "http-01"
+DNS_01: Final = "dns-01"
 ROUTE53: Final = "dns-route53"
 
 LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

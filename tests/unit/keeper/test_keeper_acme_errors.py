@@ -1,8 +1,8 @@
 """Output of certbot and the authority becomes one sentence with advice. The texts are those that certbot 5.8 prints."""
 
 import pytest
-from keeper.acme_errors import diagnose
-from keeper.acme_problems import PROBLEMS, Start
+from keeper.acme.diagnosis import diagnose
+from keeper.acme.problems import PROBLEMS, Start
 
 NOW = 1_800_000_000.0
 

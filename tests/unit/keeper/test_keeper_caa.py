@@ -1,7 +1,7 @@
 """Which CAA records let an authority issue."""
 
 import pytest
-from keeper.caa import Caa, permits
+from keeper.look.caa import Caa, permits
 
 LETS_ENCRYPT = frozenset({"letsencrypt.org"})
 

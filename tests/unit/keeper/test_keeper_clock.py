@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from keeper import self_signed
-from keeper.authority import Directory
-from keeper.clock import look_at_clock, span
-from keeper.finding import Verdict
+from keeper.look.authority import Directory
+from keeper.look.clock import look_at_clock, span
+from keeper.look.finding import Verdict
+from keeper.pairs import self_signed
 from keeper.settings import Settings
 from support.edge.pairs import Authority, Pair
 

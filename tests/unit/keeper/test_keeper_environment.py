@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from keeper.errors import UsageError
-from keeper.names import Names, configured
+from keeper.look.names import Names, configured
 from keeper.settings import PASSED_ON, Settings, host_name
 from support.project import ROOT
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from keeper.certbot import Certbot
+from keeper.acme.certbot import Certbot
 from keeper.cli import FAILED, GOOD, main
 from keeper.errors import IssueError, PreflightError
 from keeper.health import HEARTBEAT_LIMIT, health, patience

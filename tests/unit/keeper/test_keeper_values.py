@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 
 import pytest
-from keeper import self_signed
-from keeper.certbot import Certbot
-from keeper.certificate import Certificate
+from keeper.acme.certbot import Certbot
 from keeper.errors import BusyError, PublishError, UsageError
 from keeper.issue import Request
 from keeper.ladder import DAYS, Ladder
-from keeper.published import Published
+from keeper.pairs import self_signed
+from keeper.pairs.certificate import Certificate
+from keeper.pairs.published import Published
 from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
 from keeper.state import State, Store
 from support.edge.pairs import Authority, Pair

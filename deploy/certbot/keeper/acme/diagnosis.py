@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from keeper.acme_problems import CHALLENGES, DNS_CHALLENGES, PROBLEMS, Meaning, Start, meaning
+from keeper.acme.problems import CHALLENGES, DNS_CHALLENGES, PROBLEMS, Meaning, Start, meaning
 
 PROBLEM: Final = re.compile(r"urn:ietf:params:acme:error:(\w+)")
 CHALLENGE: Final = re.compile(r"^\s*(?:Domain|Identifier): +(\S+)\n\s*Type: +(\S+)\n\s*Detail: +(.*)$", re.MULTILINE)

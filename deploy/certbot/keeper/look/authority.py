@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from keeper.finding import Finding, Verdict, cant_tell, good, suspicious, wrong
+from keeper.look.finding import Finding, Verdict, cant_tell, good, suspicious, wrong
 from keeper.program import run_program
 from keeper.settings import Settings
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from keeper import certificate
-from keeper.certificate import Certificate
 from keeper.errors import PublishError
-from keeper.published import Published
+from keeper.pairs import certificate
+from keeper.pairs.certificate import Certificate
+from keeper.pairs.published import Published
 from keeper.settings import OwnPair
 
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from keeper import certificate
-from keeper.acme_errors import Diagnosis, diagnose
-from keeper.acme_problems import Start
-from keeper.certificate import Certificate, is_address
+from keeper.acme.diagnosis import Diagnosis, diagnose
+from keeper.acme.folders import Folders
+from keeper.acme.problems import Start
 from keeper.errors import IssueError
-from keeper.folders import Folders
+from keeper.pairs import certificate
+from keeper.pairs.certificate import Certificate, is_address
 from keeper.program import Done, run_program
 from keeper.settings import Authority, Settings
 
-HERE: Final = Path(__file__).resolve().parent.parent
+HERE: Final = Path(__file__).resolve().parents[2]
 TIMEOUT: Final = 600.0
 # certbot repeats a request whose nonce was refused only once, and then gives up; another run counts against no limit.
 BAD_NONCE_TRIES: Final = 3

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from keeper.authority import Directory, get_directory, look_at_directory
-from keeper.caa import HTTP_01, Caa, permits
-from keeper.certificate import is_address
-from keeper.clock import look_at_clock
 from keeper.errors import UsageError
-from keeper.finding import Finding, cant_tell, good, suspicious, wrong
-from keeper.finding import Verdict as Verdict
-from keeper.names import Names, Records, Trouble
-from keeper.port import CHALLENGE_FOLDER, Probe, look_at_port, probe_file
-from keeper.settings import Settings
+from keeper.look.authority import Directory, get_directory, look_at_directory
+from keeper.look.caa import Caa, permits
+from keeper.look.clock import look_at_clock
+from keeper.look.finding import Finding, cant_tell, good, suspicious, wrong
+from keeper.look.finding import Verdict as Verdict
+from keeper.look.names import Names, Records, Trouble
+from keeper.look.port import CHALLENGE_FOLDER, Probe, look_at_port, probe_file
+from keeper.pairs.certificate import is_address
+from keeper.settings import HTTP_01, Settings
 
 SPACE_WANTED: Final = 10_000_000  # bytes; a certificate, its key and certbot's logs need less than a tenth of this
 # The name to look up after a failed DNS query, to see whether all queries fail, if the authority has no host name.

@@ -10,10 +10,10 @@ from typing import Final
 
 from cryptography import x509
 
-from keeper import certificate
-from keeper.certbot import HERE
-from keeper.certificate import Certificate, pem
+from keeper.acme.certbot import HERE
 from keeper.errors import PublishError
+from keeper.pairs import certificate
+from keeper.pairs.certificate import Certificate, pem
 from keeper.program import run_program
 
 HOOK: Final = HERE / "hooks" / "publish"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from keeper import certificate
-from keeper.acme_problems import Start
-from keeper.certificate import Certificate
+from keeper.acme.problems import Start
 from keeper.ladder import DAYS, HOURS
+from keeper.pairs import certificate
+from keeper.pairs.certificate import Certificate
 
 WEEK: Final = 7 * DAYS
 # Let's Encrypt backdates certificates by an hour.

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from keeper import certificate
-from keeper.authority import Directory
-from keeper.finding import Finding, cant_tell, good, suspicious, wrong
+from keeper.look.authority import Directory
+from keeper.look.finding import Finding, cant_tell, good, suspicious, wrong
+from keeper.pairs import certificate
 from keeper.settings import Settings
 
 # Let's Encrypt backdates certificates by an hour; browsers and telephones tolerate less.

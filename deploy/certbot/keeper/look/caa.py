@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-HTTP_01: Final = "http-01"
-DNS_01: Final = "dns-01"
+from keeper.settings import HTTP_01
+
 CRITICAL: Final = 128
 #: The tags that authorities know: https://www.iana.org/assignments/pkix-parameters/#caa-properties
 KNOWN_TAGS: Final = frozenset({"issue", "issuewild", "issuemail", "issuevmc", "iodef", "contactemail", "contactphone"})

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from keeper.certificate import SELF_SIGNED, pem
+from keeper.pairs.certificate import SELF_SIGNED, pem
 
 LIFETIME: Final = datetime.timedelta(days=90)
 # A client's clock may be slow.

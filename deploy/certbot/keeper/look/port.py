@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from keeper import fetch
-from keeper.finding import Finding, cant_tell, good, suspicious
+from keeper.look import fetch
+from keeper.look.finding import Finding, cant_tell, good, suspicious
 
 CHALLENGE_FOLDER: Final = Path(".well-known") / "acme-challenge"
 NO_ROUTE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

@@ -7,8 +7,8 @@ import ssl
 import time
 from typing import Final
 
-from keeper.certificate import Certificate, der_serial
 from keeper.errors import UnservedError
+from keeper.pairs.certificate import Certificate, der_serial
 from keeper.settings import Address
 
 HANDSHAKE_TIMEOUT: Final = 5.0

@@ -1,0 +1,1 @@
+"""Looking for problems before an authority is asked. Nothing here changes anything."""
