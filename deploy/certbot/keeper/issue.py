@@ -100,7 +100,9 @@ async def issue(keeper: Keeper, request: Request) -> None:
         if request.dry_run:
             await _rehearse_only(keeper, request)
         elif not request.wish.force and (good := _good(keeper, certbot, request)):
-            if keeper.is_better(published := keeper.published.certificate(), good):
+            # What is held back, like a real certificate while a staging one was tried, is published now.
+            is_held_back = keeper.recall().held_back == good.serial_hex
+            if not is_held_back and keeper.is_better(published := keeper.published.certificate(), good):
                 log.warning("what is published is newer than what certbot keeps, so it stays")
                 good = published or good
                 await keeper.confirm()

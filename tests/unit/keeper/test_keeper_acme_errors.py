@@ -20,6 +20,7 @@ def challenge(kind: str, detail: str) -> str:
     ("output", "cause", "todo"),
     [
         (challenge("dns", "no valid A records found"), "does not resolve", "set its A record"),
+        (challenge("connection", 'could not resolve URL "http://x"'), "does not resolve", "set its A record"),
         (challenge("connection", "192.0.2.1: Timeout during connect"), "can't reach it on port 80", "open port 80"),
         (
             challenge("unauthorized", "192.0.2.1: Invalid response: 404"),

@@ -32,6 +32,9 @@ DNS_PROVIDER: Final = re.compile(
     re.MULTILINE,
 )
 
+# An authority may find out only when it connects that the name does not resolve.
+UNRESOLVED: Final = re.compile(r"could not resolve|no such host|SERVFAIL|NXDOMAIN|DNS problem")
+
 UNREACHABLE: Final = re.compile(
     r"Connection refused|Failed to establish a new connection|NewConnectionError|ConnectTimeout|ReadTimeout|timed out"
     r"|Max retries exceeded|Name or service not known|Temporary failure in name resolution|NameResolutionError"
@@ -157,6 +160,8 @@ def _challenge(output: str, meanings: Mapping[str, Meaning]) -> Diagnosis | None
     means = meanings.get(kind, Meaning(f"its challenge failed with '{kind}'", "read the authority's message"))
     if kind in ("unauthorized", "dns") and "CAA" in detail:
         means = CHALLENGES["caa"]
+    elif kind == "connection" and UNRESOLVED.search(detail):
+        means = meanings["dns"]
     return Diagnosis(f"{name}: {means.cause} ({_shortened(detail)})", means.todo)
 
 
