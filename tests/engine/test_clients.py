@@ -1,4 +1,4 @@
-"""A client that comes over IPv6, from another machine, keeps its address on its way through Docker (EDGE_IPV6)."""
+"""Who the client is: over IPv6 (EDGE_IPV6), and behind a load balancer (EDGE_PROXY_PROTOCOL), in the bundle."""
 
 from __future__ import annotations
 
@@ -76,13 +76,31 @@ def test_a_client_over_ipv6_keeps_its_address(new_bundle, images, neighbour):
         bundle.up("nginx")
         assert neighbour.get(bundle.port("nginx", 8080)) == "301"
         assert clients(bundle) == [neighbour.theirs]
-
-
-def test_backends_are_not_looked_up_for_ipv6_because_they_listen_on_ipv4(new_bundle, images):
-    """An address where nobody listens would count as a backend that fails."""
-    with new_bundle() as bundle:
-        (bundle.folder / ".env").write_text(f"{SETTINGS}EDGE_IPV6=true\n")
-        bundle.up("nginx")
+        # The backend listens on IPv4 alone, and an address where nobody listens would count as a backend that fails.
         conf = bundle.exec("nginx", "cat", "/run/edge/etc/generated/http.conf").stdout
         assert "server backend:8765 resolve " in conf
         assert "ipv6=off;" in conf
+
+
+def test_the_containers_reach_nginx_behind_a_load_balancer_and_over_ipv6_too(new_bundle, images):
+    """The keeper's and the rehearsal call's connections begin without the PROXY protocol; nobody else's may."""
+    with new_bundle() as bundle:
+        settings = "TRUSTED_PROXIES=10.0.0.5 2001:db8::/64\nEDGE_PROXY_PROTOCOL=on\nEDGE_IPV6=true\n"
+        (bundle.folder / ".env").write_text(settings)
+        bundle.up()  # all are healthy, so the keeper has seen its certificate served
+        done = bundle.exec("backend", "callgate", "phone", "--expect-echo", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        answered = [
+            "curl",
+            "-s",
+            "-k",
+            "--max-time",
+            "10",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "https://localhost:8443/",
+        ]
+        assert bundle.exec("nginx", *answered, check=False).stdout == "000"
+        assert bundle.exec("nginx", *answered, "--haproxy-protocol").stdout == "200"
