@@ -2,14 +2,16 @@
 # Tells what is an address, and finds the DNS server that nginx asks.
 
 is_ipv4() { # is_ipv4 TEXT: without leading zeros, which some programs read as octal
-  matches "$1" '(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}' || return 1
-  for octet in $(printf '%s' "$1" | tr '.' ' '); do
-    [ "$octet" -le 255 ] || return 1
-  done
+  octet='(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])'
+  matches "$1" "$octet(\.$octet){3}"
 }
 
 is_ipv6() { # is_ipv6 TEXT: RFC 4291, section 2.2, without brackets and without a zone
   groups=$1
+  case $1 in
+  *:*) ;;
+  *) return 1 ;;
+  esac
   case $1 in
   *.*) # the last two groups may be written as an IPv4 address
     is_ipv4 "${1##*:}" || return 1

@@ -4,9 +4,10 @@
 # These requests need no backend, because the backend's health is not nginx's.
 health() {
   failure=1
-  read_names
+  read_domain
+  extra_domains= # it asks for DOMAIN, and there may be many others
   read_listen
-  read_proxies
+  read_proxy_protocol
   read_folders
   command -v curl >/dev/null || die "there is no program curl: install it, entrypoint health asks with it"
   address=$(echo "$listen" | awk '{ print $1 }')

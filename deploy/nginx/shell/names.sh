@@ -1,17 +1,20 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # the entry point and these files share their variables
 # The names that are served: DOMAIN, and beside it EXTRA_DOMAINS.
 
-read_names() {
+read_domain() {
   domain=$(normal_name "${DOMAIN:-}")
   [ -n "$domain" ] || die "DOMAIN is not set: set it to the host name callers' webhooks use, as in voice.example.com"
   is_host_name "$domain" ||
     die "DOMAIN is '$DOMAIN': wanted a host name without https:// and without a path, as in voice.example.com"
+}
+
+read_extra_domains() {
   extra_domains=
-  for given in $(printf '%s' "${EXTRA_DOMAINS:-}" | tr ',' ' '); do
-    name=$(normal_name "$given")
+  for given in $(printf '%s' "${EXTRA_DOMAINS:-}" | tr ',[:upper:]' ' [:lower:]'); do
+    name=${given%.}
     is_host_name "${name#"*."}" ||
       die "EXTRA_DOMAINS has '$given': wanted host names without https:// and without a path, as in www.example.com *.example.com"
-    [ "$name" = "${name#"*."}" ] || matches "$name" '..[^.]*[.].*[^0-9.].*' ||
+    [ "$name" = "${name#"*"}" ] || matches "$name" '..[^.]*[.].*[^0-9.].*' ||
       die "EXTRA_DOMAINS has '$given': wanted a domain of your own behind the *, as in *.example.com"
     case " $domain $extra_domains " in
     *" $name "*) ;;

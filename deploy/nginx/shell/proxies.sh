@@ -1,14 +1,17 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # the entry point and these files share their variables
 # The proxies before nginx, and how the client's address is learned from them.
 
+read_proxy_protocol() {
+  proxy_protocol=${EDGE_PROXY_PROTOCOL:-off}
+  matches "$proxy_protocol" 'on|off' || die "EDGE_PROXY_PROTOCOL is '$proxy_protocol': wanted on or off"
+}
+
 read_proxies() {
   proxies=
   for network in $(printf '%s' "${TRUSTED_PROXIES:-}" | tr ',' ' '); do
     check_network "$network"
     proxies="$proxies $network"
   done
-  proxy_protocol=${EDGE_PROXY_PROTOCOL:-off}
-  matches "$proxy_protocol" 'on|off' || die "EDGE_PROXY_PROTOCOL is '$proxy_protocol': wanted on or off"
   [ "$proxy_protocol" = off ] || [ -n "$proxies" ] ||
     die "EDGE_PROXY_PROTOCOL is on and TRUSTED_PROXIES is not set: set it to the proxies' addresses, as in 10.0.0.5 10.1.0.0/16"
 }
@@ -27,7 +30,10 @@ check_network() { # check_network TEXT
     die "TRUSTED_PROXIES has '$1': wanted addresses or networks without names and ports, as in 10.0.0.5 10.1.0.0/16 2001:db8::/64"
   fi
   case $1 in */*) length=${1#*/} ;; *) length=$bits ;; esac
-  matches "$length" '[0-9]{1,3}' && [ "$length" -le "$bits" ] ||
+  case $length in
+  "" | *[!0-9]* | ????*) length=999 ;;
+  esac
+  [ "$length" -le "$bits" ] ||
     die "TRUSTED_PROXIES has '$1': wanted a number of bits up to $bits behind the /, as in 10.1.0.0/16"
   [ "$length" -ge "$least" ] ||
     die "TRUSTED_PROXIES has '$1', a network so large that strangers would choose the address they are counted under: name only the proxies' own networks, of /$least or smaller"

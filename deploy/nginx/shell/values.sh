@@ -1,8 +1,12 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # the entry point and these files share their variables
 # Reads the environment, and refuses what can't work.
 
+line_end='
+'
+
 matches() { # matches VALUE PATTERN: whether the whole value matches, and is one line
-  [ "$(printf '%s' "$1" | wc -l)" -eq 0 ] && printf '%s\n' "$1" | grep -Eqx -- "$2"
+  case $1 in *"$line_end"*) return 1 ;; esac
+  printf '%s\n' "$1" | grep -Eqx -- "$2"
 }
 
 check_port() { # check_port NAME VALUE
@@ -51,7 +55,10 @@ read_listen() {
   # RFC 6066, section 3: addresses are not sent as server names.
   require_sni=on
   for name in $domain $extra_domains; do
-    if [ "$name" = localhost ] || matches "$name" '[0-9.]+'; then require_sni=off; fi
+    case $name in
+    *[!0-9.]*) [ "$name" != localhost ] || require_sni=off ;;
+    *) require_sni=off ;;
+    esac
   done
   require_sni=${EDGE_REQUIRE_SNI:-$require_sni}
   matches "$require_sni" 'on|off' || die "EDGE_REQUIRE_SNI is '$require_sni': wanted on or off"
