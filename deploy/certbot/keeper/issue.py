@@ -115,7 +115,10 @@ async def issue(keeper: Keeper, request: Request) -> None:
 
 def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | None:
     kept = certbot.certificate()
-    if kept is None or certbot.folders.server != request.server or keeper.wanting(certbot):
+    is_of_authority = certbot.folders.server == request.server or (
+        not request.staging and keeper.issuer_of(certbot) is not None
+    )
+    if kept is None or not is_of_authority or keeper.wanting(certbot):
         return None
     return None if kept.is_due_at(keeper.clock()) else kept
 
@@ -130,25 +133,44 @@ async def _rehearse_only(keeper: Keeper, request: Request) -> None:
 
 
 async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
-    log.info("looking for problems beforehand; nothing is changed")
     wish = request.wish
-    await keeper.look(request.names, server=request.server, profile=wish.profile)
-    ladder, now = keeper.recall().ladder, keeper.clock()
-    if ladder.forbidden(now) and not wish.force:
-        until = when(ladder.not_before)
-        raise LimitError(f"the authority asked to be left alone until {until}: wait until then (--force asks anyway)")
-    keeper.spare_the_limit(certbot, server=request.server, by_force=wish.force)
+
+    async def ask(authority: Authority) -> None:
+        await _look(keeper, certbot, request, authority)
+        await _get(keeper, certbot, request, authority)
+
+    is_alone = request.staging or len(keeper.authorities_now()) == 1
+    if is_alone:  # what is found beforehand is then no failure of the service's
+        await _look(keeper, certbot, request, wish.authority)
     with keeper.attempt(certbot, interrupted="issuing by hand was interrupted", anyway=wish.force):
-        is_new_account = not certbot.folders.account(request.server)
-        await keeper.get(certbot, wish, rehearsed=not request.staging)
+        if is_alone:
+            await _get(keeper, certbot, request, wish.authority)
+        else:
+            await keeper.ask_in_turn(ask)
         await _publish(keeper, certbot, request)
-        if not request.staging:
-            await keeper.tell_contact(certbot, wish, is_new_account=is_new_account)
     if got := certbot.certificate():
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
         log.warning("THIS IS A STAGING CERTIFICATE, AND NOBODY TRUSTS IT. %s.", REFUSED_BY_TWILIO)
         log.warning("A real one replaces it at the keeper's next check, or now if you run this without --staging.")
+
+
+async def _look(keeper: Keeper, certbot: Certbot, request: Request, authority: Authority) -> None:
+    log.info("looking for problems beforehand; nothing is changed")
+    await keeper.look(request.names, server=authority.server, profile=request.wish.profile)
+    ladder, now = keeper.recall().ladder, keeper.clock()
+    if authority.server == keeper.settings.server and ladder.forbidden(now) and not request.wish.force:
+        until = when(ladder.not_before)
+        raise LimitError(f"the authority asked to be left alone until {until}: wait until then (--force asks anyway)")
+    keeper.spare_the_limit(certbot, server=authority.server, by_force=request.wish.force)
+
+
+async def _get(keeper: Keeper, certbot: Certbot, request: Request, authority: Authority) -> None:
+    wish = replace(request.wish, authority=authority)
+    is_new_account = not certbot.folders.account(authority.server)
+    await keeper.get(certbot, wish, rehearsed=not request.staging)
+    if not request.staging:
+        await keeper.tell_contact(certbot, wish, is_new_account=is_new_account)
 
 
 async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> None:

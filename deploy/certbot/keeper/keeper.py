@@ -7,7 +7,7 @@ import logging
 import random
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -156,6 +156,28 @@ class Keeper:
         since = self.recall().failing_since
         first, *others = self.settings.authorities
         return [first, *others] if since and self.clock() - since >= PATIENCE_WITH_AUTHORITY else [first]
+
+    async def ask_in_turn(self, ask: Callable[[Authority], Awaitable[None]]) -> None:
+        """Ask the authorities that are to be asked now, until one has issued. Raises the error of the first, with those
+        of the others."""
+        first, *others = self.authorities_now()
+        try:
+            await ask(first)
+        except (IssueError, LimitError, PreflightError) as error:
+            if not others:
+                raise
+            said = [str(error)]
+        else:
+            return
+        for authority in others:
+            log.warning("%s (failing since %s): asking another authority", said[-1], when(self.recall().failing_since))
+            try:
+                await ask(authority)
+            except (IssueError, LimitError, PreflightError) as error:
+                said.append(f"{authority.server}: {error}")
+            else:
+                return
+        raise IssueError("; and ".join(said))
 
     # Steps. Each raises a KeeperError, whose text says what to do.
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from keeper import alarm
 from keeper.acme.certbot import Certbot, Wish
-from keeper.errors import BusyError, IssueError, KeeperError, LimitError, PreflightError, UnservedError
+from keeper.errors import BusyError, KeeperError, UnservedError
 from keeper.keeper import Keeper
 from keeper.ladder import Ladder
 from keeper.look.preflight import Verdict
@@ -205,25 +205,7 @@ class Service:
             # It is kept, unless its authority asks for an earlier renewal (ARI, RFC 9773).
             await self._ask(issuer)
             return
-        first, *others = keeper.authorities_now()
-        try:
-            await self._ask(first)
-        except (IssueError, LimitError, PreflightError) as error:
-            if not others:
-                raise
-            log.warning("%s (since %s): asking another authority", error, when(keeper.recall().failing_since))
-            await self._ask_others(others, error)
-
-    async def _ask_others(self, others: list[Authority], first: KeeperError) -> None:
-        said = [str(first)]
-        for authority in others:
-            try:
-                await self._ask(authority)
-            except (IssueError, LimitError, PreflightError) as error:
-                said.append(f"{authority.server}: {error}")
-            else:
-                return
-        raise IssueError("; and ".join(said))
+        await keeper.ask_in_turn(self._ask)
 
     async def _ask(self, authority: Authority) -> None:
         keeper, settings = self._keeper, self._keeper.settings

@@ -5,7 +5,7 @@ import re
 
 import aiosqlite  # noqa: F401 (the store imports it later)
 import asyncpg  # noqa: F401
-import callgate.peers.linecheck.server  # noqa: F401
+import callgate.peers.linecheck.server
 import callgate.web.server  # noqa: F401
 import pytest
 from callgate.config.settings import Config

@@ -74,7 +74,12 @@ class Certbot:
         """
         self.folders.end_what_was_interrupted()
         has_memory = self.folders.config.exists()
-        start, why = await self._first_start(wish)
+        try:
+            start, why = await self._first_start(wish)
+        except IssueError as error:
+            if error.heals is None:
+                raise
+            start, why = Start(error.heals), str(error)
         while True:
             if start is not Start.AS_IT_IS:
                 kept = "the accounts are kept" if start is Start.WITHOUT_CERTIFICATE else "with a new account"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -67,21 +68,20 @@ def _problem(
     station: Station, state: State, action: str, was_served: x509.Certificate | None, now: x509.Certificate | None
 ) -> str:
     says = station.first_complaint()
-    if was_served is not None and now is None and action != EXPIRED:
+    if was_served and now is None and was_served.not_valid_after_utc > datetime.datetime.now(datetime.UTC):
         return "a good pair was lost"
     if was_served and now and now.not_valid_before_utc < was_served.not_valid_before_utc:
         return "an older pair took the place of a newer one"
     if station.issued > MOST_ISSUED:
         return f"{station.issued} certificates were issued"
-    if not state.is_mended:
-        is_asked = action != START and not (action == BY_HAND and not says)  # a good one that is kept needs nobody
-        if is_asked and not re.search(state.cause, says):
-            return f"the cause is not named: {says!r}"
-        return ""
+    wanted = state.cause or (state.refused if action in (BY_HAND, FORCE) else "")
+    if wanted:
+        # Where it did not matter yet, or was no hindrance after all, nothing needs to be said.
+        return "" if re.search(wanted, says) or (now and not says) else f"the cause is not named: {says!r}"
     if now is None:
         return f"no good certificate is served: {station.said[-300:]!r}"
     if station.status:
         return f"it ended with status {station.status}: {says!r}"
-    if action in (DUE, FORCE) and station.issued == 0 and "own certificate" not in state.name:
+    if action in (DUE, FORCE) and station.issued == 0 and not state.refused:
         return "nothing was issued"
     return ""

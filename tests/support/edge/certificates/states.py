@@ -25,11 +25,13 @@ NOWHERE: Final = "127.0.0.99"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state. ``cause``: what the first complaint says, if only a person can mend it; empty if the keeper can."""
+    """A state. ``cause``: what the first complaint says, if only a person can mend it; empty if the keeper can.
+    ``refused``: what somebody is told who asks for a certificate by hand in this state; empty if they get one."""
 
     name: str
     damage: Damage
     cause: str = ""
+    refused: str = ""
 
     @property
     def is_mended(self) -> bool:
@@ -297,7 +299,7 @@ STATES: Final = (
     State("machine: challenges are not seen", webroot_unseen, "another server answers"),
     State("machine: the clock is 400 days slow", clock(-400), "clock"),
     State("machine: the clock is 400 days fast", clock(400), "clock"),
-    State("machine: an own certificate is set", own_certificate),
+    State("machine: an own certificate is set", own_certificate, refused="TLS_CERTIFICATE is set"),
     # The authority.
     State("authority: down", settings(ACME_SERVER=f"https://{LOOPBACK}:1/dir"), "can't be reached"),
     State("authority: down for a day, a second one is set", failing_for_a_day),
