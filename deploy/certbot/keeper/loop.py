@@ -15,7 +15,7 @@ from typing import Final
 
 from keeper import alarm
 from keeper.acme.certbot import Certbot, Wish
-from keeper.errors import BusyError, KeeperError, UnservedError
+from keeper.errors import BusyError, IssueError, KeeperError, UnservedError
 from keeper.keeper import Keeper
 from keeper.ladder import Ladder
 from keeper.look.preflight import Verdict
@@ -215,13 +215,22 @@ class Service:
         if before and not keeper.wanting(self._certbot) and self._certbot.folders.server == authority.server:
             if before.is_due_at(keeper.clock()):
                 keeper.spare_the_limit(self._certbot, server=authority.server, by_force=False)
-            await self._certbot.get(wish)
+            await self._renew(wish)
         else:
             await self._get_new(wish)
         new = self._certbot.certificate()
         if before and new and new.serial != before.serial:
             log.info("renewed: %s", describe(new))
         await keeper.tell_contact(self._certbot, wish, is_new_account=is_new_account)
+
+    async def _renew(self, wish: Wish) -> None:
+        try:
+            await self._certbot.get(wish)
+        except IssueError:
+            # What is wrong here for certain, such as the clock, says more than what certbot made of it.
+            server, profile = wish.authority.server, wish.profile
+            await self._keeper.look(self._certbot.names, server=server, profile=profile, shown=())
+            raise
 
     async def _get_new(self, wish: Wish) -> None:
         keeper, names = self._keeper, self._certbot.names

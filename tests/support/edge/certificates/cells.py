@@ -78,6 +78,8 @@ def _problem(
     if wanted:
         # Where it did not matter yet, or was no hindrance after all, nothing needs to be said.
         return "" if re.search(wanted, says) or (now and not says) else f"the cause is not named: {says!r}"
+    if state.refused and action == EXPIRED:  # nobody but its owner can replace it
+        return "" if "ALARM certificate_missing" in station.said else "no alarm was raised"
     if now is None:
         return f"no good certificate is served: {station.said[-300:]!r}"
     if station.status:
