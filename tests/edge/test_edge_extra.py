@@ -141,6 +141,13 @@ def test_the_domain_itself_is_served_where_the_others_are_redirected(redirecting
     assert ask(redirecting, "GET", "/a", tls=False).headers["location"] == f"https://{DOMAIN}/a"
 
 
+def test_a_star_that_matches_the_domain_does_not_send_it_to_itself(backend: Backend) -> None:
+    with started(backend, EXTRA_DOMAINS="*.callgate.example", EDGE_EXTRA="redirect") as edge:
+        assert ask(edge, "POST", "/incoming-call", body=b"CallSid=CA00").status == 200
+        answer = ask(edge, "GET", "/a", name="www.callgate.example")
+        assert answer.headers["location"] == f"https://{DOMAIN}/a"
+
+
 def test_a_redirect_says_that_the_name_is_for_https_only(redirecting: LocalEdge) -> None:
     headers = ask(redirecting, "GET", "/", name=NAMES[0]).headers
     assert headers["strict-transport-security"] == "max-age=63072000"

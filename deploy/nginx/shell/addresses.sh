@@ -38,14 +38,16 @@ read_resolver() {
   if [ -n "${EDGE_RESOLVER:-}" ]; then
     resolver=$(in_brackets "$EDGE_RESOLVER")
     matches "$resolver" '[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?' ||
-      die "EDGE_RESOLVER is '$EDGE_RESOLVER': wanted the address of a DNS server, without a zone (%…), as in 127.0.0.11"
+      die "EDGE_RESOLVER is '$EDGE_RESOLVER': wanted the address of a DNS server," \
+        "without a zone (%…), as in 127.0.0.11"
     case $resolver in *]:* | [!\[]*:*) check_port "the port in EDGE_RESOLVER" "${resolver##*:}" ;; esac
     return
   fi
   for backend in $backends; do
     ! is_looked_up "$backend" || resolver=${resolver:-$(system_resolver)}
     ! is_looked_up "$backend" || [ -n "$resolver" ] ||
-      die "EDGE_BACKEND has the name '${backend%:*}', and $resolv_conf has no DNS server that nginx can ask: set EDGE_RESOLVER to the address of one"
+      die "EDGE_BACKEND has the name '${backend%:*}', and $resolv_conf has no DNS server that nginx can ask:" \
+        "set EDGE_RESOLVER to the address of one"
   done
 }
 

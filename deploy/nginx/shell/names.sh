@@ -13,7 +13,8 @@ read_extra_domains() {
   for given in $(printf '%s' "${EXTRA_DOMAINS:-}" | tr ',[:upper:]' ' [:lower:]'); do
     name=${given%.}
     is_host_name "${name#"*."}" ||
-      die "EXTRA_DOMAINS has '$given': wanted host names without https:// and without a path, as in www.example.com *.example.com"
+      die "EXTRA_DOMAINS has '$given': wanted host names without https:// and without a path," \
+        "as in www.example.com *.example.com"
     [ "$name" = "${name#"*"}" ] || matches "$name" '..[^.]*[.].*[^0-9.].*' ||
       die "EXTRA_DOMAINS has '$given': wanted a domain of your own behind the *, as in *.example.com"
     case " $domain $extra_domains " in

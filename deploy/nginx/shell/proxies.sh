@@ -13,21 +13,25 @@ read_proxies() {
     proxies="$proxies $network"
   done
   [ "$proxy_protocol" = off ] || [ -n "$proxies" ] ||
-    die "EDGE_PROXY_PROTOCOL is on and TRUSTED_PROXIES is not set: set it to the proxies' addresses, as in 10.0.0.5 10.1.0.0/16"
+    die "EDGE_PROXY_PROTOCOL is on and TRUSTED_PROXIES is not set: set it to the proxies' addresses," \
+      "as in 10.0.0.5 10.1.0.0/16"
 }
 
 # Whoever comes from a trusted network chooses the address that it is counted and logged under. So none may be larger
 # than the largest private ones, 10.0.0.0/8 and fc00::/7.
 check_network() { # check_network TEXT
   case $1 in
-  ::[Ff][Ff][Ff][Ff]:*.*) die "TRUSTED_PROXIES has '$1': wanted it as an IPv4 address, because nginx would compare it with no other" ;;
+  ::[Ff][Ff][Ff][Ff]:*.*)
+    die "TRUSTED_PROXIES has '$1': wanted it as an IPv4 address, because nginx would compare it with no other"
+    ;;
   esac
   if is_ipv4 "${1%%/*}"; then
     bits=32 least=8
   elif is_ipv6 "${1%%/*}"; then
     bits=128 least=7
   else
-    die "TRUSTED_PROXIES has '$1': wanted addresses or networks without names and ports, as in 10.0.0.5 10.1.0.0/16 2001:db8::/64"
+    die "TRUSTED_PROXIES has '$1': wanted addresses or networks without names and ports," \
+      "as in 10.0.0.5 10.1.0.0/16 2001:db8::/64"
   fi
   case $1 in */*) length=${1#*/} ;; *) length=$bits ;; esac
   case $length in
@@ -36,7 +40,8 @@ check_network() { # check_network TEXT
   [ "$length" -le "$bits" ] ||
     die "TRUSTED_PROXIES has '$1': wanted a number of bits up to $bits behind the /, as in 10.1.0.0/16"
   [ "$length" -ge "$least" ] ||
-    die "TRUSTED_PROXIES has '$1', a network so large that strangers would choose the address they are counted under: name only the proxies' own networks, of /$least or smaller"
+    die "TRUSTED_PROXIES has '$1', a network so large that strangers would choose the address they are counted under:" \
+      "name only the proxies' own networks, of /$least or smaller"
 }
 
 # From the right, the first address that is no proxy's is the client's: what stands left of it may be invented.

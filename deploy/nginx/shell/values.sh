@@ -50,7 +50,9 @@ read_listen() {
   inner_port=${EDGE_INNER_PORT:-}
   [ -z "$inner_port" ] || check_port EDGE_INNER_PORT "$inner_port"
   case $inner_port in
-  "$http_port" | "$https_port") die "EDGE_INNER_PORT is $inner_port, which is another port's number: wanted three ports" ;;
+  "$http_port" | "$https_port")
+    die "EDGE_INNER_PORT is $inner_port, which is another port's number: wanted three ports"
+    ;;
   esac
   # RFC 6066, section 3: addresses are not sent as server names.
   require_sni=on
@@ -102,7 +104,10 @@ read_versions() {
   [ "$nginx_version" -ge "$(number 1.22)" ] || die "found $(echo "$about" | sed -n 1p): wanted 1.22 or later"
   case $about in
   *--with-http_realip_module*) ;;
-  *) [ -z "$proxies" ] || die "TRUSTED_PROXIES is set, and $nginx was built without the module http_realip: install an nginx that has it, or unset TRUSTED_PROXIES" ;;
+  *)
+    [ -z "$proxies" ] || die "TRUSTED_PROXIES is set, and $nginx was built without the module http_realip:" \
+      "install an nginx that has it, or unset TRUSTED_PROXIES"
+    ;;
   esac
   openssl_version=$(version "$about" 's,.*running with OpenSSL \([0-9.]*\).*,\1,p')
   [ "$openssl_version" -ne 0 ] || openssl_version=$(version "$about" 's,.*built with OpenSSL \([0-9.]*\).*,\1,p')
