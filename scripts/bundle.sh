@@ -199,7 +199,7 @@ bind_error() { # bind_error TEXT
 
 # Those that hold what can't be made anew, as scripts/backup.sh copies them. The others are filled from them.
 # shellcheck disable=SC2034 # for those who source this
-volumes=(certbot data)
+volumes=(data certbot)
 FAILED=1
 
 die_failed() {
@@ -207,9 +207,11 @@ die_failed() {
   exit "$FAILED"
 }
 
+service_of() { # service_of VOLUME: the service that owns it
+  case $1 in data) echo backend ;; *) echo "$1" ;; esac
+}
+
 # Runs volume.py in a new container of the service that owns the volume, and so as its user.
 in_volume() { # in_volume VERB VOLUME [OPTION…]
-  local service=backend
-  [ "$2" != certbot ] || service=certbot
-  compose run -T --rm --no-deps --entrypoint python3 "$service" -c "$(cat scripts/volume.py)" "$1" "$2" "/var/lib/callgate/$2" "${@:3}"
+  compose run -T --rm --no-deps --entrypoint python3 "$(service_of "$2")" -c "$(cat scripts/volume.py)" "$1" "$2" "/var/lib/callgate/$2" "${@:3}"
 }

@@ -3,7 +3,7 @@
 # first. If a volume holds anything, nothing is done; with --replace, what it holds is moved to a folder in the volume,
 # before-restore-TIME.
 #
-# The backend and certbot are stopped meanwhile if they run, and started again; nginx goes on. Live calls go on for up to
+# The backend and certbot are stopped for it if they run, one after the other, and started again; nginx goes on. Live calls go on for up to
 # DRAIN_SECONDS; after that, callers are asked to wait, and are then connected to an agent that knows the call only if it
 # is in the restored record. If nothing runs, nothing is started: the next `up` serves the restored certificate, and
 # no new one is asked for. What is written belongs to the services' users.
@@ -56,12 +56,8 @@ wanted=$(printf '%s.tar\n' "${volumes[@]}" | sort | tr '\n' ' ')
 # The list of a file that was cut off is incomplete too.
 [ "$names" = "$wanted" ] || die_failed "$shown is not a backup of Callgate, or was cut off: it holds ${names:-nothing}where ${wanted% } is wanted"
 
-running=()
-for service in certbot backend; do
-  [ -z "$(compose ps --quiet --status running "$service" 2>/dev/null)" ] || running+=("$service")
-done
-start_again() {
-  [ ${#running[@]} -eq 0 ] || compose start "${running[@]}"
+is_running() { # is_running SERVICE
+  [ -n "$(compose ps --quiet --status running "$1" 2>/dev/null)" ]
 }
 
 # This builds the images if there are none, before standard input is needed for anything else.
@@ -69,15 +65,23 @@ in_volume look "${volumes[0]}" </dev/null || die_failed "no container can be sta
 for volume in "${volumes[@]}"; do
   part "$volume" | in_volume check "$volume" $replace || die_failed "$shown was not restored, and nothing was changed; the reason is above"
 done
-if [ ${#running[@]} -gt 0 ]; then
-  echo "stopping ${running[*]}; live calls go on for a while"
-  trap start_again EXIT
-  compose stop "${running[@]}"
-fi
+# One service after the other, each away as briefly as can be: it is stopped when its part has been handed over, and the
+# folder is replaced only once it has stopped, at the end of the input.
+any_runs=no
 for volume in "${volumes[@]}"; do
-  part "$volume" | in_volume unpack "$volume" $replace || die_failed "the volume $volume was not restored; the reason is above"
+  service=$(service_of "$volume")
+  runs=no
+  if is_running "$service"; then
+    runs=yes any_runs=yes
+    trap 'compose start "$service"' EXIT
+  fi
+  {
+    part "$volume" && if [ $runs = yes ]; then compose stop "$service" >&2 </dev/null; fi
+  } | in_volume unpack "$volume" $replace || die_failed "the volume $volume was not restored; the reason is above"
+  if [ $runs = yes ]; then
+    trap - EXIT
+    compose start "$service"
+  fi
 done
-trap - EXIT
-start_again
 echo "$shown is restored.$([ -z "$replace" ] || echo " What was there before is in before-restore-* in the volumes; docs/operations.md says how to remove it.")"
-if [ ${#running[@]} -eq 0 ]; then echo "To start: scripts/start.sh"; fi
+if [ $any_runs = no ]; then echo "To start: scripts/start.sh"; fi

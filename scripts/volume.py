@@ -219,9 +219,8 @@ def copy_of(path: Path, copy: Path) -> Iterator[Path]:
 
 def unpack(name: str, folder: Path, stream: IO[bytes], *, replace: bool, only_check: bool) -> None:
     """Check a stream, and put what it holds in the folder."""
-    present = [path for path in sorted(folder.iterdir()) if not _is_nothing(path)]
-    if present and not replace:
-        raise Refused(f"the volume {name} is not empty ({present[0].name}): --replace sets aside what is in it")
+    if not replace:
+        _check_empty(name, folder)
     for left in folder.glob(f"{STAGED}*"):
         shutil.rmtree(left)
     staged = folder / f"{STAGED}{os.getpid()}"
@@ -230,13 +229,23 @@ def unpack(name: str, folder: Path, stream: IO[bytes], *, replace: bool, only_ch
             staged.mkdir()
         _read(name, stream, None if only_check else staged)
         if not only_check:
-            _put(staged, folder, present)
+            if not replace:
+                _check_empty(name, folder)
+            _put(staged, folder)  # only now is it known what is there: a service has been stopped meanwhile
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _is_nothing(path: Path) -> bool:
-    return path.name.startswith((STAGED, COPIED, ASIDE)) or path.name == "lost+found"
+def _present(folder: Path) -> list[Path]:
+    ignored = (STAGED, COPIED, ASIDE)
+    return [
+        path for path in sorted(folder.iterdir()) if not path.name.startswith(ignored) and path.name != "lost+found"
+    ]
+
+
+def _check_empty(name: str, folder: Path) -> None:
+    if present := _present(folder):
+        raise Refused(f"the volume {name} is not empty ({present[0].name}): --replace sets aside what is in it")
 
 
 def _read(name: str, stream: IO[bytes], to: Path | None) -> None:
@@ -258,10 +267,10 @@ def _read(name: str, stream: IO[bytes], to: Path | None) -> None:
                     names.add(member.name)
                     seen.update(_take(tar, member, to))
             while stream.read(1 << 16):
-                pass  # so that whoever writes it is not cut off
-    except tarfile.FilterError as error:
-        raise Refused(f"this backup is not one of ours: an entry would leave its folder ({error})") from None
-    except (tarfile.TarError, EOFError, ValueError) as error:
+                pass  # its end is the sign that the folder may be replaced
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(f"this backup is not one of ours: {error.filename} would be written twice") from None
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         if head is None:
             raise Refused(f"this is not a backup of Callgate: it holds no volume ({error})") from None
         raise Refused(f"this backup is cut off or damaged ({error}): take another one") from None
@@ -293,36 +302,56 @@ def _check_head(head: dict[str, object], name: str) -> None:
 
 
 def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, to: Path | None) -> bytes:
-    """Write an entry below ``to``. Return its digest."""
+    """Write an entry below ``to``, if that is given. Return its digest."""
     if not (member.isfile() or member.isdir() or member.issym()) or member.issparse():
         raise Refused(f"this backup is not one of ours: {member.name} is neither a file, a folder nor a link")
-    parts = Path(member.name).parts
-    if not parts or ".." in parts or member.name.startswith("/") or parts[0].startswith((STAGED, ASIDE)):
+    first = member.name.split("/")[0]
+    if not _is_name(member.name) or first.startswith((STAGED, COPIED, ASIDE)):
         raise Refused(f"this backup is not one of ours: {member.name} is no name in a volume")
+    if member.issym() and _leads_out(member.name, member.linkname):
+        raise Refused(f"this backup is not one of ours: the link {member.name} leads out of the volume")
     content = hashlib.sha256()
-    # It refuses links that lead out, and entries that would be written through one.
-    filtered = tarfile.data_filter(member, str(to or "/nonexistent"))
+    target = _place(to, member.name) if to else None
     if member.isfile():
-        with _opened(to, member) as file:
+        with _opened(target, member) as file:
             for block in _blocks(tar, member):
                 content.update(block)
                 file.write(block)
-    elif to is not None:
-        tar.extract(filtered, to, filter="data")  # a folder's mode is that of any new one, see `private`
+    elif target is not None and member.isdir():
+        target.mkdir(exist_ok=True)
+    elif target is not None:
+        target.symlink_to(member.linkname)
     return _digest(member, content)
 
 
+def _is_name(name: str) -> bool:
+    """Whether it names something in a folder, without detours."""
+    return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _leads_out(name: str, link: str) -> bool:
+    """Whether a link might lead out of the volume: it may go up only at its beginning, where its place is known."""
+    parts = link.split("/")
+    ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
+    return ups > name.count("/") or not _is_name("/".join(parts[ups:]))
+
+
+def _place(to: Path, name: str) -> Path:
+    """Return where an entry goes. Its folder is made if it is not there; it must not be a link."""
+    target = to / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.parent.resolve() != to.resolve() / Path(name).parent:
+        raise Refused(f"this backup is not one of ours: {name} would be written through a link")
+    return target
+
+
 @contextlib.contextmanager
-def _opened(to: Path | None, member: tarfile.TarInfo) -> Iterator[IO[bytes]]:
-    """Open the new file of an entry; without ``to``, one that keeps nothing."""
-    if to is None:
+def _opened(target: Path | None, member: tarfile.TarInfo) -> Iterator[IO[bytes]]:
+    """Open the new file of an entry; without ``target``, one that keeps nothing."""
+    if target is None:
         with open(os.devnull, "wb") as nothing:
             yield nothing
         return
-    target = to / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.parent.resolve() != to.resolve() / Path(member.name).parent:
-        raise Refused(f"this backup is not one of ours: {member.name} would be written through a link")
     with target.open("xb") as file:
         yield file
         file.flush()
@@ -337,10 +366,10 @@ def _blocks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
         yield block
 
 
-def _put(staged: Path, folder: Path, present: list[Path]) -> None:
+def _put(staged: Path, folder: Path) -> None:
     """Set aside what is in the folder, and put the staged files there. If that fails, all is as it was."""
     moves = []
-    if present:
+    if present := _present(folder):
         aside = folder / f"{ASIDE}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         aside.mkdir()
         moves = [(path, aside / path.name) for path in present]

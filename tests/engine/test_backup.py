@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from callgate.peers.phone.simulation.script import Speak, Wait
+from callgate.peers.phone.simulation.timeline import Event
 from support.engine.bundle import ROOT, Bundle, note
-from support.engine.line import Line
+from support.engine.line import WORDS, Line
 
 DOMAIN = "voice.backup.test"
 AUTH_TOKEN = "the-auth-token-of-the-backup"
@@ -39,7 +43,7 @@ def follow(bundle: Bundle, which: str, *more: str) -> str:
 def bundle(new_bundle, images):
     with new_bundle(DOMAIN) as bundle:
         (bundle.folder / ".env").write_text(
-            f"DOMAIN={DOMAIN}\nACME_EMAIL=operator@{DOMAIN}\nTWILIO_AUTH_TOKEN={AUTH_TOKEN}\n"
+            f"DOMAIN={DOMAIN}\nACME_EMAIL=operator@{DOMAIN}\nTWILIO_AUTH_TOKEN={AUTH_TOKEN}\nDRAIN_SECONDS=1\n"
         )
         bundle.start_acme()
         bundle.up()
@@ -112,6 +116,38 @@ def test_a_restore_beside_services_that_run_needs_a_word_more_and_brings_back_wh
         assert strangers(bundle, volume) == ""
 
 
+def during_a_call(act: Callable[[], object]) -> tuple[Callable[[Event], None], list[asyncio.Future[object]]]:
+    """Do something in another thread as soon as the caller hears the agent."""
+    done: list[asyncio.Future[object]] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "first audio" and not done:
+            done.append(asyncio.get_running_loop().run_in_executor(None, act))
+
+    return on_event, done
+
+
+async def test_a_call_does_not_notice_a_backup(bundle, tmp_path):
+    bundle.up(*SERVICES)
+    on_event, made = during_a_call(lambda: bundle.run("scripts/backup.sh", tmp_path / "during.tar"))
+    script = [Speak(WORDS, f"words {n}") for n in range(3)]
+    report = await line(bundle).call(*script, echo=True, on_event=on_event)
+    await asyncio.gather(*made)
+    assert made
+    assert report.kept, report.promises
+
+
+async def test_a_caller_who_is_there_during_a_restore_waits_and_reaches_an_agent_again(bundle):
+    bundle.up(*SERVICES)
+    on_event, made = during_a_call(lambda: follow(bundle, "restore", "--replace"))
+    report = await line(bundle).call(Wait(25.0), on_event=on_event)
+    await asyncio.gather(*made)
+    bundle.up(*SERVICES)
+    assert "Pause" in report.verbs
+    assert report.verbs.count("Connect") == 2, report.verbs
+    assert len(report.stream_sids) == 2
+
+
 def copy_as_root(bundle: Bundle, service: str, path: str, folder: Path) -> None:
     """Copy a file out, and in again, as somebody does who knows only `docker compose cp`."""
     bundle.compose("cp", f"{service}:{path}", str(folder / "copied"))
@@ -123,7 +159,7 @@ def copy_as_root(bundle: Bundle, service: str, path: str, folder: Path) -> None:
     [
         ("backend", "/var/lib/callgate/data/calls.sqlite3"),
         ("certbot", f"/var/lib/callgate/certbot/config/renewal/{DOMAIN}.conf"),
-        ("certbot", f"/var/lib/callgate/certbot/keeper/{DOMAIN}.json"),
+        ("certbot", f"/var/lib/callgate/certbot/config/archive/{DOMAIN}/privkey1.pem"),
     ],
     ids=lambda value: value.rpartition("/")[2],
 )

@@ -168,6 +168,23 @@ def test_what_was_there_is_set_aside_each_time_and_is_in_no_backup(
     assert b"before-restore" not in packed(target)
 
 
+def test_what_a_service_does_until_it_is_stopped_is_set_aside_as_it_is_then(folder: Path, target: Path) -> None:
+    (target / "calls.sqlite3").write_text("mine")
+    (target / "calls.sqlite3-shm").write_text("")
+
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            if not data:  # the end of the input: the service has been stopped
+                (target / "calls.sqlite3-shm").unlink(missing_ok=True)
+                (target / "calls.sqlite3").write_text("mine, complete")
+            return data
+
+    unpack("certbot", target, Stream(packed(folder)), replace=True, only_check=False)
+    (aside,) = target.glob("before-restore-*")
+    assert below(aside) == {"calls.sqlite3": "mine, complete"}
+
+
 def test_what_a_killed_restore_left_is_removed_and_is_in_nobodys_way(folder: Path, target: Path) -> None:
     (target / ".restore-99/config").mkdir(parents=True)
     restore(packed(folder), target)
@@ -256,7 +273,7 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.T
     return made
 
 
-HOSTILE = {
+HOSTILE: dict[str, list[tarfile.TarInfo]] = {
     "up": [entry("../evil")],
     "up, further in": [entry("config/../../evil")],
     "absolute": [entry("/tmp/evil")],
@@ -264,6 +281,15 @@ HOSTILE = {
     "an absolute link": [entry("config", tarfile.SYMTYPE, "/etc")],
     "through a link out": [entry("a", tarfile.SYMTYPE, "/"), entry("a/evil")],
     "through a link within": [entry("b", tarfile.DIRTYPE), entry("a", tarfile.SYMTYPE, "b"), entry("a/evil")],
+    "a link out through another": [
+        entry("p", tarfile.DIRTYPE),
+        entry("p/q", tarfile.DIRTYPE),
+        entry("p/q/e", tarfile.SYMTYPE, "../../p"),
+        entry("p/q/x", tarfile.SYMTYPE, "e/../../../evil"),
+    ],
+    "a link to nothing": [entry("evil", tarfile.SYMTYPE, "")],
+    "below a file": [entry("evil"), entry("evil/evil")],
+    "a detour": [entry("config/./evil")],
     "a hard link": [entry("evil", tarfile.LNKTYPE, "/etc/passwd")],
     "a device": [entry("evil", tarfile.CHRTYPE)],
     "a pipe": [entry("evil", tarfile.FIFOTYPE)],
@@ -282,6 +308,13 @@ def test_nothing_gets_out_of_the_volume_or_in_the_way(
         restore(stream_of(entries, data=b"evil"), target)
     assert sorted(path for path in tmp_path.rglob("*")) == before
     assert not Path("/tmp/evil").exists()
+
+
+def test_a_time_that_no_file_can_have_is_no_reason_to_break_down(target: Path) -> None:
+    late = entry("evil")
+    late.pax_headers = {"mtime": "1e300"}
+    with pytest.raises(Refused, match="damaged"):
+        restore(stream_of([late]), target)
 
 
 def test_no_entry_brings_a_mode_that_lets_others_in(target: Path) -> None:
