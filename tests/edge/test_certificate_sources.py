@@ -80,6 +80,25 @@ class TestExternalAccountBinding:
         assert "with space" not in customers_only.said
 
 
+class TestContact:
+    def test_the_authority_is_told_another_address_and_only_once(self, station: Station) -> None:
+        station.install()
+        station.changes["ACME_EMAIL"] = "first@callgate.example"
+        station.act("issue", "--force")
+        assert "the authority was told the new ACME_EMAIL" in station.said, station.said
+        station.act("issue", "--force")
+        assert (station.status, "ACME_EMAIL" in station.said) == (0, False)
+        station.changes["ACME_EMAIL"] = ""
+        station.serve()
+        assert "the authority was told the new ACME_EMAIL" in station.said, "none is another one"
+
+    def test_one_that_the_authority_refuses_costs_no_certificate(self, station: Station) -> None:
+        station.install()
+        station.act("issue", "--force", ACME_EMAIL="no address")
+        assert "was not told the new ACME_EMAIL" in station.said
+        assert (station.status, station.served() is not None) == (0, True)
+
+
 class TestSecondAuthority:
     def test_it_is_asked_when_the_first_has_failed_for_a_day(self, station: Station) -> None:
         station.clear()
