@@ -16,6 +16,8 @@ from keeper.words import describe, when
 
 #: How old a heartbeat may be before the service counts as dead.
 HEARTBEAT_LIMIT: Final = 60.0
+#: Less than this is no room: a certificate with its chain and its key takes four files.
+ROOM: Final = 64_000
 #: How the failure of a try that has not ended yet is recorded ends (see `Keeper.attempt`).
 UNFINISHED: Final = "was interrupted"
 
@@ -31,6 +33,7 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
     trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
+    trouble += no_room(keeper)
     if published is None:
         return False, f"no certificate is published for {name}{trouble}"
     if not published.good_for(name, now):
@@ -48,7 +51,7 @@ def patience(keeper: Keeper) -> float:
     0: nothing will change before somebody acts, or before the next try.
     """
     now = keeper.clock()
-    if not_ours(keeper):
+    if not_ours(keeper) or no_room(keeper):
         return 0.0
     age = keeper.store.heartbeat_age(now)
     if age is None or age > HEARTBEAT_LIMIT:
@@ -73,6 +76,18 @@ def not_ours(keeper: Keeper) -> str:
                     f"{path} belongs to user {path.lstat().st_uid}, and the keeper, which is user {user}, can't write "
                     f"it: run scripts/own-volumes.sh (without the bundle: chown -R {user} {folder})"
                 )
+    return ""
+
+
+def no_room(keeper: Keeper) -> str:
+    """Return what to add about a full disk; "" if there is room. While there is none, no failure can be recorded."""
+    for folder in (keeper.settings.state, keeper.settings.published):
+        try:
+            space = os.statvfs(folder)
+        except OSError:
+            continue  # it is not there yet
+        if space.f_bavail * space.f_frsize < ROOM or (space.f_files and not space.f_favail):
+            return f"; the disk of {folder} is full: make room on it"
     return ""
 
 

@@ -16,10 +16,17 @@ from keeper.errors import IssueError, PreflightError
 from keeper.health import HEARTBEAT_LIMIT, health, patience
 from keeper.keeper import Keeper
 from keeper.settings import Settings
+from support.disks import fill, small_disk
 from support.edge.pairs import Authority
 
 DOMAIN = "voice.example.com"
 CAUSE = "voice.example.com does not resolve: make an A record"
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the command, which runs in this process, from changing the logging of other tests."""
+    monkeypatch.setattr("keeper.cli._set_up_logging", lambda *, with_time: None)
 
 
 @pytest.fixture
@@ -135,3 +142,15 @@ def test_nginx_is_given_time_to_serve_what_is_published(keeper: Keeper, environ:
     keeper.remember(replace(keeper.recall(), unserved="nothing listens at nginx:8443"))
     assert health(keeper) == (False, "nothing listens at nginx:8443")
     assert 0 < patience(keeper) < math.inf
+
+
+def test_a_full_disk_is_said_though_no_failure_can_be_recorded(
+    environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "small", "1m") as disk:
+        environ["CERTBOT_STATE"] = str(disk)
+        keeper = Keeper(Settings.parse(environ))
+        keeper.store.beat()
+        fill(disk / "ballast")
+        assert main(["health", "--wait", "60"], environ) == FAILED
+    assert f"no certificate is published for {DOMAIN}; the disk of {disk} is full" in capsys.readouterr().out
