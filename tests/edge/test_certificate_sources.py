@@ -163,6 +163,10 @@ class TestOwnCertificate:
         station.changes.update(TLS_CERTIFICATE=str(tmp_path / "none.pem"), TLS_KEY=str(tmp_path / "key.pem"))
         station.serve()
         assert f"TLS_CERTIFICATE is {tmp_path / 'none.pem'}, which can't be read" in station.first_complaint()
+        (station.state / "keeper" / "heartbeat").touch()
+        station.act("health", "--wait", "900")  # it does not wait for what only a person can mend
+        assert station.status == 1
+        assert f"TLS_CERTIFICATE is {tmp_path / 'none.pem'}, which can't be read" in station.said
 
     def test_no_authority_is_asked_by_hand_either(self, station: Station, tmp_path: Path) -> None:
         station.clear()

@@ -33,6 +33,8 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         return False, f"the keeper's service {heard}: see its log"
     state, published = keeper.recall(), keeper.published.certificate()
     trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
+    if state.trouble and not state.failure:
+        trouble = f": {state.trouble}"
     trouble += no_room(keeper)
     if published is None:
         return False, f"no certificate is published for {name}{trouble}"
@@ -59,6 +61,8 @@ def patience(keeper: Keeper) -> float:
     state, published = keeper.recall(), keeper.published.certificate()
     if state.unserved and published is not None and published.good_for(keeper.settings.domain, now):
         return EDGE_TIMEOUT + TURN_INTERVAL  # nginx may be starting
+    if state.trouble and not state.failure:
+        return 0.0
     is_at_work = not state.failure or state.failure.endswith(UNFINISHED) or state.ladder.due(now)
     return math.inf if is_at_work else 0.0
 

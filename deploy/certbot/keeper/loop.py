@@ -84,10 +84,14 @@ class Service:
         """Do what is due. Errors are logged; those of the authority postpone the next try."""
         try:
             async with self._keeper.store.lock(timeout=0):
+                trouble = ""
                 try:
                     await self._keep()
+                except KeeperError as error:
+                    trouble = str(error)
+                    raise
                 finally:
-                    self._raise_alarms()
+                    self._raise_alarms(trouble)
         except BusyError:
             log.debug("another keeper is at work on the certificate")
         except KeeperError as error:
@@ -108,13 +112,13 @@ class Service:
             await self._keep_issued()
         await self._confirm()
 
-    def _raise_alarms(self) -> None:
+    def _raise_alarms(self, trouble: str) -> None:
         keeper = self._keeper
         state = keeper.recall()
         found = alarm.alarms(state, keeper.published.certificate(), keeper.settings.domain, keeper.clock())
-        if found.keys() != state.alarms.keys():
+        if found.keys() != state.alarms.keys() or trouble != state.trouble:
             alarm.tell(state.alarms, found)
-            keeper.remember(replace(state, alarms=found))
+            keeper.remember(replace(state, alarms=found, trouble=trouble))
 
     def _complain(self, what: str) -> None:
         if what != self._complaint:

@@ -34,6 +34,8 @@ class State:
     ladder: Ladder = field(default_factory=Ladder)
     #: The last failure, in words; empty if the last try succeeded.
     failure: str = ""
+    #: What was wrong at the service's last look, whether an authority was asked or not; empty if nothing was.
+    trouble: str = ""
     #: Since when all tries have failed (Unix time); 0 if the last one succeeded.
     failing_since: float = 0.0
     #: The e-mail address that the authority was last told; None if that is not known.
