@@ -26,7 +26,7 @@ CAUSE = "voice.example.com does not resolve: make an A record"
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the command, which runs in this process, from changing the logging of other tests."""
-    monkeypatch.setattr("keeper.cli._set_up_logging", lambda *, with_time: None)
+    monkeypatch.setattr("keeper.cli.set_up_logging", lambda *, with_time: None)
 
 
 @pytest.fixture
