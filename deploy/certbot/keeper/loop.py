@@ -228,8 +228,11 @@ class Service:
         await keeper.tell_contact(self._certbot, wish, is_new_account=is_new_account)
 
     async def _renew(self, wish: Wish) -> None:
+        def spare_the_limit() -> None:
+            self._keeper.spare_the_limit(self._certbot, server=wish.authority.server, by_force=False)
+
         try:
-            await self._certbot.get(wish)
+            await self._certbot.get(wish, sparing=spare_the_limit)
         except IssueError:
             # What is wrong here for certain, such as the clock, says more than what certbot made of it.
             server, profile = wish.authority.server, wish.profile

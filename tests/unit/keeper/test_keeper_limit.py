@@ -13,7 +13,7 @@ from keeper.errors import IssueError, LimitError
 from keeper.issue import Request, issue
 from keeper.keeper import Keeper
 from keeper.loop import Service
-from keeper.settings import Settings
+from keeper.settings import LETS_ENCRYPT, Settings
 from support.edge.pairs import Authority
 
 DOMAIN = "voice.example.com"
@@ -32,7 +32,7 @@ def with_issued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeKeeper:
     monkeypatch.setattr(Keeper, "look", good)
     monkeypatch.setattr(Keeper, "rehearse", good)
     certbot = tmp_path / "certbot-program"
-    certbot.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\nexit 1\n")
+    certbot.write_text(f"#!/bin/sh\n[ \"$1\" != certificates ] || exit 0\ntouch '{tmp_path}/started'\nexit 1\n")
     certbot.chmod(0o755)
 
     def make(count: int) -> Keeper:
@@ -71,6 +71,21 @@ async def test_service_asks_for_the_fourth_of_a_week_and_not_for_the_fifth(with_
 async def test_service_asks_while_the_week_has_room(with_issued: MakeKeeper, tmp_path: Path):
     await Service(with_issued(3)).turn()
     assert started(tmp_path)
+
+
+@pytest.mark.parametrize(("issued", "asks"), [(3, True), (4, False)])
+async def test_a_certificate_that_certbot_can_not_renew_again_and_again_does_not_use_the_week_up(
+    with_issued: MakeKeeper, tmp_path: Path, issued: int, asks: bool
+):
+    keeper = with_issued(issued)
+    config = keeper.settings.state / "config"
+    Authority().issue(DOMAIN, ends_in=datetime.timedelta(days=60)).write(config / "live" / DOMAIN)
+    (config / "renewal").mkdir()
+    (config / "renewal" / f"{DOMAIN}.conf").write_text(f"[renewalparams]\nserver = {LETS_ENCRYPT}\n")
+    await Service(keeper).turn()  # this certbot lists no certificates, as the real one when it can't read one
+    assert started(tmp_path) == asks
+    assert ("Let's Encrypt allows 5" in keeper.recall().failure) != asks
+    assert (config / "live" / DOMAIN / "fullchain.pem").exists(), "what was set aside is back, or never was"
 
 
 async def test_by_hand_the_fifth_takes_force(with_issued: MakeKeeper, tmp_path: Path):

@@ -7,7 +7,7 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -66,11 +66,12 @@ class Certbot:
         """Return the newest certificate; None if there is none."""
         return self.folders.certificate()
 
-    async def get(self, wish: Wish) -> None:
+    async def get(self, wish: Wish, *, sparing: Callable[[], None] = lambda: None) -> None:
         """Get a certificate, which the hook publishes; one that is kept and not due is left, unless ``force``.
 
         certbot is told everything each time, so nothing depends on what it remembers. Where that stands in its way, it
-        starts with less of it, and what stood in the way is set aside. Raises `IssueError`.
+        starts with less of it, and what stood in the way is set aside. ``sparing`` is called before that, because it
+        costs a certificate that was not due, and may raise. Raises `IssueError`.
         """
         self.folders.end_what_was_interrupted()
         has_memory = self.folders.config.exists()
@@ -82,6 +83,7 @@ class Certbot:
             start, why = Start(error.heals), str(error)
         while True:
             if start is not Start.AS_IT_IS:
+                sparing()
                 kept = "the accounts are kept" if start is Start.WITHOUT_CERTIFICATE else "with a new account"
                 log.warning("%s: certbot starts anew (%s), and what it had is set aside", why, kept)
             try:
