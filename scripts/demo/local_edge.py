@@ -127,6 +127,14 @@ class LocalEdge:
                 if attempt == "last" or " in use" not in str(error):
                     raise
 
+    def restart_nginx(self, backend_port: int, **environ: str) -> None:
+        """Stop nginx, and start it again on the same ports, with ``environ`` added to its environment."""
+        if self.nginx is not None:
+            self.nginx.stop()
+        self._environ |= environ
+        self.nginx = self._start_nginx(backend_port)
+        self.nginx.wait_until(self._nginx_is_ready)
+
     def _start_nginx(self, backend_port: int) -> Program:
         environ = {
             **clean_environ(),

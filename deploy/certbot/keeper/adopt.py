@@ -15,8 +15,10 @@ from typing import BinaryIO, Final
 from keeper.acme.certbot import Certbot
 from keeper.acme.folders import Folders
 from keeper.acme.problems import Start
+from keeper.confirm import confirm
 from keeper.errors import UsageError
 from keeper.keeper import Keeper
+from keeper.labels import labelled
 from keeper.pairs import certificate
 from keeper.words import describe
 
@@ -40,15 +42,25 @@ async def adopt(keeper: Keeper, archive: BinaryIO) -> None:
         settings.state.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="adopted.", dir=settings.state) as folder:
             root = _unpack(archive, Path(folder))
-            name = _find(keeper, root)
-            certbot = Certbot(settings, settings.names, staging=keeper.is_staging)
-            certbot.folders.config.mkdir(exist_ok=True)
-            with certbot.folders.set_aside(Start.AFRESH):
-                _take_over(root, name, certbot)
-                await keeper.published.publish(certbot.folders.lineage, names=settings.names, staging=keeper.is_staging)
-        adopted = await keeper.confirm()
-        log.info("served now, by the handshake: %s", describe(adopted))
+            found = {one: _find(one, root) for one in keeper.all}
+            if not found[keeper]:
+                raise UsageError(f"the archive has no valid certificate and key for {', '.join(settings.names)}")
+            for one, name in found.items():
+                if name:
+                    with labelled(one.label):
+                        await _adopt(one, root, name)
         log.info("the accounts were taken over, and the service renews the certificate from here on")
+
+
+async def _adopt(keeper: Keeper, root: Path, name: str) -> None:
+    settings, certbot = keeper.settings, keeper.certbot()
+    certbot.folders.config.mkdir(exist_ok=True)
+    # The first one brings the accounts, which the second one has too.
+    with certbot.folders.set_aside(Start.WITHOUT_CERTIFICATE if keeper.first else Start.AFRESH):
+        _take_over(root, name, certbot)
+        await keeper.published.publish(certbot.folders.lineage, names=settings.names, staging=keeper.is_staging)
+    if adopted := await confirm(keeper):
+        log.info("served now, by the handshake: %s", describe(adopted))
 
 
 def _unpack(archive: BinaryIO, folder: Path) -> Path:
@@ -73,25 +85,28 @@ def _unpack(archive: BinaryIO, folder: Path) -> Path:
 
 
 def _find(keeper: Keeper, root: Path) -> str:
-    """Return certbot's name of the certificate that is good for all our names, and lives longest."""
+    """Return certbot's name of the certificate that is good for all our names, and lives longest; empty if none is.
+
+    One with our kind of key is preferred. The second one must have it.
+    """
     wanted, now = keeper.settings.names, keeper.clock()
     good = []
     for folder in (root / "live").iterdir():
         kept = certificate.read(folder / "fullchain.pem")
         if kept and kept.covers(wanted) and kept.valid_at(now) and not certificate.flaw(folder):
-            good.append((kept.not_after, folder.name))
-    if not good:
-        raise UsageError(f"the archive has no valid certificate and key for {', '.join(wanted)}")
-    return max(good)[1]
+            good.append((kept.kind is keeper.kind, kept.not_after, folder.name))
+    best = max(good, default=(False, None, ""))
+    return best[2] if best[0] or keeper.first is None else ""
 
 
 def _take_over(root: Path, name: str, certbot: Certbot) -> None:
     """Write certbot's folders as it would have written them here, under our name of the certificate."""
     folders = certbot.folders
     archive = folders.config / "archive" / folders.name
-    for folder in (archive, folders.lineage, folders.config / "renewal"):
+    (folders.config / "renewal").mkdir(exist_ok=True)
+    for folder in (archive, folders.lineage):
         folder.mkdir(parents=True)
-    if (root / "accounts").is_dir():
+    if (root / "accounts").is_dir() and not (folders.config / "accounts").exists():
         (root / "accounts").rename(folders.config / "accounts")
     for kind in KINDS:
         shutil.copy(root / "live" / name / f"{kind}.pem", archive / f"{kind}1.pem")

@@ -23,19 +23,22 @@ UNSERVED: Final = "certificate_unserved"
 log = logging.getLogger("keeper")
 
 
-def alarms(state: State, published: Certificate | None, name: str, now: float) -> dict[str, str]:
-    """Return what somebody must know now: the name of each alarm, and its text."""
+def alarms(state: State, published: Certificate | None, name: str, now: float, *, label: str = "") -> dict[str, str]:
+    """Return what somebody must know now: the name of each alarm, and its text. ``label``: the certificate's kind, if
+    there is another one for the same name."""
     found = {}
+    of_its_kind = f"{label} certificate" if label else "certificate"
+    callers = f"callers whose clients take only {label} certificates" if label else "callers"
     why = f": {state.failure}" if state.failure else ""
     if published is None or not published.good_for(name, now):
-        found[NO_CERTIFICATE] = f"callers can't be served, because there is no good certificate for {name}{why}"
+        found[NO_CERTIFICATE] = f"{callers} can't be served, because there is no good {of_its_kind} for {name}{why}"
     elif now >= _alarming_from(published):
         found[RENEWAL_FAILS] = (
-            f"the certificate for {name} ends {when(published.not_after)}, and it was not renewed although that has "
+            f"the {of_its_kind} for {name} ends {when(published.not_after)}, and it was not renewed although that has "
             f"been due since {when(published.renewal)}{why}"
         )
     if state.unserved and NO_CERTIFICATE not in found:
-        found[UNSERVED] = state.unserved
+        found[UNSERVED] = f"{label}: {state.unserved}" if label else state.unserved
     return found
 
 

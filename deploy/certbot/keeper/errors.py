@@ -8,6 +8,7 @@ KeeperError
 │   └── RehearsalError  … at the staging server
 ├── PublishError        the pair was refused by its checks, or can't be written
 ├── UnservedError       published, but nginx serves something else
+│   └── NotOfferedError … because it was started before there was a second certificate
 └── BusyError           another keeper is at work on this certificate
 """
 
@@ -62,6 +63,10 @@ class PublishError(KeeperError):
 
 class UnservedError(KeeperError):
     """What nginx serves is not what was published."""
+
+
+class NotOfferedError(UnservedError):
+    """nginx serves the first certificate, and knows of no second one."""
 
 
 class BusyError(KeeperError):

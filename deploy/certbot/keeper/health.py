@@ -23,14 +23,20 @@ UNFINISHED: Final = "was interrupted"
 
 
 def health(keeper: Keeper) -> tuple[bool, str]:
-    """Return whether the service is alive and its certificate good, and one line about it."""
-    now, name = keeper.clock(), keeper.settings.domain
+    """Return whether the service is alive and its certificates good, and one line about it."""
     if lost := not_ours(keeper):
         return False, lost
-    age = keeper.store.heartbeat_age(now)
+    age = keeper.store.heartbeat_age(keeper.clock())
     if age is None or age > HEARTBEAT_LIMIT:
         heard = "has never run" if age is None else f"gave no sign of life for {age:.0f} s"
         return False, f"the keeper's service {heard}: see its log"
+    looks = [_certificate(one) for one in keeper.all]
+    says = [f"{one.label}: {said}" if one.label else said for one, (_, said) in zip(keeper.all, looks, strict=True)]
+    return all(is_good for is_good, _ in looks), " | ".join(says)
+
+
+def _certificate(keeper: Keeper) -> tuple[bool, str]:
+    now, name = keeper.clock(), keeper.settings.domain
     state, published = keeper.recall(), keeper.published.certificate()
     trouble = f"; the last try failed: {state.failure}; next try {when(state.ladder.next_try)}" if state.failure else ""
     if state.trouble and not state.failure:
@@ -44,7 +50,8 @@ def health(keeper: Keeper) -> tuple[bool, str]:
         return False, state.unserved
     if alarming := alarm.alarms(state, published, name, now):
         return True, "; ".join(alarming.values())
-    return True, f"{describe(published)}{trouble}"
+    hint = f"; {state.not_offered}" if state.not_offered else ""
+    return True, f"{describe(published)}{hint}{trouble}"
 
 
 def patience(keeper: Keeper) -> float:
@@ -58,10 +65,17 @@ def patience(keeper: Keeper) -> float:
     age = keeper.store.heartbeat_age(now)
     if age is None or age > HEARTBEAT_LIMIT:
         return HEARTBEAT_LIMIT  # the service may be starting
+    return min((_patience(one) for one in keeper.all if not _certificate(one)[0]), default=0.0)
+
+
+def _patience(keeper: Keeper) -> float:
+    now = keeper.clock()
     state, published = keeper.recall(), keeper.published.certificate()
     if state.unserved and published is not None and published.good_for(keeper.settings.domain, now):
         return EDGE_TIMEOUT + TURN_INTERVAL  # nginx may be starting
     if state.trouble and not state.failure:
+        return 0.0
+    if keeper.first and keeper.waits_for_first and not keeper.first.recall().failure.endswith(UNFINISHED):
         return 0.0
     is_at_work = not state.failure or state.failure.endswith(UNFINISHED) or state.ladder.due(now)
     return math.inf if is_at_work else 0.0

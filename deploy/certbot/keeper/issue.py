@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keeper.acme.certbot import Certbot, Wish
-from keeper.errors import LimitError, UsageError
+from keeper.confirm import confirm
+from keeper.domains import host_name
+from keeper.errors import KeeperError, LimitError, UsageError
 from keeper.keeper import Keeper
+from keeper.labels import labelled
 from keeper.pairs.certificate import Certificate, is_address
-from keeper.settings import LETS_ENCRYPT, Authority, Settings, host_name
+from keeper.settings import LETS_ENCRYPT, Authority, Settings
 from keeper.words import REFUSED_BY_TWILIO, describe, when
 
 LOCK_TIMEOUT: Final = 300.0
@@ -93,24 +96,30 @@ def _check_ip(names: Sequence[str], ip: bool) -> None:
 
 
 async def issue(keeper: Keeper, request: Request) -> None:
-    """Carry out the request. Raises a KeeperError."""
+    """Carry out the request, for each kind of key. Raises a KeeperError."""
     async with keeper.store.lock(LOCK_TIMEOUT):
-        state = keeper.settings.state / "staging" if request.staging else None
-        certbot = Certbot(keeper.settings, request.names, state=state, staging=request.staging or keeper.is_staging)
-        if request.dry_run:
-            await _rehearse_only(keeper, request)
-        elif not request.wish.force and (good := _good(keeper, certbot, request)):
-            # What is held back, like a real certificate while a staging one was tried, is published now.
-            is_held_back = keeper.recall().held_back == good.serial_hex
-            if not is_held_back and keeper.is_better(published := keeper.published.certificate(), good):
-                log.warning("what is published is newer than what certbot keeps, so it stays")
-                good = published or good
-                await keeper.confirm()
-            else:
-                await _publish(keeper, certbot, request)
-            log.info("the certificate is good, so no new one was requested: %s", describe(good))
+        for one in keeper.all:
+            with labelled(one.label):
+                await _carry_out(one, request)
+
+
+async def _carry_out(keeper: Keeper, request: Request) -> None:
+    state = keeper.settings.state / "staging" if request.staging else None
+    certbot = keeper.certbot(request.names, state=state, staging=request.staging or keeper.is_staging)
+    if request.dry_run:
+        await _rehearse_only(keeper, request)
+    elif not request.wish.force and (good := _good(keeper, certbot, request)):
+        # What is held back, like a real certificate while a staging one was tried, is published now.
+        is_held_back = keeper.recall().held_back == good.serial_hex
+        if not is_held_back and keeper.is_better(published := keeper.published.certificate(), good):
+            log.warning("what is published is newer than what certbot keeps, so it stays")
+            good = published or good
+            await confirm(keeper)
         else:
-            await _issue(keeper, certbot, request)
+            await _publish(keeper, certbot, request)
+        log.info("the certificate is good, so no new one was requested: %s", describe(good))
+    else:
+        await _issue(keeper, certbot, request)
 
 
 def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | None:
@@ -147,8 +156,8 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
             await _get(keeper, certbot, request, wish.authority)
         else:
             await keeper.ask_in_turn(ask)
-        await _publish(keeper, certbot, request)
-    if got := certbot.certificate():
+        is_served = await _publish(keeper, certbot, request)
+    if is_served and (got := certbot.certificate()):
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
         log.warning("THIS IS A STAGING CERTIFICATE, AND NOBODY TRUSTS IT. %s.", REFUSED_BY_TWILIO)
@@ -166,32 +175,46 @@ async def _look(keeper: Keeper, certbot: Certbot, request: Request, authority: A
 
 
 async def _get(keeper: Keeper, certbot: Certbot, request: Request, authority: Authority) -> None:
-    wish = replace(request.wish, authority=authority)
+    wish = replace(request.wish, authority=authority, kind=keeper.wanted_kind(certbot.certificate()))
     is_new_account = not certbot.folders.account(authority.server)
     await keeper.get(certbot, wish, rehearsed=not request.staging)
     if not request.staging:
         await keeper.tell_contact(certbot, wish, is_new_account=is_new_account)
 
 
-async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> None:
+async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> bool:
+    """Publish what certbot keeps, and return whether nginx serves it (see `confirm`)."""
     is_staging = request.staging or keeper.is_staging
     await keeper.published.publish(certbot.folders.lineage, names=request.names, staging=is_staging)
     # With --staging, keep the service from replacing it at once with the real certificate, if there is one.
-    real = Certbot(keeper.settings, request.names).certificate() if request.staging else None
+    real = keeper.certbot(request.names).certificate() if request.staging else None
     keeper.remember(replace(keeper.recall(), held_back=real.serial_hex if real else ""))
-    await keeper.confirm()
+    return await confirm(keeper) is not None
 
 
 async def rollback(keeper: Keeper) -> None:
-    """Publish the pair again that was published before the current one. Raises a KeeperError."""
+    """Publish the pairs again that were published before the current ones. Raises a KeeperError, that of the last one
+    for which it was not possible."""
+    failed: KeeperError | None = None
     async with keeper.store.lock(LOCK_TIMEOUT):
-        left = keeper.published.certificate()
-        back = keeper.published.swap(keeper.clock())
-        newest = Certbot(keeper.settings, keeper.settings.names).certificate()
-        is_newest = newest is not None and newest.serial == back.serial
-        held_back = "" if is_newest or newest is None else newest.serial_hex
-        keeper.remember(replace(keeper.recall(), held_back=held_back))
-        await keeper.confirm()
+        for one in keeper.all:
+            try:
+                with labelled(one.label):
+                    await _roll_back(one)
+            except KeeperError as error:
+                failed = error
+    if failed:
+        raise failed
+
+
+async def _roll_back(keeper: Keeper) -> None:
+    left = keeper.published.certificate()
+    back = keeper.published.swap(keeper.clock(), keeper.settings.domain)
+    newest = keeper.certbot().certificate()
+    is_newest = newest is not None and newest.serial == back.serial
+    held_back = "" if is_newest or newest is None else newest.serial_hex
+    keeper.remember(replace(keeper.recall(), held_back=held_back))
+    if await confirm(keeper):
         log.info("served now, by the handshake: %s", describe(back))
-        undo = f"serial {left.serial_hex}" if left else "the one before"
-        log.info("to undo this (back to %s), run --rollback again; the next renewal is published as usual", undo)
+    undo = f"serial {left.serial_hex}" if left else "the one before"
+    log.info("to undo this (back to %s), run --rollback again; the next renewal is published as usual", undo)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from keeper.acme.certbot import Certbot, Wish
-from keeper.acme.folders import BACKDATED, WEEK
 from keeper.errors import (
     IssueError,
     KeeperError,
@@ -21,9 +20,10 @@ from keeper.errors import (
     PreflightError,
     PublishError,
     RehearsalError,
-    UnservedError,
 )
-from keeper.ladder import DAYS, Ladder
+from keeper.kinds import Kind
+from keeper.ladder import AFTER_FAILURES, DAYS, Ladder
+from keeper.limit import check_weekly_limit
 from keeper.look.preflight import Verdict, preflight
 from keeper.pairs import certificate, served
 from keeper.pairs.certificate import Certificate
@@ -32,10 +32,6 @@ from keeper.settings import DNS_01, HTTP_01, LETS_ENCRYPT, LETS_ENCRYPT_STAGING,
 from keeper.state import State, Store
 from keeper.words import when
 
-#: "5 per exact set of names in 7 days": https://letsencrypt.org/docs/rate-limits/
-WEEKLY_LIMIT: Final = 5
-#: Let's Encrypt issues five certificates a week for the same names. The last one is for emergencies (`--force`).
-SPARED: Final = 1
 #: How long an authority may fail before the next one is asked.
 PATIENCE_WITH_AUTHORITY: Final = 1 * DAYS
 EDGE_TIMEOUT: Final = 30.0
@@ -46,7 +42,9 @@ log = logging.getLogger("keeper")
 class Keeper:
     """Keeps one domain's certificate. ``clock`` returns Unix time, ``chance`` a number from 0 up to 1.
 
-    ``patience``: how many seconds nginx may take to serve what was published.
+    ``patience``: how many seconds nginx may take to serve what was published. ``first``: the keeper of the other kind's
+    certificate, if this is the second one of the domain; otherwise this one makes the second one that the settings
+    want. What the second one keeps is named after the domain and the kind, everywhere.
     """
 
     def __init__(
@@ -56,13 +54,21 @@ class Keeper:
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
         patience: float = served.TIMEOUT,
+        first: Keeper | None = None,
     ) -> None:
         self.settings: Final = settings
         self.clock: Final = clock
         self.chance: Final = chance
-        self._patience: Final = patience
-        self.store: Final = Store(settings.state / "keeper", domain=settings.domain, server=settings.server)
-        self.published: Final = Published(settings.published, settings.domain, settings.passed_on)
+        self.patience: Final = patience
+        self.first: Final = first
+        self.kind: Final = settings.kinds[0 if first is None else 1]
+        self.name: Final = settings.name_of(self.kind)
+        self.store: Final = Store(settings.state / "keeper", name=self.name, server=settings.server)
+        self.published: Final = Published(settings.published, self.name, settings.passed_on)
+        has_second = first is None and len(settings.kinds) > 1
+        self.second: Final = (
+            Keeper(settings, clock=clock, chance=chance, patience=patience, first=self) if has_second else None
+        )
         # State that could not be written, as on a full disk, still applies while this process lives.
         self._unwritten: State | None = None
 
@@ -70,6 +76,47 @@ class Keeper:
     def is_staging(self) -> bool:
         """Whether the settings name an authority that nobody trusts."""
         return self.settings.server == LETS_ENCRYPT_STAGING
+
+    # Two kinds of keys.
+
+    @property
+    def all(self) -> list[Keeper]:
+        """This keeper, and the second one if there is one."""
+        return [self, self.second] if self.second else [self]
+
+    @property
+    def label(self) -> str:
+        """What tells this certificate apart from the domain's other one; empty if there is no other."""
+        return self.kind.label if self.first or self.second else ""
+
+    def certbot(self, names: Sequence[str] = (), *, state: Path | None = None, staging: bool | None = None) -> Certbot:
+        """Return certbot for this certificate. ``staging``: of an authority nobody trusts (as in the settings)."""
+        is_staging = self.is_staging if staging is None else staging
+        return Certbot(self.settings, names or self.settings.names, name=self.name, state=state, staging=is_staging)
+
+    @property
+    def waits_for_first(self) -> bool:
+        """Whether the first certificate's authority must not be asked for this one too: it said so, or the first tries
+        for that one failed, and more would exceed the limit on failed validations."""
+        if self.first is None:
+            return False
+        ladder = self.first.recall().ladder
+        return ladder.forbidden(self.clock()) or 0 < ladder.failures < len(AFTER_FAILURES)
+
+    def wanted_kind(self, kept: Certificate | None) -> Kind:
+        """Return the kind of key for the next certificate. It stays as it is until nginx serves the second certificate,
+        if that is of the same kind: otherwise, no client that needs this kind could connect meanwhile."""
+        second = self.second
+        return second.kind if kept and second and kept.kind is second.kind and not second.is_offered else self.kind
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether nginx was seen to serve what this keeper published, a certificate of its own."""
+        published = self.published.certificate()
+        if published is None or not published.good_for(self.settings.domain, self.clock()):
+            return False
+        other = self.first.published.certificate() if self.first else None
+        return self.recall().offered == published.serial_hex and (other is None or other.serial != published.serial)
 
     # The state that survives restarts.
 
@@ -136,6 +183,8 @@ class Keeper:
             return f"the certificate is not for {', '.join(sorted(set(certbot.names) - kept.names))}"
         if not kept.valid_at(self.clock()):
             return f"the certificate is valid from {when(kept.not_before)} to {when(kept.not_after)}"
+        if kept.kind is not (kind := self.wanted_kind(kept)):
+            return f"the certificate has no {kind.label} key, which CERTIFICATE_KEYS asks for"
         return certificate.flaw(certbot.folders.lineage)
 
     def is_better(self, published: Certificate | None, kept: Certificate) -> bool:
@@ -212,8 +261,8 @@ class Keeper:
         """Get a certificate with a new account, and discard both. Nothing that is served or kept is changed."""
         with tempfile.TemporaryDirectory(prefix="callgate-rehearsal-") as folder:
             elsewhere = replace(self.settings, published=Path(folder) / "published")
-            certbot = Certbot(elsewhere, names, state=Path(folder) / "certbot", staging=True)
-            await certbot.get(Wish(authority=Authority(server), email=email, profile=profile))
+            certbot = Certbot(elsewhere, names, name=self.name, state=Path(folder) / "certbot", staging=True)
+            await certbot.get(Wish(authority=Authority(server), email=email, profile=profile, kind=self.kind))
 
     async def get(self, certbot: Certbot, wish: Wish, *, rehearsed: bool) -> None:
         """Get a new certificate. ``rehearsed``: first get one from the staging server, if there is one."""
@@ -229,7 +278,7 @@ class Keeper:
 
     async def tell_contact(self, certbot: Certbot, wish: Wish, *, is_new_account: bool) -> None:
         """Tell the authority about another ACME_EMAIL. A failure is only logged: no certificate depends on it."""
-        if self.recall().contact == wish.email:
+        if self.first or self.recall().contact == wish.email:  # the account is the same for both
             return
         if not is_new_account:
             try:
@@ -239,35 +288,3 @@ class Keeper:
                 return
             log.info("the authority was told the new ACME_EMAIL")
         self.remember(replace(self.recall(), contact=wish.email))
-
-    async def confirm(self) -> Certificate:
-        """Verify by a handshake that the published certificate is served, and return it. Raises `UnservedError`."""
-        published = self.published.certificate()
-        name, edge = self.settings.domain, self.settings.edge
-        try:
-            if published is None:
-                raise UnservedError(f"no certificate is published for {name}")
-            if not await served.accepts_connections(edge, EDGE_TIMEOUT):
-                raise UnservedError(f"nothing listens at {edge}: start nginx, and look at its log")
-            await served.confirm(edge, name, published, timeout=self._patience)
-        except UnservedError as error:
-            self.remember(replace(self.recall(), unserved=str(error)))
-            raise
-        state = self.recall()
-        if state.unserved:
-            self.remember(replace(state, unserved=""))
-        return published
-
-
-def check_weekly_limit(issued: Sequence[float], *, by_force: bool) -> None:
-    """Raise `LimitError` if the week's certificates are used up. ``issued``: when they were issued, oldest first."""
-    allowed = WEEKLY_LIMIT if by_force else WEEKLY_LIMIT - SPARED
-    if len(issued) < allowed:
-        return
-    free_at = issued[len(issued) - allowed] + WEEK + BACKDATED
-    last = "" if by_force else "; the last one of the week is reserved for emergencies (--force)"
-    raise LimitError(
-        f"{len(issued)} certificates of exactly these names were issued within 7 days, and Let's Encrypt allows "
-        f"{WEEKLY_LIMIT}: the next one is due after {when(free_at)}{last}",
-        free_at,
-    )

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from keeper import alarm
-from keeper.acme.certbot import Certbot, Wish
+from keeper.acme.certbot import Wish
+from keeper.confirm import confirm
 from keeper.errors import BusyError, IssueError, KeeperError, UnservedError
 from keeper.keeper import Keeper
+from keeper.labels import labelled
 from keeper.ladder import Ladder
 from keeper.look.preflight import Verdict
 from keeper.pairs import self_signed
@@ -36,12 +38,16 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Service:
-    """The service, which works in turns. It remembers its last message, so as not to repeat it."""
+    """The service, which works in turns. It remembers its last message, so as not to repeat it.
+
+    If there are two certificates, one of these looks after each, and the second one works after the first.
+    """
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         settings = keeper.settings
-        self._certbot = Certbot(settings, settings.names, staging=keeper.is_staging)
+        self._certbot = keeper.certbot()
+        self._second = Service(keeper.second) if keeper.second else None
         own = settings.own_pair
         self._own = OwnCertificate(own, keeper.published, settings.names) if own else None
         self._confirmed: int | None = None
@@ -70,7 +76,8 @@ class Service:
         if settings.own_pair:
             log.info("serving your own certificate for %s, from %s", settings.domain, settings.own_pair.certificate)
             return
-        log.info("keeping the certificate for %s, issued by %s", ", ".join(settings.names), settings.server)
+        names, keys = ", ".join(settings.names), " and ".join(kind.label for kind in settings.kinds)
+        log.info("keeping the certificate for %s (%s), issued by %s", names, keys, settings.server)
         if self._keeper.is_staging:
             log.warning("ACME_SERVER IS THE STAGING SERVER, AND NOBODY TRUSTS ITS CERTIFICATES. %s", REFUSED_BY_TWILIO)
 
@@ -84,16 +91,24 @@ class Service:
         """Do what is due. Errors are logged; those of the authority postpone the next try."""
         try:
             async with self._keeper.store.lock(timeout=0):
-                trouble = ""
-                try:
-                    await self._keep()
-                except KeeperError as error:
-                    trouble = str(error)
-                    raise
-                finally:
-                    self._raise_alarms(trouble)
+                for service in filter(None, (self, self._second)):
+                    with labelled(service._keeper.label):
+                        await service._do_what_is_due()
         except BusyError:
             log.debug("another keeper is at work on the certificate")
+        except OSError as error:
+            self._complain(f"CERTBOT_STATE can't be written ({error}): make room on it, or give it to this user")
+
+    async def _do_what_is_due(self) -> None:
+        try:
+            trouble = ""
+            try:
+                await self._keep()
+            except KeeperError as error:
+                trouble = str(error)
+                raise
+            finally:
+                self._raise_alarms(trouble)
         except KeeperError as error:
             self._complain(str(error))
         except OSError as error:
@@ -115,7 +130,8 @@ class Service:
     def _raise_alarms(self, trouble: str) -> None:
         keeper = self._keeper
         state = keeper.recall()
-        found = alarm.alarms(state, keeper.published.certificate(), keeper.settings.domain, keeper.clock())
+        published, name = keeper.published.certificate(), keeper.settings.domain
+        found = alarm.alarms(state, published, name, keeper.clock(), label=keeper.label)
         if found.keys() != state.alarms.keys() or trouble != state.trouble:
             alarm.tell(state.alarms, found)
             keeper.remember(replace(state, alarms=found, trouble=trouble))
@@ -131,11 +147,13 @@ class Service:
             return
         self._confirmed = None
         try:
-            confirmed = await self._keeper.confirm()
+            confirmed = await confirm(self._keeper)
         except UnservedError as error:
             if not await self._published_once_more(published, error):
                 raise
-            confirmed = await self._keeper.confirm()
+            confirmed = await confirm(self._keeper)
+        if confirmed is None:
+            return  # somebody was told to start nginx again
         self._confirmed = confirmed.serial
         log.info("served, by the handshake: %s", describe(confirmed))
 
@@ -157,9 +175,22 @@ class Service:
     async def _keep_issued(self) -> None:
         keeper = self._keeper
         (keeper.settings.rehearsal / "ca.pem").unlink(missing_ok=True)
+        await self._let_the_first_stand_in()
         await self._publish_what_is_kept()
-        if self._is_due(keeper.recall()):
+        if not keeper.waits_for_first and self._is_due(keeper.recall()):
             await self._attempt()
+
+    async def _let_the_first_stand_in(self) -> None:
+        """Publish the first certificate as the second too, if it still has the second one's kind of key, and what is
+        published there is none or not good: an nginx that is started now serves both folders."""
+        keeper, now, name = self._keeper, self._keeper.clock(), self._keeper.settings.domain
+        published = keeper.published.certificate()
+        if keeper.first is None or (published and published.good_for(name, now)):
+            return
+        first = keeper.first.published
+        standing_in = first.certificate()
+        if standing_in and standing_in.kind is keeper.kind and standing_in.good_for(name, now):
+            await keeper.published.publish(first.current, names=keeper.settings.names, staging=keeper.is_staging)
 
     async def _publish_what_is_kept(self) -> None:
         keeper, now = self._keeper, self._keeper.clock()
@@ -214,7 +245,8 @@ class Service:
     async def _ask(self, authority: Authority) -> None:
         keeper, settings = self._keeper, self._keeper.settings
         before = self._certbot.certificate()
-        wish = Wish(authority=authority, email=settings.email, profile=settings.profile)
+        kind = keeper.wanted_kind(before)
+        wish = Wish(authority=authority, email=settings.email, profile=settings.profile, kind=kind)
         is_new_account = not self._certbot.folders.account(authority.server)
         if before and not keeper.wanting(self._certbot) and self._certbot.folders.server == authority.server:
             if before.is_due_at(keeper.clock()):

@@ -17,6 +17,7 @@ TLS_KEY              the private key that belongs to it, PEM
 ACME_STAGING_SERVER  the directory URL where issuing is rehearsed first (Let's Encrypt's staging server, when the
                      authority is Let's Encrypt; none otherwise)
 ACME_CA_BUNDLE       a PEM file of CAs to trust for ACME_SERVER (those that the machine trusts)
+CERTIFICATE_KEYS     ecdsa, rsa, or ecdsa+rsa: for which kinds of keys there is a certificate (ecdsa)
 ACME_PROFILE         classic, tlsserver or shortlived, with Let's Encrypt (its default)
 EDGE_HTTPS           where to check the served certificate: HOST:PORT (nginx:8443)
 ACME_WEBROOT         the folder from which nginx serves challenges (/var/lib/callgate/webroot)
@@ -41,20 +42,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import idna
-
+from keeper.domains import REHEARSAL_DOMAIN, extra_domains, host_name
 from keeper.errors import UsageError
-from keeper.pairs.certificate import is_address
+from keeper.kinds import ECDSA_ALONE, Kind, parse_kinds
 
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/directory"
-REHEARSAL_DOMAIN: Final = "localhost"
 HTTP_01: Final = "http-01"
 DNS_01: Final = "dns-01"
 ROUTE53: Final = "dns-route53"
 
-LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})*")
 # The variables that are passed on to certbot; it gets no others of this environment. requests takes proxies in either
 # case, and prefers lower case. The last two are for the machine's resolver (resolv.conf(5)).
 PASSED_ON: Final = (
@@ -124,7 +121,10 @@ class OwnPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings, checked. ``authorities``: the first one is asked, and the next one when it can't issue."""
+    """All settings, checked. ``authorities``: the first one is asked, and the next one when it can't issue.
+
+    ``kinds``: one certificate for each of these kinds of keys.
+    """
 
     domain: str
     extra_domains: tuple[str, ...]
@@ -132,6 +132,7 @@ class Settings:
     authorities: tuple[Authority, ...]
     challenge: Challenge
     own_pair: OwnPair | None
+    kinds: tuple[Kind, ...]
     staging_server: str
     ca_bundle: Path | None
     profile: str
@@ -160,6 +161,10 @@ class Settings:
         """All names of the certificate, `domain` first."""
         return (self.domain, *self.extra_domains)
 
+    def name_of(self, kind: Kind) -> str:
+        """Return the name under which the certificate for a kind of key is kept and published."""
+        return self.domain if kind is self.kinds[0] else f"{self.domain}-{kind}"
+
     @classmethod
     def parse(cls, environ: Mapping[str, str]) -> Settings:
         """Read the environment. Raises `UsageError`."""
@@ -174,15 +179,18 @@ class Settings:
             get("ACME_CHALLENGE", HTTP_01), get("ACME_DNS_CREDENTIALS"), get("ACME_DNS_SECONDS"), files
         )
         authorities = [_authority("ACME_", server, get)]
+        own_pair = _own_pair(get("TLS_CERTIFICATE"), get("TLS_KEY"), files)
+        kinds = parse_kinds(get("CERTIFICATE_KEYS", "ecdsa"), has_own_pair=own_pair is not None)
         if fallback := get("ACME_FALLBACK_SERVER"):
             authorities.append(_authority("ACME_FALLBACK_", fallback, get))
         return cls(
             domain=domain,
-            extra_domains=_extra_domains(get("EXTRA_DOMAINS"), domain, wildcards=challenge.by_dns),
+            extra_domains=extra_domains(get("EXTRA_DOMAINS"), domain, wildcards=challenge.by_dns),
             email=get("ACME_EMAIL"),
             authorities=tuple(authorities),
             challenge=challenge,
-            own_pair=_own_pair(get("TLS_CERTIFICATE"), get("TLS_KEY"), files),
+            own_pair=own_pair,
+            kinds=ECDSA_ALONE if domain == REHEARSAL_DOMAIN else kinds,  # a rehearsal's certificate is made here
             staging_server=get("ACME_STAGING_SERVER", LETS_ENCRYPT_STAGING if server == LETS_ENCRYPT else ""),
             ca_bundle=_file("ACME_CA_BUNDLE", get("ACME_CA_BUNDLE")),
             profile=get("ACME_PROFILE"),
@@ -196,35 +204,6 @@ class Settings:
             http_port=_address("KEEPER_HTTP_PORT", f"localhost:{get('KEEPER_HTTP_PORT', '80')}").port,
             passed_on={name: environ[name] for name in PASSED_ON if name in environ},
         )
-
-
-def host_name(source: str, value: str) -> str:
-    """Normalise a host name. ``source``: the setting or option it comes from. Raises `UsageError`."""
-    name = value.lower().removesuffix(".")
-    if ascii_name := _in_ascii(name):
-        raise UsageError(f"{source} is '{value}': write it as it is in DNS, {ascii_name}")
-    if not HOST_NAME.fullmatch(name):
-        raise UsageError(
-            f"{source} is '{value}': wanted a host name without https:// and path, as in voice.example.com"
-        )
-    if re.fullmatch(r"[0-9.]+", name) and not is_address(name):
-        raise UsageError(f"{source} is '{value}': that is neither a host name nor an IPv4 address")
-    return name
-
-
-def _extra_domains(value: str, domain: str, *, wildcards: bool) -> tuple[str, ...]:
-    names = []
-    for word in value.replace(",", " ").split():
-        is_wildcard = word.startswith("*.")
-        name = host_name("EXTRA_DOMAINS", word.removeprefix("*."))
-        if is_wildcard and not wildcards:
-            raise UsageError(f"EXTRA_DOMAINS has {word}: authorities issue for *. only by DNS-01 (ACME_CHALLENGE)")
-        if is_address(name) or is_address(domain):
-            raise UsageError("EXTRA_DOMAINS: a certificate for an IP address can hold no other names here")
-        names.append(f"*.{name}" if is_wildcard else name)
-    if names and REHEARSAL_DOMAIN in (domain, *names):
-        raise UsageError("EXTRA_DOMAINS is set, but DOMAIN is not: write DOMAIN=voice.example.com into .env")
-    return tuple(name for name in dict.fromkeys(names) if name != domain)
 
 
 def _authority(prefix: str, server: str, get: Callable[[str], str]) -> Authority:
@@ -262,14 +241,6 @@ def _readable(name: str, path: Path) -> Path:
     if not os.access(path, os.R_OK):
         raise UsageError(f"{name} is {path}, which user {os.getuid()} can't read: chown {os.getuid()} that file")
     return path
-
-
-def _in_ascii(name: str) -> str:
-    """Return the form in DNS of a name with other letters than ASCII's (IDNA); empty if it is no such name."""
-    try:
-        return "" if name.isascii() else idna.encode(name, uts46=True).decode()
-    except idna.IDNAError:
-        return ""
 
 
 def _url(name: str, value: str) -> str:

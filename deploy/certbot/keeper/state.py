@@ -1,6 +1,6 @@
 """The keeper's state, which survives restarts, and the lock that lets only one of its processes act.
 
-They are in CERTBOT_STATE/keeper: `<domain>.json`, `lock`, `heartbeat`.
+They are in CERTBOT_STATE/keeper: `<name>.json` for each certificate, `lock`, `heartbeat`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class State:
     contact: str | None = None
     #: Why the published certificate is not served; empty if it is.
     unserved: str = ""
+    #: Of the second certificate: what to do so that nginx serves it at all; empty if there is nothing to do.
+    not_offered: str = ""
+    #: Of the second certificate: the serial number (hex) that nginx was last seen to serve; empty if it serves none.
+    offered: str = ""
     #: What somebody must know now, by name.
     alarms: dict[str, str] = field(default_factory=dict)
     #: The serial number (hex) of a pair in certbot's folders that must not be published: after a rollback, or while a
@@ -52,9 +56,9 @@ class State:
 class Store:
     """The folder with the state, the lock and the heartbeat."""
 
-    def __init__(self, folder: Path, *, domain: str, server: str) -> None:
+    def __init__(self, folder: Path, *, name: str, server: str) -> None:
         self._folder = folder
-        self._file = folder / f"{domain}.json"
+        self._file = folder / f"{name}.json"
         self._server = server
 
     @property

@@ -61,8 +61,16 @@ upstream_conf() { # upstream_conf NAME: without the closing brace, so that direc
 # The certificate's path is a variable, so nginx reads the certificate for each handshake. It can start without one, and
 # a newly published one needs no reload. The path is not built from $ssl_server_name, so that no client chooses a path.
 certificate_conf() {
-  folder="\"$published/$domain/current\""
-  echo "map \$ssl_server_name \$certificate {"
+  certificate_map certificate "\"$published/$domain/current\""
+  [ -z "$rsa_folder" ] || certificate_map rsa_certificate "\"$rsa_folder\""
+  # From nginx 1.27.4 on, it need not be read from disk each time, and a pair that is swapped while its two files are
+  # being read is read once more.
+  [ "$nginx_version" -lt "$(number 1.27.4)" ] || echo "ssl_certificate_cache max=8 inactive=1m valid=2s;"
+}
+
+certificate_map() { # certificate_map VARIABLE FOLDER
+  folder=$2
+  echo "map \$ssl_server_name \$$1 {"
   echo "default '';"
   echo "'' $folder;"
   for name in $domain $extra_domains; do
@@ -72,9 +80,6 @@ certificate_conf() {
     esac
   done
   echo "}"
-  # From nginx 1.27.4 on, it need not be read from disk each time, and a pair that is swapped while its two files are
-  # being read is read once more.
-  [ "$nginx_version" -lt "$(number 1.27.4)" ] || echo "ssl_certificate_cache max=4 inactive=1m valid=2s;"
 }
 
 unknown_http_server_conf() {
@@ -148,9 +153,17 @@ listen_conf() { # listen_conf PORT WORD…
 }
 
 use_certificate_conf() {
-  # shellcheck disable=SC2016
-  folder='$certificate'
-  [ "$certificate" = read ] || folder="$published/$domain/current"
-  echo "ssl_certificate \"$folder/fullchain.pem\";"
-  echo "ssl_certificate_key \"$folder/privkey.pem\";"
+  if [ "$certificate" = read ]; then
+    set -- "\$certificate" "${rsa_folder:+\$rsa_certificate}"
+  else
+    set -- "$published/$domain/current" "$rsa_folder"
+  fi
+  # Of two pairs with the same kind of key, the last one is served. With `rsa` that is DOMAIN's, and the other one serves
+  # only until there is an RSA pair for DOMAIN.
+  [ "$keys" = ecdsa+rsa ] || set -- "$2" "$1"
+  for folder in "$@"; do
+    [ -n "$folder" ] || continue
+    echo "ssl_certificate \"$folder/fullchain.pem\";"
+    echo "ssl_certificate_key \"$folder/privkey.pem\";"
+  done
 }

@@ -77,6 +77,16 @@ read_folders() {
   check_folder ACME_WEBROOT "$webroot"
 }
 
+# The pair that is published beside DOMAIN's. If it could not be read, no handshake would succeed, with either of the
+# pairs; so it is served only if it is there when this is rendered.
+read_keys() {
+  keys=${CERTIFICATE_KEYS:-ecdsa}
+  matches "$keys" 'ecdsa|rsa|ecdsa\+rsa' || die "CERTIFICATE_KEYS is '$keys': wanted ecdsa, rsa, or ecdsa+rsa"
+  rsa_folder=
+  [ "$keys" = ecdsa ] || rsa_folder=$published/$domain-rsa/current
+  [ -r "$rsa_folder/fullchain.pem" ] && [ -r "$rsa_folder/privkey.pem" ] || rsa_folder=
+}
+
 # Only root can make the workers run as another user.
 read_user() {
   [ "$(id -u)" -eq 0 ] || return 0

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from keeper.errors import UsageError
 from keeper.look.names import Names, configured
-from keeper.settings import PASSED_ON, Settings, host_name
+from keeper.domains import host_name
+from keeper.settings import PASSED_ON, Settings
 from support.project import ROOT
 
 # Names in other letters than those of DNS.

@@ -191,7 +191,7 @@ async def test_staging_certificate_is_published_only_when_asked(tmp_path: Path, 
 
 
 def store(folder: Path, server: str = "https://ca.example/dir") -> Store:
-    return Store(folder, domain=DOMAIN, server=server)
+    return Store(folder, name=DOMAIN, server=server)
 
 
 def test_state_survives_a_restart(tmp_path: Path):

@@ -16,6 +16,7 @@ from keeper.acme.diagnosis import Diagnosis, diagnose
 from keeper.acme.folders import Folders
 from keeper.acme.problems import Start
 from keeper.errors import IssueError
+from keeper.kinds import Kind
 from keeper.pairs import certificate
 from keeper.pairs.certificate import Certificate, is_address
 from keeper.program import Done, run_program
@@ -31,23 +32,35 @@ log = logging.getLogger("keeper")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What is asked of certbot. ``force``: a new certificate even if the kept one is not due."""
+    """What is asked of certbot. ``kind``: of the key; a kept certificate with another kind is replaced. ``force``: a
+    new certificate even if the kept one is not due."""
 
     authority: Authority
     email: str = ""
     profile: str = ""
+    kind: Kind = Kind.ECDSA
     force: bool = False
 
 
 class Certbot:
-    """certbot for one certificate. Its first host name is also its name in certbot's folders."""
+    """certbot for one certificate. ``name``: its name in certbot's folders, and where it is published (the first host
+    name)."""
 
     def __init__(
-        self, settings: Settings, names: Sequence[str], *, state: Path | None = None, staging: bool = False
+        self,
+        settings: Settings,
+        names: Sequence[str],
+        *,
+        name: str = "",
+        state: Path | None = None,
+        staging: bool = False,
     ) -> None:
         self._settings = settings
         self.names: Final = tuple(names)
-        self.folders: Final = Folders(state or settings.state, self.names[0])
+        self.name: Final = name or self.names[0]
+        both = (self.names[0], settings.name_of(Kind.RSA), self.name)
+        others = tuple(other for other in dict.fromkeys(both) if other != self.name)
+        self.folders: Final = Folders(state or settings.state, self.name, others)
         self._environ = {
             **settings.passed_on,
             **({"REQUESTS_CA_BUNDLE": str(settings.ca_bundle)} if settings.ca_bundle else {}),
@@ -57,7 +70,7 @@ class Certbot:
             "CERTBOT": settings.certbot,
             "CERTBOT_STATE": str(self.folders.state),
             "CERT_PUBLISHED": str(settings.published),
-            "CERT_PUBLISHED_NAME": self.names[0],
+            "CERT_PUBLISHED_NAME": self.name,
             "DOMAIN": self.names[0],
             "PUBLISH_KEPT": "no",  # the keeper decides about that
         }
@@ -112,15 +125,13 @@ class Certbot:
         done = await self._run([self._settings.certbot, "certificates", *self._in_folders()], {})
         if done.status or done.timed_out:
             raise self._failed(done)
-        block = re.search(
-            rf"^ +Certificate Name: {re.escape(self.names[0])}\n(?: {{4,}}.*\n?)*", done.output, re.MULTILINE
-        )
+        block = re.search(rf"^ +Certificate Name: {re.escape(self.name)}\n(?: {{4,}}.*\n?)*", done.output, re.MULTILINE)
         path = re.search(r"Certificate Path: (.*)$", block[0], re.MULTILINE) if block else None
         if path is None:
             said = re.search(
-                rf"^.*{re.escape(self.names[0])}\.conf.*(?:error|broken|invalid).*$", done.output, re.MULTILINE
+                rf"^.*{re.escape(self.name)}\.conf.*(?:error|broken|invalid).*$", done.output, re.MULTILINE
             )
-            return said[0].strip() if said else f"it knows no certificate {self.names[0]}"
+            return said[0].strip() if said else f"it knows no certificate {self.name}"
         wanted = self.folders.lineage / "fullchain.pem"
         return "" if _is_same_file(Path(path[1]), wanted) else f"it keeps it at {path[1]}, and not at {wanted}"
 
@@ -150,7 +161,8 @@ class Certbot:
     def _options(self, wish: Wish) -> list[str]:
         kinds = {True: "--ip-address", False: "--domain"}
         options = [word for name in self.names[1:] for word in (kinds[is_address(name)], name)]
-        options += self._settings.challenge.options
+        # The last --cert-name counts, which is not that of `issue`.
+        options += ["--cert-name", self.name, "--key-type", wish.kind, *self._settings.challenge.options]
         if account := self.folders.account(wish.authority.server):
             options += ["--account", account]
         if wish.profile:

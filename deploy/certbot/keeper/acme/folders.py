@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import re
 import shutil
 import time
@@ -31,10 +30,11 @@ TRIED: Final = ".tried"
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """certbot's folders. ``name``: what certbot calls the certificate, which is its first host name."""
+    """certbot's folders. ``name``: what certbot calls the certificate; ``others``: those that it keeps beside it."""
 
     state: Path
     name: str
+    others: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -95,18 +95,23 @@ class Folders:
             return ""
 
     def issued_lately(self, names: Collection[str], now: float) -> list[float]:
-        """Return when certificates of exactly these names were issued in the week before ``now``, oldest first."""
-        # Include the folders that were set aside: their certificates were issued too.
-        archives = self.state.glob(f"config*/archive/{glob.escape(self.name)}*/cert*.pem")
-        found = [certificate.read(file) for file in archives]
-        times = [c.not_before.timestamp() + BACKDATED for c in found if c and c.names == frozenset(names)]
-        return sorted(at for at in times if at > now - WEEK)
+        """Return when certificates of exactly these names were issued in the week before ``now``, oldest first.
+
+        The limit does not tell kinds of keys apart, so all certificates in the folders count, and also those in the
+        folders that were set aside. There may be copies there.
+        """
+        found = [certificate.read(file) for file in self.state.glob("config*/archive/*/cert*.pem")]
+        times = {c.serial: c.not_before.timestamp() + BACKDATED for c in found if c and c.names == frozenset(names)}
+        return sorted(at for at in times.values() if at > now - WEEK)
 
     # Setting aside.
 
     @contextlib.contextmanager
     def set_aside(self, start: Start) -> Iterator[None]:
-        """Let certbot start with less than it remembers. If that does not succeed, everything is as it was before."""
+        """Let certbot start with less than it remembers. If that does not succeed, everything is as it was before.
+
+        What it keeps of the other certificates is taken along.
+        """
         if start is Start.AS_IT_IS:
             yield
             return
@@ -118,6 +123,8 @@ class Folders:
         try:
             if start is Start.WITHOUT_CERTIFICATE:
                 self._take_accounts_along(moved["config"])
+            if "config" in moved:
+                self._take_others_along(moved["config"])
             yield
         except BaseException:
             for name, tried in moved.items():
@@ -132,11 +139,24 @@ class Folders:
         if (accounts := from_config / "accounts").is_dir():
             shutil.copytree(accounts, self.config / "accounts", symlinks=True)
 
+    def _take_others_along(self, from_config: Path) -> None:
+        for name in self.others:
+            for part in (f"archive/{name}", f"live/{name}"):
+                if (from_config / part).is_dir():
+                    shutil.copytree(from_config / part, self.config / part, symlinks=True)
+            if (conf := from_config / "renewal" / f"{name}.conf").is_file():
+                (self.config / "renewal").mkdir(parents=True, exist_ok=True)
+                shutil.copy2(conf, self.config / "renewal")
+
     def end_what_was_interrupted(self) -> None:
-        """Decide about a new start that was killed: it counts if it got a certificate."""
+        """Decide about a new start that was killed: it counts if it got the certificate, and none of the others lacks.
+
+        The start may have been that of another certificate than this one.
+        """
         for tried in sorted(self.state.glob(f"*{TRIED}")):
             at = self.state / tried.name.split(".")[0]
-            if self.certificate() is not None:
+            wanted = [self.name, *(name for name in self.others if (tried / "live" / name).exists())]
+            if all(certificate.read(at / "live" / name / "fullchain.pem") for name in wanted):
                 tried.rename(tried.with_suffix(ASIDE))
             else:
                 shutil.rmtree(at, ignore_errors=True)

@@ -104,7 +104,7 @@ PROBLEMS: Final = {
     "orderNotReady": Meaning("the authority was not done with the challenges in time", RETRIED),
     "badCSR": Meaning(
         "the authority does not accept the request for the certificate",
-        "check the names; for another kind of key, set CERTIFICATE_KEY",
+        "check the names; for another kind of key, set CERTIFICATE_KEYS",
     ),
     "compound": Meaning("the authority names several problems", "read its message"),
     "caa": CHALLENGES["caa"],

@@ -12,6 +12,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from keeper.kinds import Kind
 
 #: The organisation in every certificate that this package issues itself.
 SELF_SIGNED: Final = "Callgate self-signed, not for production"
@@ -36,6 +39,7 @@ class Certificate:
     issuer: str
     is_self_signed: bool
     is_staging: bool
+    kind: Kind | None = None  # None: neither of the two
 
     @classmethod
     def parse(cls, pem: bytes) -> Certificate:
@@ -50,6 +54,7 @@ class Certificate:
             issuer=issuer,
             is_self_signed=any(name.value == SELF_SIGNED for name in certificate.issuer),
             is_staging=STAGING in issuer,
+            kind=_kind(certificate),
         )
 
     @property
@@ -80,6 +85,13 @@ class Certificate:
     def covers(self, names: Collection[str]) -> bool:
         """Whether all names are in the certificate, literally: a wildcard stands for itself."""
         return self.names.issuperset(names)
+
+
+def _kind(certificate: x509.Certificate) -> Kind | None:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return Kind.RSA
+    return Kind.ECDSA if isinstance(key, ec.EllipticCurvePublicKey) else None
 
 
 def _names(certificate: x509.Certificate) -> frozenset[str]:

@@ -32,24 +32,27 @@ class Published:
     def _home(self) -> Path:
         return self.folder / self.name
 
+    @property
+    def current(self) -> Path:
+        """The folder from which nginx reads."""
+        return self._home / "current"
+
     def certificate(self) -> Certificate | None:
         """Return the published certificate; None if nginx can't serve what is published."""
-        current = self._home / "current"
-        return None if certificate.flaw(current) else certificate.read(current / "fullchain.pem")
+        return None if certificate.flaw(self.current) else certificate.read(self.current / "fullchain.pem")
 
     def holds(self, fullchain: bytes, privkey: bytes) -> bool:
         """Whether exactly this pair is published."""
-        current = self._home / "current"
         try:
-            return (current / "fullchain.pem").read_bytes() == fullchain and (
-                current / "privkey.pem"
+            return (self.current / "fullchain.pem").read_bytes() == fullchain and (
+                self.current / "privkey.pem"
             ).read_bytes() == privkey
         except OSError:
             return False
 
     def issuer_pem(self) -> bytes:
         """Return the chain's last certificate, PEM."""
-        return pem(x509.load_pem_x509_certificates((self._home / "current" / "fullchain.pem").read_bytes())[-1])
+        return pem(x509.load_pem_x509_certificates((self.current / "fullchain.pem").read_bytes())[-1])
 
     async def publish(self, lineage: Path, *, names: Sequence[str] = (), staging: bool = False) -> None:
         """Check the pair in a folder, and make it the current one. On `PublishError`, nothing has been changed."""
@@ -66,18 +69,19 @@ class Published:
             said = [line.removeprefix("publish: ") for line in done.output.splitlines() if line.startswith("publish: ")]
             raise PublishError(said[-1] if said else done.output.strip() or "hooks/publish failed without a message")
 
-    def swap(self, now: float) -> Certificate:
-        """Make the other kept pair the current one, and return its certificate. Raises `PublishError`."""
-        current = self._home / "current"
+    def swap(self, now: float, domain: str = "") -> Certificate:
+        """Make the other kept pair, if it is good for ``domain`` (the name), the current one, and return its
+        certificate. Raises `PublishError`."""
+        current, domain = self.current, domain or self.name
         if not current.is_symlink():
             raise PublishError(f"nothing is published for {self.name}: there is no way back")
         others = [f for f in self._home.iterdir() if self._is_pair(f) and f.name != current.readlink().name]
         if len(others) != 1:
             raise PublishError(f"{self._home} holds no other pair to go back to: only one was published so far")
         found = certificate.read(others[0] / "fullchain.pem")
-        if not found or not found.good_for(self.name, now):
+        if not found or not found.good_for(domain, now):
             raise PublishError(
-                f"the previous pair ({others[0].name}) is expired or not for {self.name}: it is not published"
+                f"the previous pair ({others[0].name}) is expired or not for {domain}: it is not published"
             )
         new = self._home / ".current"
         new.unlink(missing_ok=True)
