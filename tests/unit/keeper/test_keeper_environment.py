@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from keeper.domains import host_name
 from keeper.errors import UsageError
 from keeper.look.names import Names, configured
-from keeper.domains import host_name
 from keeper.settings import PASSED_ON, Settings
 from support.project import ROOT
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from keeper.errors import LimitError
-from keeper.limit import check_weekly_limit
 from keeper.ladder import DAYS, HOURS, LONGEST_WAIT, MINUTES, Ladder
+from keeper.limit import check_weekly_limit
 
 NOW = 1_800_000_000.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from keeper.errors import IssueError, LimitError
 from keeper.issue import Request, issue
 from keeper.keeper import Keeper
+from keeper.kinds import Kind
 from keeper.loop import Service
 from keeper.settings import LETS_ENCRYPT, Settings
 from support.edge.pairs import Authority
@@ -86,6 +88,30 @@ async def test_a_certificate_that_certbot_can_not_renew_again_and_again_does_not
     assert started(tmp_path) == asks
     assert ("Let's Encrypt allows 5" in keeper.recall().failure) != asks
     assert (config / "live" / DOMAIN / "fullchain.pem").exists(), "what was set aside is back, or never was"
+
+
+@pytest.mark.parametrize("of_rsa", [1, 2, 4])
+async def test_both_kinds_of_keys_count_together(with_issued: MakeKeeper, tmp_path: Path, of_rsa: int):
+    keeper = with_issued(4)
+    settings = dataclasses.replace(keeper.settings, kinds=(Kind.ECDSA, Kind.RSA))
+    archive = settings.state / "config" / "archive"
+    (archive / f"{DOMAIN}-rsa").mkdir()
+    for number in range(of_rsa):
+        (archive / DOMAIN / f"cert{number + 1}.pem").rename(archive / f"{DOMAIN}-rsa" / f"cert{number + 1}.pem")
+    both = Keeper(settings, patience=0.1)
+    await Service(both).turn()
+    assert not started(tmp_path)
+    assert both.second is not None
+    for one in both.all:
+        with pytest.raises(LimitError, match="Let's Encrypt allows 5"):
+            one.spare_the_limit(one.certbot(), server=settings.server, by_force=False)
+
+
+def test_certificate_that_was_copied_counts_once(with_issued: MakeKeeper):
+    keeper = with_issued(3)
+    config = keeper.settings.state / "config"
+    shutil.copytree(config, config.with_name("config.1.aside"))
+    assert len(keeper.certbot().folders.issued_lately([DOMAIN], keeper.clock())) == 3
 
 
 async def test_by_hand_the_fifth_takes_force(with_issued: MakeKeeper, tmp_path: Path):

@@ -11,6 +11,7 @@ import pytest
 from keeper.acme.certbot import Certbot
 from keeper.errors import BusyError, PublishError, UsageError
 from keeper.issue import Request
+from keeper.kinds import Kind
 from keeper.ladder import DAYS, Ladder
 from keeper.pairs import self_signed
 from keeper.pairs.certificate import Certificate
@@ -49,8 +50,34 @@ def test_lets_encrypt_is_rehearsed_at_its_staging_server_and_another_authority_i
 
 
 @pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        ("", (Kind.ECDSA,)),
+        ("ecdsa", (Kind.ECDSA,)),
+        ("rsa", (Kind.RSA,)),
+        (" ecdsa+rsa ", (Kind.ECDSA, Kind.RSA)),
+    ],
+)
+def test_kinds_of_keys(value: str, kinds: tuple[Kind, ...]):
+    settings = Settings.parse({"DOMAIN": DOMAIN, "CERTIFICATE_KEYS": value})
+    assert settings.kinds == kinds
+    assert settings.name_of(kinds[0]) == DOMAIN, "what it was called with one kind"
+    assert Settings.parse({"CERTIFICATE_KEYS": value}).kinds == (Kind.ECDSA,), "a rehearsal's certificate is made here"
+
+
+def test_kinds_of_keys_are_refused_beside_a_certificate_of_your_own():
+    own = {"DOMAIN": DOMAIN, "TLS_CERTIFICATE": "a.pem", "TLS_KEY": "b.pem"}
+    assert Settings.parse({**own, "CERTIFICATE_KEYS": "ecdsa"}).own_pair is not None
+    for value in ("rsa", "ecdsa+rsa"):
+        with pytest.raises(UsageError, match=r"remove CERTIFICATE_KEYS from \.env"):
+            Settings.parse({**own, "CERTIFICATE_KEYS": value})
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("CERTIFICATE_KEYS", "both"),
+        ("CERTIFICATE_KEYS", "rsa+ecdsa"),
         ("DOMAIN", "https://voice.example.com"),
         ("DOMAIN", "voice..example.com"),
         ("DOMAIN", "999.1.1.1"),
