@@ -5,10 +5,12 @@ The archive is read from standard input, so nothing here needs the rights that /
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -19,6 +21,7 @@ from keeper.confirm import confirm
 from keeper.errors import UsageError
 from keeper.keeper import Keeper
 from keeper.labels import labelled
+from keeper.ladder import Ladder
 from keeper.pairs import certificate
 from keeper.words import describe
 
@@ -36,6 +39,8 @@ async def adopt(keeper: Keeper, archive: BinaryIO) -> None:
     Raises a KeeperError. Unless that is an `UnservedError`, nothing has been changed then.
     """
     settings = keeper.settings
+    if settings.own_pair:
+        raise UsageError("TLS_CERTIFICATE is set, so that file is served: remove it from .env first")
     if settings.is_rehearsal:
         raise UsageError("DOMAIN is not set: write the certificate's host name into .env as DOMAIN first")
     async with keeper.store.lock(LOCK_TIMEOUT):
@@ -59,6 +64,7 @@ async def _adopt(keeper: Keeper, root: Path, name: str) -> None:
     with certbot.folders.set_aside(Start.WITHOUT_CERTIFICATE if keeper.first else Start.AFRESH):
         _take_over(root, name, certbot)
         await keeper.published.publish(certbot.folders.lineage, names=settings.names, staging=keeper.is_staging)
+    keeper.remember(replace(keeper.recall(), ladder=Ladder(), failure="", failing_since=0.0))
     if adopted := await confirm(keeper):
         log.info("served now, by the handshake: %s", describe(adopted))
 
@@ -75,7 +81,8 @@ def _unpack(archive: BinaryIO, folder: Path) -> Path:
                 if (total := total + member.size) > MOST_BYTES:
                     raise UsageError("the archive is larger than any of certbot's: give it /etc/letsencrypt alone")
                 member.mode = 0o700 if member.isdir() else 0o600
-                tar.extract(member, folder, filter="data")
+                with contextlib.suppress(tarfile.FilterError):  # a link that leaves the folder: nothing needs it
+                    tar.extract(member, folder, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UsageError(f"standard input is not a tar archive of /etc/letsencrypt ({error})") from error
     found = [path.parent for path in folder.rglob("live") if path.is_dir()]

@@ -43,6 +43,12 @@ def extra_domains(value: str, domain: str, *, wildcards: bool) -> tuple[str, ...
         names.append(f"*.{name}" if is_wildcard else name)
     if names and REHEARSAL_DOMAIN in (domain, *names):
         raise UsageError("EXTRA_DOMAINS is set, but DOMAIN is not: write DOMAIN=voice.example.com into .env")
+    for name in (domain, *names):
+        if (wildcard := f"*.{name.partition('.')[2]}") in names:
+            raise UsageError(
+                f"EXTRA_DOMAINS has {wildcard}, which stands for {name} too, and Let's Encrypt refuses both in one "
+                "certificate: name the further names one by one"
+            )
     return tuple(name for name in dict.fromkeys(names) if name != domain)
 
 

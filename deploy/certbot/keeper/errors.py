@@ -41,13 +41,21 @@ class IssueError(KeeperError):
     """certbot did not get a certificate.
 
     ``retry_at``: when the authority said to retry (Unix time), or None. ``heals``: how certbot has to start to get past
-    this by itself, or None if that would not help. ``is_bad_nonce``: asking again at once may help.
+    this by itself, or None if that would not help. ``is_bad_nonce``: asking again at once may help. ``is_servers``: it
+    is the authority's trouble, or the way to it.
     """
 
     def __init__(
-        self, reason: str, retry_at: float | None = None, *, heals: Start | None = None, is_bad_nonce: bool = False
+        self,
+        reason: str,
+        retry_at: float | None = None,
+        *,
+        heals: Start | None = None,
+        is_bad_nonce: bool = False,
+        is_servers: bool = False,
     ) -> None:
         self.retry_at = retry_at
+        self.is_servers = is_servers
         self.heals = heals
         self.is_bad_nonce = is_bad_nonce
         super().__init__(reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -116,7 +117,8 @@ async def _carry_out(keeper: Keeper, request: Request) -> None:
             good = published or good
             await confirm(keeper)
         else:
-            await _publish(keeper, certbot, request)
+            await _put_up(keeper, certbot, request)
+            await confirm(keeper)
         log.info("the certificate is good, so no new one was requested: %s", describe(good))
     else:
         await _issue(keeper, certbot, request)
@@ -133,11 +135,13 @@ def _good(keeper: Keeper, certbot: Certbot, request: Request) -> Certificate | N
 
 
 async def _rehearse_only(keeper: Keeper, request: Request) -> None:
-    server = keeper.settings.staging_server or request.server
+    staging = keeper.settings.staging_server
+    authority = Authority(staging) if staging else request.wish.authority
+    server = authority.server
     log.info("looking for problems beforehand; nothing is changed")
     await keeper.look(request.names, server=server, profile=request.wish.profile)
     log.info("rehearsing at %s; its certificate is discarded", server)
-    await keeper.rehearse(request.names, server=server, email=request.wish.email, profile=request.wish.profile)
+    await keeper.rehearse(request.names, replace(request.wish, authority=authority))
     log.info("the rehearsal went well; nothing that is served or kept was changed")
 
 
@@ -151,12 +155,16 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
     is_alone = request.staging or len(keeper.authorities_now()) == 1
     if is_alone:  # what is found beforehand is then no failure of the service's
         await _look(keeper, certbot, request, wish.authority)
-    with keeper.attempt(certbot, interrupted="issuing by hand was interrupted", anyway=wish.force):
+    interrupted = "issuing by hand was interrupted"
+    # A staging server's failures, and its successes, say nothing about the real one.
+    attempt = nullcontext() if request.staging else keeper.attempt(certbot, interrupted=interrupted, anyway=wish.force)
+    with attempt:
         if is_alone:
             await _get(keeper, certbot, request, wish.authority)
         else:
             await keeper.ask_in_turn(ask)
-        is_served = await _publish(keeper, certbot, request)
+        await _put_up(keeper, certbot, request)
+    is_served = await confirm(keeper) is not None
     if is_served and (got := certbot.certificate()):
         log.info("served now, by the handshake: %s", describe(got))
     if request.staging:
@@ -182,20 +190,28 @@ async def _get(keeper: Keeper, certbot: Certbot, request: Request, authority: Au
         await keeper.tell_contact(certbot, wish, is_new_account=is_new_account)
 
 
-async def _publish(keeper: Keeper, certbot: Certbot, request: Request) -> bool:
-    """Publish what certbot keeps, and return whether nginx serves it (see `confirm`)."""
+async def _put_up(keeper: Keeper, certbot: Certbot, request: Request) -> None:
+    """Publish what certbot keeps."""
     is_staging = request.staging or keeper.is_staging
     await keeper.published.publish(certbot.folders.lineage, names=request.names, staging=is_staging)
     # With --staging, keep the service from replacing it at once with the real certificate, if there is one.
     real = keeper.certbot(request.names).certificate() if request.staging else None
-    keeper.remember(replace(keeper.recall(), held_back=real.serial_hex if real else ""))
-    return await confirm(keeper) is not None
+    tried = certbot.certificate() if request.staging else None
+    keeper.remember(
+        replace(
+            keeper.recall(),
+            held_back=real.serial_hex if real else "",
+            staged=tried.serial_hex if tried else "",
+        )
+    )
 
 
 async def rollback(keeper: Keeper) -> None:
     """Publish the pairs again that were published before the current ones. Raises a KeeperError, that of the last one
     for which it was not possible."""
     failed: KeeperError | None = None
+    if keeper.settings.own_pair:
+        raise UsageError("TLS_CERTIFICATE is set, so what is published follows that file: put the other one there")
     async with keeper.store.lock(LOCK_TIMEOUT):
         for one in keeper.all:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import tempfile
 import time
@@ -22,7 +23,7 @@ from keeper.errors import (
     RehearsalError,
 )
 from keeper.kinds import Kind
-from keeper.ladder import AFTER_FAILURES, DAYS, Ladder
+from keeper.ladder import AFTER_FAILURES, DAYS, MINUTES, Ladder
 from keeper.limit import check_weekly_limit
 from keeper.look.preflight import Verdict, preflight
 from keeper.pairs import certificate, served
@@ -35,6 +36,10 @@ from keeper.words import when
 #: How long an authority may fail before the next one is asked.
 PATIENCE_WITH_AUTHORITY: Final = 1 * DAYS
 EDGE_TIMEOUT: Final = 30.0
+NOT_ASKED: Final = " (the certificate authority was not asked)"
+#: While a served certificate comes to its end, it is tried so many times at least, but not more often than this.
+TRIES_LEFT: Final = 8
+SHORTEST_WAIT_AT_THE_END: Final = 15 * MINUTES
 
 log = logging.getLogger("keeper")
 
@@ -161,8 +166,10 @@ class Keeper:
                 raise IssueError(f"certbot was done, but {wanting}: see letsencrypt.log in the certbot volume")
         except (PreflightError, PublishError, IssueError, LimitError) as error:
             retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
+            has_others = len(self.settings.authorities) > 1
             is_local = isinstance(error, PreflightError | PublishError | RehearsalError)  # no limit was used
-            ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at)
+            ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at, others=has_others)
+            ladder = ladder.not_later_than(self._latest_try(), now=self.clock())
             self.remember(replace(failing, contact=self.recall().contact, ladder=ladder, failure=str(error)))
             if told is not None:
                 told(error, ladder)
@@ -171,6 +178,12 @@ class Keeper:
         lifetime = kept.lifetime.total_seconds() if kept else 0.0
         ladder = before.ladder.succeeded(self.clock(), lifetime=lifetime, chance=self.chance())
         self.remember(replace(self.recall(), ladder=ladder, failure="", failing_since=0.0))
+
+    def _latest_try(self) -> float:
+        """When to try again at the latest: while a certificate is served that ends soon, more often than once a day."""
+        published, now = self.published.certificate(), self.clock()
+        left = published.not_after.timestamp() - now if published else 0.0
+        return now + max(left / TRIES_LEFT, SHORTEST_WAIT_AT_THE_END) if left > 0 else math.inf
 
     # What is kept.
 
@@ -192,8 +205,12 @@ class Keeper:
         was restored."""
         if published is None or not published.valid_at(self.clock()) or not published.covers(self.settings.names):
             return False
-        is_real = not published.is_staging and not published.is_self_signed
+        is_real = not published.is_self_signed and not self.is_trial(published)
         return is_real and published.not_before > kept.not_before
+
+    def is_trial(self, published: Certificate) -> bool:
+        """Whether it is a certificate of a staging server, which nobody trusts."""
+        return published.is_staging or published.serial_hex == self.recall().staged
 
     def issuer_of(self, certbot: Certbot) -> Authority | None:
         """Return the authority of the settings that issued the kept certificate; None if it was none of them."""
@@ -210,14 +227,21 @@ class Keeper:
         """Ask the authorities that are to be asked now, until one has issued. Raises the error of the first, with those
         of the others."""
         first, *others = self.authorities_now()
-        try:
-            await ask(first)
-        except (IssueError, LimitError, PreflightError) as error:
+        ladder, retry_at = self.recall().ladder, None
+        if ladder.forbidden(self.clock()):
+            said = [f"{first.server} asked to be left alone until {when(ladder.not_before)}"]
             if not others:
-                raise
-            said = [str(error)]
+                raise LimitError(said[0], ladder.not_before)
         else:
-            return
+            try:
+                await ask(first)
+            except (IssueError, LimitError, PreflightError) as error:
+                if not others:
+                    raise
+                said = [str(error)]
+                retry_at = None if isinstance(error, PreflightError) else error.retry_at
+            else:
+                return
         for authority in others:
             log.warning("%s (failing since %s): asking another authority", said[-1], when(self.recall().failing_since))
             try:
@@ -226,7 +250,7 @@ class Keeper:
                 said.append(f"{authority.server}: {error}")
             else:
                 return
-        raise IssueError("; and ".join(said))
+        raise IssueError("; and ".join(said), retry_at)
 
     # Steps. Each raises a KeeperError, whose text says what to do.
 
@@ -249,7 +273,7 @@ class Keeper:
                 log.log(logging.INFO if finding.verdict is Verdict.GOOD else logging.WARNING, "  %s", finding)
         wrong = [finding.says for finding in findings if finding.verdict is Verdict.WRONG]
         if wrong:
-            raise PreflightError("; and ".join(wrong) + " (the certificate authority was not asked)")
+            raise PreflightError("; and ".join(wrong) + NOT_ASKED)
 
     def spare_the_limit(self, certbot: Certbot, *, server: str, by_force: bool) -> None:
         """Raise `LimitError` if another certificate for these names would exceed this week's limit."""
@@ -257,12 +281,12 @@ class Keeper:
             issued = certbot.folders.issued_lately(certbot.names, self.clock())
             check_weekly_limit(issued, by_force=by_force)
 
-    async def rehearse(self, names: Sequence[str], *, server: str, email: str, profile: str) -> None:
+    async def rehearse(self, names: Sequence[str], wish: Wish) -> None:
         """Get a certificate with a new account, and discard both. Nothing that is served or kept is changed."""
         with tempfile.TemporaryDirectory(prefix="callgate-rehearsal-") as folder:
             elsewhere = replace(self.settings, published=Path(folder) / "published")
             certbot = Certbot(elsewhere, names, name=self.name, state=Path(folder) / "certbot", staging=True)
-            await certbot.get(Wish(authority=Authority(server), email=email, profile=profile, kind=self.kind))
+            await certbot.get(replace(wish, kind=self.kind, force=False))
 
     async def get(self, certbot: Certbot, wish: Wish, *, rehearsed: bool) -> None:
         """Get a new certificate. ``rehearsed``: first get one from the staging server, if there is one."""
@@ -270,9 +294,12 @@ class Keeper:
         if rehearsed and staging and wish.authority == self.settings.authorities[0]:
             log.info("rehearsing at %s", staging)
             try:
-                await self.rehearse(certbot.names, server=staging, email=wish.email, profile=wish.profile)
+                await self.rehearse(certbot.names, replace(wish, authority=Authority(staging)))
             except IssueError as error:
-                raise RehearsalError(str(error), error.retry_at) from error
+                if not error.is_servers:
+                    raise RehearsalError(str(error)) from error
+                # Nothing follows from it about the names, and the real authority may be well.
+                log.warning("there is no rehearsal at %s: %s", staging, error)
         log.info("asking %s for the certificate", wish.authority.server)
         await certbot.get(wish)
 

@@ -46,12 +46,18 @@ class Ladder:
         """Whether the authority said not to ask it again yet."""
         return now < self.not_before <= now + LONGEST_WAIT
 
-    def failed(self, now: float, *, local: bool = False, retry_at: float | None = None) -> Ladder:
-        """Add a failure. ``local``: the authority was not asked; ``retry_at``: its Retry-After."""
+    def failed(self, now: float, *, local: bool = False, retry_at: float | None = None, others: bool = False) -> Ladder:
+        """Add a failure. ``local``: the authority was not asked; ``retry_at``: its Retry-After, until which there is no
+        other try, unless there are ``others`` to ask."""
         waits = AFTER_LOCAL_FAILURES if local else AFTER_FAILURES
         wait = waits[min(self.failures, len(waits) - 1)]
         not_before = self.not_before if retry_at is None else min(retry_at, now + LONGEST_WAIT)
-        return Ladder(failures=self.failures + 1, next_try=max(now + wait, not_before), not_before=not_before)
+        next_try = now + wait if others else max(now + wait, not_before)
+        return Ladder(failures=self.failures + 1, next_try=next_try, not_before=not_before)
+
+    def not_later_than(self, at: float, *, now: float) -> Ladder:
+        """Try again at that time at the latest, but not before the authority allows it."""
+        return replace(self, next_try=max(now, min(self.next_try, max(at, self.not_before))))
 
     def succeeded(self, now: float, *, lifetime: float, chance: float) -> Ladder:
         """Reset after a success, with the next check some time later. ``lifetime``: of the certificate, in seconds;

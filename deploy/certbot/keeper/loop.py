@@ -16,12 +16,12 @@ from typing import Final
 from keeper import alarm
 from keeper.acme.certbot import Wish
 from keeper.confirm import confirm
-from keeper.errors import BusyError, IssueError, KeeperError, UnservedError
-from keeper.keeper import Keeper
+from keeper.errors import BusyError, IssueError, KeeperError, PreflightError, UnservedError
+from keeper.keeper import NOT_ASKED, Keeper
 from keeper.labels import labelled
 from keeper.ladder import Ladder
 from keeper.look.preflight import Verdict
-from keeper.pairs import self_signed
+from keeper.pairs import certificate, self_signed
 from keeper.pairs.certificate import Certificate
 from keeper.pairs.own import OwnCertificate
 from keeper.settings import Authority
@@ -104,15 +104,19 @@ class Service:
             trouble = ""
             try:
                 await self._keep()
-            except KeeperError as error:
+            except (KeeperError, OSError) as error:
                 trouble = str(error)
                 raise
             finally:
-                self._raise_alarms(trouble)
+                if asyncio.current_task() is None or not asyncio.current_task().cancelling():  # type: ignore[union-attr]
+                    self._raise_alarms(trouble)
         except KeeperError as error:
             self._complain(str(error))
         except OSError as error:
             self._complain(f"a folder can't be read or written ({error}): make room on it, or give it to this user")
+        except Exception as error:
+            log.exception("a fault of the keeper's own; it goes on")
+            self._complain(f"a fault of the keeper's own ({error!r}): see its log")
         else:
             self._complaint = ""
 
@@ -143,7 +147,7 @@ class Service:
 
     async def _confirm(self) -> None:
         published = self._keeper.published.certificate()
-        if published is None or published.serial == self._confirmed:
+        if published is None or (published.serial == self._confirmed and not self._keeper.recall().unserved):
             return
         self._confirmed = None
         try:
@@ -194,15 +198,21 @@ class Service:
 
     async def _publish_what_is_kept(self) -> None:
         keeper, now = self._keeper, self._keeper.clock()
-        if now < self._publish_again_at or keeper.wanting(self._certbot) or keeper.issuer_of(self._certbot) is None:
+        if now < self._publish_again_at:
             return
         kept, published = self._certbot.certificate(), keeper.published.certificate()
+        names = self._certbot.names
+        if keeper.wanting(self._certbot) or keeper.issuer_of(self._certbot) is None:
+            # It is to be replaced. Until then it is better than none, if it is good for the domain itself.
+            domain = keeper.settings.domain
+            is_good = kept and kept.good_for(domain, now) and not certificate.flaw(self._certbot.folders.lineage)
+            if not is_good or (published and published.good_for(domain, now)):
+                return
+            names = (domain,)
         if kept is None or (published and (published.serial == kept.serial or self._is_held_back(kept, published))):
             return
         self._publish_again_at = now + PUBLISH_AGAIN_AFTER
-        await keeper.published.publish(
-            self._certbot.folders.lineage, names=self._certbot.names, staging=keeper.is_staging
-        )
+        await keeper.published.publish(self._certbot.folders.lineage, names=names, staging=keeper.is_staging)
         self._publish_again_at = 0.0
         log.info("published: %s", describe(kept))
 
@@ -222,6 +232,8 @@ class Service:
         self._has_looked = True
         with self._keeper.attempt(self._certbot, interrupted="the last try was interrupted", told=self._told):
             await self._get()
+            if self._keeper.issuer_of(self._certbot) is None:  # then the next look would ask for another one
+                raise IssueError("certbot was done, but does not know which authority issued: see letsencrypt.log")
             await self._publish_what_is_kept()
         self._confirmed = None
         log.info("all is well; next check %s", when(self._keeper.recall().ladder.next_try))
@@ -233,7 +245,7 @@ class Service:
     async def _get(self) -> None:
         keeper = self._keeper
         published = keeper.published.certificate()
-        if published and published.is_staging:
+        if published and keeper.is_trial(published):
             keeper.remember(replace(keeper.recall(), held_back=""))
         kept, issuer = self._certbot.certificate(), keeper.issuer_of(self._certbot)
         if kept and issuer and not keeper.wanting(self._certbot) and not kept.is_due_at(keeper.clock()):
@@ -265,18 +277,25 @@ class Service:
 
         try:
             await self._certbot.get(wish, sparing=spare_the_limit)
-        except IssueError:
+        except IssueError as error:
             # What is wrong here for certain, such as the clock, says more than what certbot made of it.
-            server, profile = wish.authority.server, wish.profile
-            await self._keeper.look(self._certbot.names, server=server, profile=profile, shown=())
+            try:
+                await self._look(wish)
+            except PreflightError as cause:
+                says = str(cause).removesuffix(NOT_ASKED)
+                raise IssueError(f"{says}; certbot says: {error}", error.retry_at) from error
             raise
 
+    async def _look(self, wish: Wish) -> None:
+        doubts = (Verdict.SUSPICIOUS, Verdict.CANT_TELL)
+        names, server = self._certbot.names, wish.authority.server
+        await self._keeper.look(names, server=server, profile=wish.profile, shown=doubts)
+
     async def _get_new(self, wish: Wish) -> None:
-        keeper, names = self._keeper, self._certbot.names
+        keeper = self._keeper
         server = wish.authority.server
         log.info("%s: getting one from %s", keeper.wanting(self._certbot) or "another authority is set", server)
-        doubts = (Verdict.SUSPICIOUS, Verdict.CANT_TELL)
-        await keeper.look(names, server=server, profile=wish.profile, shown=doubts)
+        await self._look(wish)
         keeper.spare_the_limit(self._certbot, server=server, by_force=False)
         await keeper.get(self._certbot, wish, rehearsed=True)
 

@@ -51,6 +51,7 @@ LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/dire
 HTTP_01: Final = "http-01"
 DNS_01: Final = "dns-01"
 ROUTE53: Final = "dns-route53"
+LONGEST_DNS_WAIT: Final = 400  # seconds; certbot is given ten minutes for everything
 
 # The variables that are passed on to certbot; it gets no others of this environment. requests takes proxies in either
 # case, and prefers lower case. The last two are for the machine's resolver (resolv.conf(5)).
@@ -102,7 +103,9 @@ class Challenge:
         options = ["--authenticator", self.plugin]
         if self.credentials and self.plugin != ROUTE53:
             options += [f"--{self.plugin}-credentials", str(self.credentials)]
-        return [*options, f"--{self.plugin}-propagation-seconds", self.seconds] if self.seconds else options
+        if self.seconds and self.plugin != ROUTE53:  # which asks Route 53 whether the record is everywhere
+            options += [f"--{self.plugin}-propagation-seconds", self.seconds]
+        return options
 
     @property
     def environ(self) -> dict[str, str]:
@@ -224,8 +227,8 @@ def _challenge(kind: str, credentials: str, seconds: str, files: Path) -> Challe
         raise UsageError(
             f"ACME_CHALLENGE is '{kind}': wanted http-01, or a DNS plugin of certbot, as in dns-cloudflare"
         )
-    if seconds and not seconds.isdecimal():
-        raise UsageError(f"ACME_DNS_SECONDS is '{seconds}': wanted a number of seconds")
+    if seconds and not (seconds.isdecimal() and int(seconds) <= LONGEST_DNS_WAIT):
+        raise UsageError(f"ACME_DNS_SECONDS is '{seconds}': wanted a number of seconds, {LONGEST_DNS_WAIT} at most")
     return Challenge(kind, _readable("ACME_DNS_CREDENTIALS", files / credentials) if credentials else None, seconds)
 
 

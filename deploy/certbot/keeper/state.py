@@ -46,6 +46,8 @@ class State:
     not_offered: str = ""
     #: Of the second certificate: the serial number (hex) that nginx was last seen to serve; empty if it serves none.
     offered: str = ""
+    #: The serial number (hex) of a staging certificate that is published to be tried; empty if there is none.
+    staged: str = ""
     #: What somebody must know now, by name.
     alarms: dict[str, str] = field(default_factory=dict)
     #: The serial number (hex) of a pair in certbot's folders that must not be published: after a rollback, or while a

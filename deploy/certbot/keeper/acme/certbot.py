@@ -15,6 +15,7 @@ from typing import Final
 from keeper.acme.diagnosis import Diagnosis, diagnose
 from keeper.acme.folders import Folders
 from keeper.acme.problems import Start
+from keeper.acme.redaction import redacted, secrets_in
 from keeper.errors import IssueError
 from keeper.kinds import Kind
 from keeper.pairs import certificate
@@ -94,6 +95,7 @@ class Certbot:
             if error.heals is None:
                 raise
             start, why = Start(error.heals), str(error)
+        first = ""  # why certbot failed before it was started anew
         while True:
             if start is not Start.AS_IT_IS:
                 sparing()
@@ -105,8 +107,12 @@ class Certbot:
                 return
             except IssueError as error:
                 if error.heals is None or error.heals <= start or not has_memory:
-                    raise
+                    if not first:
+                        raise
+                    says = f"{first}; and after a new start, {error}"
+                    raise IssueError(says, error.retry_at, is_servers=error.is_servers) from error
                 start, why = Start(error.heals), str(error)
+                first = first or why
 
     async def _first_start(self, wish: Wish) -> tuple[Start, str]:
         """Return how certbot has to start, and why, if what it keeps can't be renewed."""
@@ -205,13 +211,19 @@ class Certbot:
             raise IssueError(f"certbot can't be started: {error}") from error
 
     def _failed(self, done: Done) -> IssueError:
+        secrets = secrets_in(self._settings.passed_on)
+        output, logged = redacted(done.output, secrets), redacted(self.folders.log(), secrets)
         if done.timed_out:
             diagnosis = Diagnosis(f"certbot did not finish within {TIMEOUT:.0f} s", "the keeper will retry")
         else:
             by_dns = self._settings.challenge.by_dns
-            diagnosis = diagnose(done.output, self.folders.log(), time.time(), by_dns=by_dns)
+            diagnosis = diagnose(output, logged, time.time(), by_dns=by_dns)
         return IssueError(
-            str(diagnosis), diagnosis.retry_at, heals=diagnosis.heals, is_bad_nonce=diagnosis.is_bad_nonce
+            str(diagnosis),
+            diagnosis.retry_at,
+            heals=diagnosis.heals,
+            is_bad_nonce=diagnosis.is_bad_nonce,
+            is_servers=diagnosis.is_servers,
         )
 
 

@@ -35,6 +35,12 @@ DNS_PROVIDER: Final = re.compile(
 # An authority may find out only when it connects that the name does not resolve.
 UNRESOLVED: Final = re.compile(r"could not resolve|no such host|SERVFAIL|NXDOMAIN|DNS problem")
 
+FAILING_DNS: Final = re.compile(r"SERVFAIL|timed? ?out|timeout|REFUSED|query failed", re.IGNORECASE)
+CAA_FAILS: Final = Meaning(
+    "the domain's DNS servers fail when they are asked for CAA records", "repair them: the authority must get an answer"
+)
+NAME: Final = re.compile(r"[\w*-]+(?:\.[\w-]+)+")
+
 UNREACHABLE: Final = re.compile(
     r"Connection refused|Failed to establish a new connection|NewConnectionError|ConnectTimeout|ReadTimeout|timed out"
     r"|Max retries exceeded|Name or service not known|Temporary failure in name resolution|NameResolutionError"
@@ -55,6 +61,8 @@ class Diagnosis:
     retry_at: float | None = None
     is_bad_nonce: bool = False
     heals: Start | None = None
+    #: It is the authority's trouble, or the way to it: nothing follows from it about the names.
+    is_servers: bool = False
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.todo}"
@@ -92,7 +100,7 @@ def _machine_trouble(output: str) -> Diagnosis | None:
         )
     if refused and "is current" not in refused[1]:
         return Diagnosis("the new certificate was not published", refused[1])
-    found = re.search(r"^.*(?:Permission denied|Read-only file system).*$", output, re.MULTILINE)
+    found = re.search(r"^.*\[Errno (?:13|30)\].*$", output, re.MULTILINE)
     if found:
         return Diagnosis(
             f"something can't be read or written ({found[0].strip()})",
@@ -109,6 +117,10 @@ def _machine_trouble(output: str) -> Diagnosis | None:
         )
     if "Server requires external account binding" in output:  # certbot finds that out before it asks
         return _meant(PROBLEMS["externalAccountRequired"])
+    if "credentials INI file" in output and "Input the path" in output:
+        return Diagnosis(
+            "the DNS plugin has no credentials", "set ACME_DNS_CREDENTIALS to their file, as in tls/cloudflare.ini"
+        )
     provider = DNS_PROVIDER.search(output)
     if provider:
         return Diagnosis(
@@ -133,8 +145,13 @@ def _rate_limit(output: str, log: str, now: float) -> Diagnosis | None:
         # Let's Encrypt pauses names that failed for months; only a person can end that.
         return Diagnosis("the authority has paused issuing for this name", f"open {link[0]} and unpause it", retry_at)
     said_so = f" ({_shortened(detail)})" if detail else ""
-    todo = f"wait; the authority is not asked again{until}. Retrying by hand only makes it later"
-    return Diagnosis(f"the authority's rate limit is reached{said_so}", todo, retry_at)
+    todo = f"wait; the authority is not asked again{until}" if until else "wait; the keeper asks less and less often"
+    return Diagnosis(
+        f"the authority's rate limit is reached{said_so}",
+        f"{todo}. Retrying by hand only makes it later",
+        retry_at,
+        is_servers=True,
+    )
 
 
 def _retry_at(said: str, log: str, now: float) -> float | None:
@@ -158,7 +175,9 @@ def _challenge(output: str, meanings: Mapping[str, Meaning]) -> Diagnosis | None
         return None
     name, kind, detail = found.groups()
     means = meanings.get(kind, Meaning(f"its challenge failed with '{kind}'", "read the authority's message"))
-    if kind in ("unauthorized", "dns") and "CAA" in detail:
+    if "CAA" in detail and FAILING_DNS.search(detail):
+        means = CAA_FAILS
+    elif kind in ("unauthorized", "dns") and "CAA" in detail:
         means = CHALLENGES["caa"]
     elif kind == "connection" and UNRESOLVED.search(detail):
         means = meanings["dns"]
@@ -177,6 +196,7 @@ def _connection(output: str) -> Diagnosis | None:
     return Diagnosis(
         f"the ACME server can't be reached ({found[0]})",
         "check that this machine may connect to it, and https://letsencrypt.status.io; the keeper will retry",
+        is_servers=True,
     )
 
 
@@ -188,10 +208,15 @@ def _problem(output: str, log: str) -> Diagnosis | None:
         return None
     kind = kinds[-1]
     said = _detail(log, kind) or _last_line(output)
-    means = meaning(kind, said) or Meaning(f"the authority answered '{kind}'", "read its message")
+    # A name may contain any word, and says nothing about the problem.
+    means = meaning(kind, NAME.sub("", said)) or Meaning(f"the authority answered '{kind}'", "read its message")
     # The message is the authority's, so it is passed on whatever we make of it.
     return Diagnosis(
-        f"{means.cause} ({_shortened(said)})", means.todo, is_bad_nonce=kind == "badNonce", heals=means.heals
+        f"{means.cause} ({_shortened(said)})",
+        means.todo,
+        is_bad_nonce=kind == "badNonce",
+        heals=means.heals,
+        is_servers=kind == "serverInternal",
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,8 +60,8 @@ class Folders:
             text = self._renewal.read_text(errors="replace")
         except OSError:
             return ""
-        found = re.search(rf"^{option} = (\S+)$", text, re.MULTILINE)
-        return found[1] if found else ""
+        found = re.search(rf"^{option} = (.+)$", text, re.MULTILINE)
+        return found[1].strip().strip("\"'") if found else ""  # certbot quotes what has a comma or a #
 
     @property
     def server(self) -> str:
@@ -117,23 +117,38 @@ class Folders:
             return
         names = ("config",) if start is Start.WITHOUT_CERTIFICATE else ("config", "work", "logs")
         stamp = time.time_ns()
-        moved = {name: self.state / f"{name}.{stamp}{TRIED}" for name in names if (self.state / name).exists()}
-        for name, tried in moved.items():
-            (self.state / name).rename(tried)
+        moved: dict[str, Path] = {}
         try:
+            for name in names:
+                if (self.state / name).exists():
+                    (self.state / name).rename(tried := self.state / f"{name}.{stamp}{TRIED}")
+                    moved[name] = tried
             if start is Start.WITHOUT_CERTIFICATE:
                 self._take_accounts_along(moved["config"])
             if "config" in moved:
                 self._take_others_along(moved["config"])
             yield
         except BaseException:
-            for name, tried in moved.items():
-                shutil.rmtree(self.state / name, ignore_errors=True)
-                tried.rename(self.state / name)
+            self._settle(moved, is_kept=self._has_good_certificate())
             raise
-        for tried in moved.values():
-            tried.rename(tried.with_suffix(ASIDE))
+        self._settle(moved, is_kept=True)
         self._prune()
+
+    def _has_good_certificate(self) -> bool:
+        return self.certificate() is not None and not certificate.flaw(self.lineage)
+
+    def _settle(self, moved: Mapping[str, Path], *, is_kept: bool) -> None:
+        """End a new start: what was moved away goes aside, or takes its place again."""
+        for name, tried in moved.items():
+            if is_kept:
+                tried.rename(tried.with_suffix(ASIDE))
+                continue
+            new = self.state / name
+            if any(new.glob("archive/*/cert*.pem")):  # it counts against the limit, though it is of no use
+                new.rename(self.state / f"{name}.{time.time_ns()}{ASIDE}")
+            elif new.exists():
+                shutil.rmtree(new, ignore_errors=True)
+            tried.rename(new)
 
     def _take_accounts_along(self, from_config: Path) -> None:
         if (accounts := from_config / "accounts").is_dir():

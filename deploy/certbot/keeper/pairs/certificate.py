@@ -80,11 +80,11 @@ class Certificate:
 
     def good_for(self, name: str, now: float) -> bool:
         """Whether name and dates are valid for a client that asks for ``name`` now."""
-        return name in self.names and self.valid_at(now)
+        return self.covers([name]) and self.valid_at(now)
 
     def covers(self, names: Collection[str]) -> bool:
-        """Whether all names are in the certificate, literally: a wildcard stands for itself."""
-        return self.names.issuperset(names)
+        """Whether the certificate is for all these names; a wildcard in it stands for one more label."""
+        return all(name in self.names or f"*.{name.partition('.')[2]}" in self.names for name in names)
 
 
 def _kind(certificate: x509.Certificate) -> Kind | None:
@@ -107,7 +107,7 @@ def read(file: Path) -> Certificate | None:
     """Read a chain from a file; None if there is no valid one."""
     try:
         return Certificate.parse(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnsupportedAlgorithm):
         return None
 
 
@@ -116,19 +116,30 @@ def flaw(folder: Path) -> str:
     try:
         chain = x509.load_pem_x509_certificates((folder / "fullchain.pem").read_bytes())
         key = serialization.load_pem_private_key((folder / "privkey.pem").read_bytes(), None)
+        is_its_key = key.public_key() == chain[0].public_key()
     except OSError as error:
         return f"{error.filename} can't be read ({error.strerror})"
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm as error:
+        return f"{folder} holds a certificate or a key of an unusual kind ({error})"
+    except (ValueError, TypeError):
         return f"{folder} does not hold a certificate and its private key"
-    if key.public_key() != chain[0].public_key():
+    if not is_its_key:
         return f"the key in {folder} is not the certificate's"
     if len(chain) < 2:
         return f"{folder / 'fullchain.pem'} lacks the intermediate certificate"
-    try:
-        chain[0].verify_directly_issued_by(chain[1])
-    except (ValueError, TypeError, InvalidSignature):
-        return f"the second certificate in {folder / 'fullchain.pem'} is not the issuer of the first"
+    if not any(_is_issued_by(chain[0], other) for other in chain[1:]):
+        return f"{folder / 'fullchain.pem'} does not hold the issuer of its first certificate"
     return ""
+
+
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except UnsupportedAlgorithm:
+        return True  # hooks/publish asks openssl, which may know it
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def is_address(name: str) -> bool:
