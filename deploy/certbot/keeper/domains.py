@@ -44,7 +44,8 @@ def extra_domains(value: str, domain: str, *, wildcards: bool) -> tuple[str, ...
     if names and REHEARSAL_DOMAIN in (domain, *names):
         raise UsageError("EXTRA_DOMAINS is set, but DOMAIN is not: write DOMAIN=voice.example.com into .env")
     for name in (domain, *names):
-        if (wildcard := f"*.{name.partition('.')[2]}") in names:
+        wildcard = f"*.{name.partition('.')[2]}"
+        if wildcard in names and wildcard != name:
             raise UsageError(
                 f"EXTRA_DOMAINS has {wildcard}, which stands for {name} too, and Let's Encrypt refuses both in one "
                 "certificate: name the further names one by one"

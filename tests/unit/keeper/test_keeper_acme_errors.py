@@ -156,3 +156,48 @@ def test_a_name_that_is_paused_leads_to_the_authoritys_page():
 def test_a_failure_of_certbots_own_can_be_what_it_remembers():
     assert diagnose("An unexpected error occurred:\nJSONDecodeError: x", "", NOW).heals is Start.AFRESH
     assert diagnose("OSError: [Errno 28] No space left on device", "", NOW).heals is None
+
+
+@pytest.mark.parametrize(
+    ("output", "cause", "not_said"),
+    [
+        (
+            challenge("dns", "DNS problem: SERVFAIL looking up CAA for example.com"),
+            "DNS servers fail when they are asked for CAA",
+            "add a CAA record",
+        ),
+        (
+            challenge("unauthorized", "192.0.2.1: Invalid response: Permission denied"),
+            "another server answers",
+            "can't be read or written",
+        ),
+        (
+            "Error adding TXT record: HTTP 403 Permission denied on resource project x",
+            "the DNS provider did not take the record",
+            "can't be read or written",
+        ),
+        (
+            "Input the path to your RFC 2136 credentials INI file:",
+            "the DNS plugin has no credentials",
+            "letsencrypt.log",
+        ),
+    ],
+)
+def test_words_in_a_message_do_not_mislead(output: str, cause: str, not_said: str):
+    diagnosis = diagnose(output, "", NOW, by_dns="DNS" in cause)
+    assert cause in diagnosis.cause
+    assert not_said not in str(diagnosis)
+
+
+@pytest.mark.parametrize("name", ["accounts.example.com", "mac.example.com", "binding.example.com", "jws.example.com"])
+def test_words_in_a_name_say_nothing_about_the_problem(name: str):
+    diagnosis = diagnose("x", problem("malformed", f"Domain name {name} is an ICANN TLD"), NOW)
+    assert "does not accept this name" in diagnosis.cause
+    assert diagnosis.heals is None
+
+
+def test_the_authoritys_own_trouble_is_told_from_that_of_the_names():
+    assert diagnose("requests.exceptions.ConnectionError: Connection refused", "", NOW).is_servers
+    assert diagnose("x", limited("X: y"), NOW).is_servers
+    assert diagnose("x", problem("serverInternal", "y"), NOW).is_servers
+    assert not diagnose(challenge("dns", "no valid A records found"), "", NOW).is_servers

@@ -78,3 +78,18 @@ def test_fifth_certificate_of_a_week_is_kept_for_an_emergency():
 def test_sixth_certificate_of_a_week_is_refused_even_by_force():
     with pytest.raises(LimitError, match="Let's Encrypt allows 5"):
         check_weekly_limit([NOW - day * DAYS for day in (5, 4, 3, 2, 1)], by_force=True)
+
+
+def test_a_second_authority_is_not_kept_waiting_by_what_the_first_one_said():
+    alone = Ladder().failed(0.0, retry_at=4 * DAYS)
+    with_others = Ladder().failed(0.0, retry_at=4 * DAYS, others=True)
+    assert (alone.next_try, with_others.next_try) == (4 * DAYS, 60.0)
+    assert with_others.forbidden(DAYS)
+
+
+def test_a_certificate_that_ends_soon_is_not_left_for_a_day_but_the_authority_is_obeyed():
+    late = Ladder(failures=3).failed(0.0)
+    assert late.not_later_than(3600.0, now=0.0).next_try == 3600.0
+    assert late.not_later_than(9 * DAYS, now=0.0).next_try == late.next_try
+    told = Ladder(failures=3).failed(0.0, retry_at=2 * DAYS)
+    assert told.not_later_than(3600.0, now=0.0).next_try == 2 * DAYS

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from keeper.errors import IssueError, LimitError
+from keeper import settings
+from keeper.errors import IssueError, LimitError, PreflightError
 from keeper.issue import Request, issue
 from keeper.keeper import Keeper
 from keeper.kinds import Kind
+from keeper.ladder import DAYS, Ladder
 from keeper.loop import Service
 from keeper.settings import LETS_ENCRYPT, Settings
 from support.edge.pairs import Authority
 
 DOMAIN = "voice.example.com"
+DAY = datetime.timedelta(days=1)
 
 MakeKeeper = Callable[[int], Keeper]
 
@@ -129,3 +132,58 @@ async def test_by_hand_the_sixth_is_refused_with_force_too(with_issued: MakeKeep
     with pytest.raises(LimitError):
         await issue(keeper, Request.of(keeper.settings, force=True))
     assert not started(tmp_path)
+
+
+# What the ladder makes of failures.
+
+
+def keeper_of(tmp_path: Path, **changes: str) -> Keeper:
+    settings = Settings.parse({"DOMAIN": DOMAIN, "PATH": "/usr/bin:/bin", "CERTBOT": "/bin/false", **changes})
+    folders = {name: tmp_path / name for name in ("state", "published", "webroot", "rehearsal")}
+    return Keeper(dataclasses.replace(settings, **folders), patience=0.1)
+
+
+async def test_a_renewal_that_failed_for_the_authority_is_not_tried_soon_though_nginx_is_down_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    keeper = keeper_of(tmp_path)
+    retry_at = keeper.clock() + 3 * DAYS
+    config = keeper.settings.state / "config"
+    pair = Authority().issue(DOMAIN, starts_in=-50 * DAY, ends_in=10 * DAY)
+    pair.write(config / "live" / DOMAIN)
+    (config / "renewal").mkdir()
+    (config / "renewal" / f"{DOMAIN}.conf").write_text(f"server = {LETS_ENCRYPT}\n")
+
+    async def refused(*args: object, **kwargs: object) -> None:
+        raise IssueError("the authority's rate limit is reached", retry_at)
+
+    async def nothing_listens(*args: object, **kwargs: object) -> None:
+        raise PreflightError("nothing listens at nginx")
+
+    monkeypatch.setattr("keeper.acme.certbot.Certbot.get", refused)
+    monkeypatch.setattr(Keeper, "look", nothing_listens)
+    await Service(keeper).turn()
+    state = keeper.recall()
+    assert state.failure.startswith("nothing listens at nginx; certbot says: the authority's rate limit")
+    assert state.ladder.not_before == pytest.approx(retry_at)
+    assert state.ladder.next_try >= retry_at - 1
+
+
+@pytest.mark.parametrize(("failing_days", "asked"), [(0.5, []), (3, ["https://second.example/dir"])])
+async def test_while_the_first_authority_is_not_to_be_asked_the_second_one_is_after_a_day(
+    tmp_path: Path, failing_days: float, asked: list[str]
+):
+    keeper = keeper_of(tmp_path, ACME_FALLBACK_SERVER="https://second.example/dir")
+    now, seen = keeper.clock(), []
+    ladder = Ladder(failures=3, not_before=now + 4 * DAYS)
+    keeper.remember(dataclasses.replace(keeper.recall(), ladder=ladder, failing_since=now - failing_days * DAYS))
+
+    async def ask(authority: settings.Authority) -> None:
+        seen.append(authority.server)
+
+    if asked:
+        await keeper.ask_in_turn(ask)
+    else:
+        with pytest.raises(LimitError, match="left alone"):
+            await keeper.ask_in_turn(ask)
+    assert seen == asked

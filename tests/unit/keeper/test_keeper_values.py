@@ -1,6 +1,7 @@
 """Settings, requests, certificates and the keeper's saved state: the parts without a network."""
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import logging
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from keeper.acme.certbot import Certbot
+from keeper.acme.problems import Start
 from keeper.errors import BusyError, PublishError, UsageError
 from keeper.issue import Request
 from keeper.kinds import Kind
 from keeper.ladder import DAYS, Ladder
 from keeper.pairs import self_signed
-from keeper.pairs.certificate import Certificate
+from keeper.pairs.certificate import Certificate, flaw
 from keeper.pairs.published import Published
 from keeper.settings import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, Settings
 from keeper.state import State, Store
@@ -126,7 +128,7 @@ def test_address_takes_the_profile_that_it_needs():
         (ADDRESS, {}, "add --ip"),
         (ADDRESS, {"ip": True, "extra": "b.example"}, "can hold no other names"),
         (DOMAIN, {"extra": "localhost"}, "DOMAIN is not"),
-        (DOMAIN, {"extra": "*.example.com"}, "only by DNS-01"),
+        (DOMAIN, {"extra": "*.elsewhere.example"}, "only by DNS-01"),
     ],
 )
 def test_request_that_can_not_work_is_refused(domain: str, options: dict[str, object], message: str):
@@ -250,3 +252,73 @@ async def test_lock_lets_one_in_and_tells_the_other(tmp_path: Path):
                 pass
     async with asyncio.timeout(5.0), store(tmp_path).lock(0.0):
         pass
+
+
+def test_a_wildcard_that_stands_for_the_domain_too_is_refused(tmp_path: Path):
+    dns = {"DOMAIN": DOMAIN, "ACME_CHALLENGE": "dns-cloudflare"}
+    with pytest.raises(UsageError, match="Let's Encrypt refuses both"):
+        Settings.parse({**dns, "EXTRA_DOMAINS": "*.example.com"})
+    assert Settings.parse({**dns, "EXTRA_DOMAINS": f"*.{DOMAIN}"}).names == (DOMAIN, f"*.{DOMAIN}")
+
+
+def test_route_53_is_given_its_credentials_by_its_environment_and_no_option_that_it_lacks(tmp_path: Path):
+    (tmp_path / "aws").touch()
+    dns = {"ACME_DNS_CREDENTIALS": "aws", "ACME_DNS_SECONDS": "60", "KEEPER_FILES": str(tmp_path)}
+    aws = Settings.parse({"DOMAIN": DOMAIN, "ACME_CHALLENGE": "dns-route53", **dns}).challenge
+    assert aws.options == ["--authenticator", "dns-route53"]
+    assert aws.environ == {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "aws")}
+    with pytest.raises(UsageError, match="at most"):
+        Settings.parse({"DOMAIN": DOMAIN, "ACME_CHALLENGE": "dns-cloudflare", "ACME_DNS_SECONDS": "601"})
+
+
+def test_what_certbot_wrote_in_quotes_is_read_without_them(tmp_path: Path):
+    settings = dataclasses.replace(Settings.parse({"DOMAIN": DOMAIN}), state=tmp_path)
+    renewal = tmp_path / "config" / "renewal"
+    renewal.mkdir(parents=True)
+    (renewal / f"{DOMAIN}.conf").write_text('[renewalparams]\nserver = "https://ca.example/dir?tenant=a,b"\n')
+    assert Certbot(settings, [DOMAIN]).folders.server == "https://ca.example/dir?tenant=a,b"
+
+
+@pytest.mark.parametrize(("names", "is_good"), [(("*.example.com",), True), (("*.voice.example.com",), False)])
+def test_a_wildcard_stands_for_one_label(authority: Authority, names: tuple[str, ...], is_good: bool):
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    assert Certificate.parse(authority.issue(*names).fullchain).good_for(DOMAIN, now) == is_good
+
+
+def test_the_issuer_may_stand_anywhere_behind_the_first_certificate(authority: Authority, tmp_path: Path):
+    pair = authority.issue(DOMAIN)
+    leaf = pair.fullchain.removesuffix(authority.pem)
+    Pair(leaf + leaf + authority.pem, pair.privkey).write(tmp_path / "good")
+    Pair(leaf + leaf, pair.privkey).write(tmp_path / "bad")
+    assert flaw(tmp_path / "good") == ""
+    assert "does not hold the issuer" in flaw(tmp_path / "bad")
+
+
+# New starts.
+
+
+def starting(tmp_path: Path) -> Certbot:
+    settings = dataclasses.replace(Settings.parse({"DOMAIN": DOMAIN}), state=tmp_path)
+    (tmp_path / "config" / "old").mkdir(parents=True)
+    return Certbot(settings, [DOMAIN])
+
+
+def test_a_new_start_that_is_ended_after_it_got_a_certificate_counts(authority: Authority, tmp_path: Path):
+    folders = starting(tmp_path).folders
+    with contextlib.suppress(asyncio.CancelledError), folders.set_aside(Start.AFRESH):
+        authority.issue(DOMAIN).write(folders.lineage)
+        raise asyncio.CancelledError
+    assert folders.certificate() is not None
+    assert [path.name.partition(".")[0] for path in tmp_path.glob("*.aside")] == ["config"]
+
+
+def test_a_new_start_without_one_leaves_what_was_there_and_what_it_got_counts(authority: Authority, tmp_path: Path):
+    folders = starting(tmp_path).folders
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    with contextlib.suppress(ValueError), folders.set_aside(Start.AFRESH):
+        archive = folders.config / "archive" / DOMAIN
+        archive.mkdir(parents=True)
+        (archive / "cert1.pem").write_bytes(authority.issue(DOMAIN).fullchain)
+        raise ValueError("x")
+    assert (folders.config / "old").is_dir()
+    assert len(folders.issued_lately([DOMAIN], now)) == 1
