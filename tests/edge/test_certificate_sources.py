@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo.local_edge import LOOPBACK
+from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.certificates.states import failing_for_a_day
 from support.edge.certificates.station import Station
-from support.edge.keepers import environ, running
+from support.edge.keepers import environ, keeper, running
 from support.edge.pairs import Authority
 from support.edge.probes import wait_for
 
@@ -174,6 +175,63 @@ class TestOwnCertificate:
         station.act("issue")
         assert (station.status, "remove TLS_CERTIFICATE" in station.said) == (2, True)
 
+    def test_a_wildcard_is_good_for_the_domain(self, tmp_path: Path) -> None:
+        authority = Authority()
+        authority.issue("*.callgate.example").write(tmp_path)
+        own = {"TLS_CERTIFICATE": str(tmp_path / "fullchain.pem"), "TLS_KEY": str(tmp_path / "privkey.pem")}
+        with LocalEdge("voice.callgate.example") as edge:
+            edge.ca_file.write_bytes(authority.pem)
+            edge.start_nginx(1)
+            with running(edge, ACME_CA_BUNDLE="", **own) as service:
+                wait_for(lambda: "served, by the handshake" in service.said())
+                health = keeper(edge, "health", ACME_CA_BUNDLE="", **own)
+            assert (health.returncode, "ALARM" in service.said()) == (0, False), health.stdout
+
+
+class TestTrial:
+    """A certificate of a staging server, which is not marked as Let's Encrypt's are."""
+
+    def test_it_is_replaced_at_the_next_look_and_says_nothing_about_the_real_authority(self, station: Station) -> None:
+        station.install()
+        real = station.served()
+        not_before = time.time() + 3 * 86400
+        station.change_state(ladder={"failures": 2, "next_try": 0.0, "not_before": not_before})
+        station.act("issue", "--staging", ACME_STAGING_SERVER=f"{station.edge.acme_directory}?staging")
+        assert station.served() not in (None, real), station.said
+        assert station.keeper_state()["ladder"]["not_before"] == not_before
+
+        station.change_state(ladder={"failures": 0, "next_try": 0.0, "not_before": 0.0})
+        station.serve()
+        assert station.served() == real, station.said
+
+
+class TestAuthoritysAddress:
+    def test_one_that_certbot_writes_in_quotes_is_recognized(self, station: Station) -> None:
+        station.clear()
+        station.changes["ACME_SERVER"] = f"{station.edge.acme_directory}?tenant=a,b"
+        station.count_from_here()
+        for _ in range(3):
+            station.serve()
+        assert (station.served() is not None, station.issued) == (True, 1), station.said
+
+
+class TestChangedSettings:
+    @pytest.mark.parametrize(
+        "changes", [{"EXTRA_DOMAINS": "nowhere.invalid"}, {"ACME_SERVER": f"https://{LOOPBACK}:1/dir"}]
+    )
+    def test_what_is_kept_is_served_until_there_is_what_they_ask_for(
+        self, station: Station, changes: dict[str, str]
+    ) -> None:
+        station.install()
+        serial = station.served()
+        shutil.rmtree(station.published)
+        if "EXTRA_DOMAINS" in changes:
+            station.tell_dns("add-a", host="nowhere.invalid", addresses=["127.0.0.99"])
+        station.changes.update(changes)
+        station.serve()
+        assert station.served() == serial, station.said
+        assert station.keeper_state()["failure"]
+
 
 class TestAdopting:
     @pytest.fixture
@@ -201,6 +259,17 @@ class TestAdopting:
         assert (station.served(), station.issued) == (serial, 0)
         station.act("issue", "--force")
         assert (station.status, station.account.name) == (0, account), station.said
+
+    def test_links_that_lead_elsewhere_and_earlier_failures_do_not_matter(self, station: Station, folder: Path) -> None:
+        station.clear()
+        (station.state / "keeper").mkdir(parents=True)
+        station.change_state(ladder={"failures": 4, "next_try": time.time() + 86400, "not_before": 0.0}, failure="x")
+        (folder / "accounts" / "old").symlink_to("/etc/letsencrypt/accounts/new")
+        done = self.adopt(station, packed(folder))
+        assert done.returncode == 0, done.stderr
+        assert station.served() is not None
+        state = station.keeper_state()
+        assert (state["failure"], state["ladder"]["failures"]) == ("", 0)
 
     @pytest.mark.parametrize("archive", [b"", b"not an archive", b"\0" * 10240])
     def test_what_is_no_such_archive_is_refused(self, station: Station, archive: bytes) -> None:

@@ -87,12 +87,19 @@ def test_rollback_without_a_pair_before_is_refused(issued: LocalEdge, tmp_path: 
     assert done.stderr == f"keeper: nothing is published for {issued.domain}: there is no way back\n"
 
 
-def test_authority_is_asked_only_after_a_rehearsal_that_went_well(issued: LocalEdge) -> None:
+def test_authority_is_asked_only_after_a_rehearsal_that_went_well(issued: LocalEdge, tmp_path: Path) -> None:
     before = issued.served_certificate()
-    done = keeper(issued, "issue", "--force", ACME_STAGING_SERVER=NOWHERE)
+    with LocalEdge(acme_config={"httpPort": 1}) as elsewhere:  # an authority that does not reach our port 80
+        elsewhere.start_nginx(1)
+        elsewhere.start_acme()
+        assert elsewhere.acme_directory is not None
+        both = tmp_path / "both.pem"
+        both.write_text("".join((edge.state / "acme" / "cert.pem").read_text() for edge in (issued, elsewhere)))
+        staging = {"ACME_STAGING_SERVER": elsewhere.acme_directory, "ACME_CA_BUNDLE": str(both)}
+        done = keeper(issued, "issue", "--force", **staging)
     assert done.returncode == 1
-    assert f"rehearsing at {NOWHERE}" in done.stdout
-    assert "the ACME server can't be reached" in done.stderr
+    assert f"rehearsing at {elsewhere.acme_directory}" in done.stdout
+    assert "can't reach it on port 80" in done.stderr
     assert issued.served_certificate() == before
 
     assert issued.acme_directory is not None
@@ -102,6 +109,14 @@ def test_authority_is_asked_only_after_a_rehearsal_that_went_well(issued: LocalE
     assert lines.index(f"rehearsing at {issued.acme_directory}") < lines.index(
         f"asking {issued.acme_directory} for the certificate"
     )
+
+
+def test_a_staging_server_that_is_down_keeps_nobody_from_a_certificate(issued: LocalEdge) -> None:
+    before = issued.served_certificate()
+    done = keeper(issued, "issue", "--force", ACME_STAGING_SERVER=NOWHERE)
+    assert done.returncode == 0, done.stderr
+    assert f"there is no rehearsal at {NOWHERE}: the ACME server can't be reached" in done.stdout
+    assert issued.served_certificate() != before
 
 
 def test_staging_certificate_is_called_untrusted_loudly(issued: LocalEdge) -> None:

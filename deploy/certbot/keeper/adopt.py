@@ -110,7 +110,7 @@ def _take_over(root: Path, name: str, certbot: Certbot) -> None:
     """Write certbot's folders as it would have written them here, under our name of the certificate."""
     folders = certbot.folders
     archive = folders.config / "archive" / folders.name
-    (folders.config / "renewal").mkdir(exist_ok=True)
+    (folders.config / "renewal").mkdir(parents=True, exist_ok=True)
     for folder in (archive, folders.lineage):
         folder.mkdir(parents=True)
     if (root / "accounts").is_dir() and not (folders.config / "accounts").exists():
