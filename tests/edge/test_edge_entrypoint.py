@@ -132,6 +132,8 @@ def test_the_tree_is_not_written_to(tmp_path: Path) -> None:
         ({"EDGE_PROXY_PROTOCOL": "on"}, "TRUSTED_PROXIES is not set"),
         ({"EDGE_PROXY_PROTOCOL": "on", "TRUSTED_PROXIES": " , "}, "TRUSTED_PROXIES is not set"),
         ({"EDGE_REQUIRE_SNI": "yes"}, "wanted on or off"),
+        ({"CERTIFICATE_KEYS": "both"}, "CERTIFICATE_KEYS is 'both': wanted ecdsa, rsa, or ecdsa+rsa"),
+        ({"CERTIFICATE_KEYS": "rsa+ecdsa"}, "wanted ecdsa, rsa, or ecdsa+rsa"),
         ({"CERT_PUBLISHED": "relative/path"}, "wanted an absolute path"),
         ({"ACME_WEBROOT": '/a"; return 200; "'}, "wanted an absolute path"),
         pytest.param({"EDGE_USER": "no-such-user"}, "there is no such user", marks=AS_ROOT),
@@ -220,6 +222,24 @@ def test_every_setting_together_is_good_and_has_no_known_weakness(tmp_path: Path
         gixy = [find_program("gixy"), str(tmp_path / state / "etc" / "nginx.conf")]
         found = subprocess.run(gixy, capture_output=True, text=True, timeout=60)
         assert "No issues found" in found.stdout, found.stdout
+
+
+@pytest.mark.parametrize("keys", ["ecdsa+rsa", "rsa"])
+def test_second_pair_is_served_only_if_it_was_published_whole(tmp_path: Path, keys: str) -> None:
+    """A path that is a variable is not looked at before the first handshake, and a missing file fails them all."""
+    state, published = tmp_path / "state", tmp_path / "published"
+    second = published / f"{DOMAIN}-rsa" / "current"
+    second.mkdir(parents=True)
+    environ = {"CERT_PUBLISHED": str(published), "CERTIFICATE_KEYS": keys}
+    for file, pairs in ((None, 1), ("fullchain.pem", 1), ("privkey.pem", 2)):
+        if file:
+            (second / file).write_text("there")
+        done = check(state, **environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        conf = (state / "etc" / "generated" / "https-server.conf").read_text()
+        assert conf.count("ssl_certificate ") == pairs
+    assert check(state, CERT_PUBLISHED=str(published)).returncode == 0
+    assert "rsa" not in (state / "etc" / "generated" / "https-server.conf").read_text()
 
 
 def test_fallback_dial_is_not_repeated_in_a_message(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -351,6 +354,13 @@ async def test_second_that_is_not_readable_any_more_is_published_again(both: Ins
     assert both.serials == served
 
 
+def test_by_hand_both_are_published_again(both: Installation) -> None:
+    served = both.serials
+    shutil.rmtree(both.edge.published)
+    done = both.run("issue")
+    assert (done.returncode, both.serials) == (0, served), done.stdout + done.stderr
+
+
 async def test_with_kept_certificates_nginx_serves_both(both: Installation) -> None:
     served = both.serials
     both.edge.restart_nginx(1, CERTIFICATE_KEYS=BOTH, EDGE_CERTIFICATE="kept")
@@ -359,8 +369,18 @@ async def test_with_kept_certificates_nginx_serves_both(both: Installation) -> N
     assert both.serials == served
 
 
-def test_a_setting_that_is_none_is_refused_by_nginx(edge: LocalEdge) -> None:
-    assert edge.nginx is not None
-    edge.nginx.stop()
-    with pytest.raises(Exception, match=r"CERTIFICATE_KEYS is 'both': wanted ecdsa, rsa, or ecdsa\+rsa"):
-        edge.restart_nginx(1, CERTIFICATE_KEYS="both")
+def test_both_are_taken_over_from_another_certbot(both: Installation) -> None:
+    served = both.serials
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(both.edge.state / "certbot" / "config", arcname=".")
+    shutil.rmtree(both.edge.state / "certbot")
+    shutil.rmtree(both.edge.published)
+    argv = [sys.executable, "-m", "keeper", "adopt"]
+    keys = environ(both.edge, CERTIFICATE_KEYS=BOTH)
+    done = subprocess.run(argv, env=keys, input=archive.getvalue(), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert both.serials == served
+    done_again = both.run("issue")
+    assert done_again.stdout.count("the certificate is good") == 2, done_again.stdout
+    assert both.issued == 2

@@ -50,10 +50,14 @@ async def adopt(keeper: Keeper, archive: BinaryIO) -> None:
             found = {one: _find(one, root) for one in keeper.all}
             if not found[keeper]:
                 raise UsageError(f"the archive has no valid certificate and key for {', '.join(settings.names)}")
-            for one, name in found.items():
-                if name:
-                    with labelled(one.label):
-                        await _adopt(one, root, name)
+            adopted = [one for one in keeper.all if found[one]]
+            for one in adopted:
+                with labelled(one.label):
+                    await _adopt(one, root, found[one])
+        for one in adopted:  # nginx may need both for each handshake
+            with labelled(one.label):
+                if seen := await confirm(one):
+                    log.info("served now, by the handshake: %s", describe(seen))
         log.info("the accounts were taken over, and the service renews the certificate from here on")
 
 
@@ -65,8 +69,6 @@ async def _adopt(keeper: Keeper, root: Path, name: str) -> None:
         _take_over(root, name, certbot)
         await keeper.published.publish(certbot.folders.lineage, names=settings.names, staging=keeper.is_staging)
     keeper.remember(replace(keeper.recall(), ladder=Ladder(), failure="", failing_since=0.0))
-    if adopted := await confirm(keeper):
-        log.info("served now, by the handshake: %s", describe(adopted))
 
 
 def _unpack(archive: BinaryIO, folder: Path) -> Path:

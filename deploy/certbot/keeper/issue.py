@@ -11,7 +11,7 @@ from typing import Final
 from keeper.acme.certbot import Certbot, Wish
 from keeper.confirm import confirm
 from keeper.domains import host_name
-from keeper.errors import KeeperError, LimitError, UsageError
+from keeper.errors import KeeperError, LimitError, UnservedError, UsageError
 from keeper.keeper import Keeper
 from keeper.labels import labelled
 from keeper.pairs.certificate import Certificate, is_address
@@ -99,9 +99,18 @@ def _check_ip(names: Sequence[str], ip: bool) -> None:
 async def issue(keeper: Keeper, request: Request) -> None:
     """Carry out the request, for each kind of key. Raises a KeeperError."""
     async with keeper.store.lock(LOCK_TIMEOUT):
+        is_unserved = False
         for one in keeper.all:
             with labelled(one.label):
-                await _carry_out(one, request)
+                try:
+                    await _carry_out(one, request)
+                except UnservedError:
+                    if one.second is None:
+                        raise
+                    is_unserved = True  # perhaps because nginx lacks the second one, which it needs for each handshake
+        if is_unserved:
+            with labelled(keeper.label):
+                await confirm(keeper)
 
 
 async def _carry_out(keeper: Keeper, request: Request) -> None:
