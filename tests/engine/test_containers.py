@@ -111,14 +111,15 @@ def test_it_mounts_what_it_needs_and_writes_only_to_what_is_its_own(rehearsal, c
 
 
 def test_no_folder_of_the_machine_is_mounted_and_above_all_not_the_engines_socket(container):
-    """Except for the agents' folder, which is the owner's to write, and what the tests' override file mounts."""
+    """Except for two folders that are the owner's to write, and what the tests' override file mounts."""
     bound = [
         mount
         for mount in container["Mounts"]
         if mount["Type"] == "bind" and not mount["Destination"].startswith("/acme/")
     ]
-    agents = [("/var/lib/callgate/agents", False)] if service_of(container) == "backend" else []
-    assert [(mount["Destination"], mount["RW"]) for mount in bound] == agents
+    owners = {"backend": ["/var/lib/callgate/agents"], "certbot": ["/var/lib/callgate/tls"]}
+    wanted = [(folder, False) for folder in owners.get(service_of(container), [])]
+    assert [(mount["Destination"], mount["RW"]) for mount in bound] == wanted
     assert "docker.sock" not in json.dumps(container["HostConfig"])
 
 

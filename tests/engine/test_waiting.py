@@ -52,25 +52,25 @@ def test_a_name_that_does_not_resolve_ends_the_wait_and_is_the_last_thing_said(b
     assert done.returncode != 0
     found = bundle.inspect("certbot")
     assert found["State"]["Health"]["Status"] == "unhealthy"
-    assert f"{NOWHERE} does not resolve" in found["State"]["Health"]["Log"][-1]["Output"]
+    assert f"{NOWHERE}: the name does not resolve" in found["State"]["Health"]["Log"][-1]["Output"]
     assert found["RestartCount"] == 0
     assert {bundle.inspect(service)["State"]["Running"] for service in SERVICES} == {True}
 
     done = bundle.run(START, *SERVICES, check=False, timeout=DEADLINE)
     assert done.returncode == 1
     assert last_line(done).startswith("start.sh: certbot is unhealthy: no certificate is published")
-    assert f"{NOWHERE} does not resolve" in last_line(done)
+    assert f"{NOWHERE}: the name does not resolve" in last_line(done)
 
     done = bundle.run("scripts/issue-cert.sh", check=False, timeout=DEADLINE)
     assert done.returncode == 2
-    assert f"{NOWHERE} does not resolve" in last_line(done)
+    assert f"{NOWHERE}: the name does not resolve" in last_line(done)
 
 
 def test_once_the_cause_is_mended_the_same_commands_succeed_at_once(bundle):
     settings(bundle, DOMAIN=DOMAIN)
     bundle.compose("stop", "--timeout", "1", "public")  # and with it, the name
     done = bundle.run(START, *SERVICES, check=False, timeout=DEADLINE)
-    assert f"{DOMAIN} does not resolve" in last_line(done)
+    assert f"{DOMAIN}: the name does not resolve" in last_line(done)
     bundle.compose("start", "public")
     bundle.run("scripts/issue-cert.sh")
     began = time.monotonic()
