@@ -115,8 +115,9 @@ def _rollback(keeper: Keeper, options: argparse.Namespace) -> int:
 def _health(keeper: Keeper, options: argparse.Namespace) -> int:
     began = time.monotonic()
     while True:
+        longest = min(options.wait, patience(keeper))  # asked first, so that the last line is no older than the end
         is_good, says = health(keeper)
-        if is_good or time.monotonic() - began >= min(options.wait, patience(keeper)):
+        if is_good or time.monotonic() - began >= longest:
             break
         time.sleep(HEALTH_INTERVAL)
     print(says)
