@@ -62,7 +62,7 @@ def test_a_name_that_does_not_resolve_ends_the_wait_and_is_the_last_thing_said(b
     assert f"{NOWHERE}: the name does not resolve" in last_line(done)
 
     done = bundle.run("scripts/issue-cert.sh", check=False, timeout=DEADLINE)
-    assert done.returncode == 2
+    assert done.returncode == 1  # only the authority can tell
     assert f"{NOWHERE}: the name does not resolve" in last_line(done)
 
 
