@@ -24,6 +24,8 @@ from callgate.peers.phone.simulation.timeline import Event
 from callgate.peers.phone.voices import each_its_own
 from callgate.peers.phone.wav import read_ulaw
 from demo.local_edge import LOOPBACK, LocalEdge, free_ports
+from support.edge.keepers import one_turn
+from support.edge.pairs import Authority
 from support.fake_openai import FakeOpenAI, Script, say, tone, tool
 from support.project import ROOT
 from support.serve_process import Backend, backend
@@ -39,6 +41,7 @@ def words(name: str = "Front_Center") -> bytes:
 
 
 AUTH_TOKEN = "the-auth-token-of-this-account"
+CALLERS = 50
 
 Beside = Callable[..., AbstractContextManager[LocalEdge]]
 
@@ -107,6 +110,45 @@ async def test_a_reload_of_nginx_is_not_noticed_on_the_line(place):
         place.call(Speak(words(), "words"), Speak(words("Rear_Left"), "more"), echo=True, on_event=reload)
     )
     assert report.kept, report.promises
+
+
+async def test_fifty_callers_notice_nothing_when_your_own_certificate_is_swapped(tmp_path: Path) -> None:
+    authority = Authority()
+    files = tmp_path / "tls"
+    own = {"TLS_CERTIFICATE": str(files / "fullchain.pem"), "TLS_KEY": str(files / "privkey.pem"), "ACME_CA_BUNDLE": ""}
+    settings = {"DOMAIN": "callgate.example", "TWILIO_AUTH_TOKEN": AUTH_TOKEN, "PORT": "0", "MAX_CALLS": str(CALLERS)}
+    async with backend(tmp_path, **settings) as process:
+        port = int((await process.reads(r"listening on http://\S+:(\d+)"))[1])
+        with LocalEdge() as edge:
+            edge.ca_file.write_bytes(authority.pem)
+            edge.start_nginx(port)
+
+            def put_up() -> int:
+                authority.issue(edge.domain).write(files)
+                done = one_turn(edge, **own)
+                assert "served, by the handshake" in done.stdout, done.stdout + done.stderr
+                return edge.served_certificate().serial_number
+
+            first = await asyncio.to_thread(put_up)
+            talking = asyncio.Event()
+            speaking = 0
+
+            def on_event(event: Event) -> None:
+                nonlocal speaking
+                speaking += event.kind == "says"
+                if speaking >= CALLERS:
+                    talking.set()
+
+            script = (Speak(words(), "words"), Wait(10.0), Speak(words("Rear_Left"), "more"))
+            options = Place(edge, process).call(*script, echo=True, on_event=on_event)
+            calls = asyncio.create_task(place_calls(each_its_own(options, CALLERS)))
+            await asyncio.wait_for(talking.wait(), 60)
+            swapped = await asyncio.to_thread(put_up)
+            assert not calls.done(), "the calls ended before the certificate was swapped"
+            reports = (await calls).reports
+    assert swapped != first
+    assert len(reports) == CALLERS
+    assert [promise.as_line() for report in reports for promise in report.promises if not promise.kept] == []
 
 
 async def test_a_backend_that_is_killed_and_stays_away_leaves_the_caller_with_an_apology_not_with_silence(place):

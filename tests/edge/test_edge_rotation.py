@@ -6,12 +6,9 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import Backend
-from support.edge.keepers import running
-from support.edge.pairs import Authority
 from support.edge.probes import wait_for, workers
 from support.edge.sockets import HeldSockets
 
@@ -61,24 +58,3 @@ async def test_a_hundred_sockets_notice_nothing_of_twenty_rotations(
     assert len(serials) == ROTATIONS
     assert (tally.sockets, tally.dropped, tally.lost) == (SOCKETS, 0, 0)
     assert tally.sent >= SOCKETS * ROTATIONS
-
-
-async def test_fifty_sockets_notice_nothing_when_your_own_certificate_is_swapped(
-    backend: Backend, tmp_path: Path
-) -> None:
-    authority = Authority()
-    authority.issue("callgate.example").write(tmp_path)
-    own = {"TLS_CERTIFICATE": str(tmp_path / "fullchain.pem"), "TLS_KEY": str(tmp_path / "privkey.pem")}
-    own["ACME_CA_BUNDLE"] = ""
-    with LocalEdge() as edge:
-        edge.ca_file.write_bytes(authority.pem)
-        edge.start_nginx(backend.port)
-        address = {"host": LOOPBACK, "port": edge.https_port, "name": edge.domain, "ca_file": edge.ca_file}
-        with running(edge, **own) as service:
-            await asyncio.to_thread(wait_for, lambda: "served, by the handshake" in service.said())
-            async with HeldSockets(50, **address) as sockets:  # type: ignore[arg-type]
-                before = edge.served_certificate().serial_number
-                authority.issue("callgate.example").write(tmp_path)
-                await asyncio.to_thread(wait_for, lambda: edge.served_certificate().serial_number != before)
-                tally = await sockets.stop()
-    assert (tally.sockets, tally.dropped, tally.lost) == (50, 0, 0)

@@ -13,6 +13,8 @@ from typing import Any
 from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
 from demo.local_program import clean_environ, find_program
 
+from support.project import ROOT
+
 TIMEOUT = 120.0
 
 
@@ -43,6 +45,18 @@ def keeper(edge: LocalEdge, *argv: str, **changes: str) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, "-m", "keeper", *argv],
         env=environ(edge, **changes),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+def one_turn(edge: LocalEdge, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run what the service does when it starts: its first turn."""
+    path = ":".join(str(ROOT / part) for part in ("deploy/certbot", "tests", "scripts", "backend"))
+    return subprocess.run(
+        [sys.executable, "-m", "support.edge.certificates.one_turn"],
+        env={**environ(edge, **changes), "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=TIMEOUT,

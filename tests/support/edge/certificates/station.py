@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -15,10 +13,9 @@ from typing import Any, Final, Self
 from cryptography import x509
 from demo.local_edge import EdgeError, LocalEdge
 
-from support.edge.keepers import environ, keeper
+from support.edge.keepers import keeper, one_turn
 
 BRIEF: Final = 16  # seconds that a certificate lives, where one is to come due or to expire
-TURN_TIMEOUT: Final = 90.0
 MOST_TURNS: Final = 3
 
 
@@ -143,19 +140,8 @@ class Station:
         self.said = said
 
     def _turn(self) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "support.edge.certificates.one_turn"],
-            env={**environ(self.edge, **self.changes), "PYTHONPATH": self._python_path()},
-            capture_output=True,
-            text=True,
-            timeout=TURN_TIMEOUT,
-        )
+        done = one_turn(self.edge, **self.changes)
         self.status, self.said = done.returncode, done.stdout + done.stderr
-
-    @staticmethod
-    def _python_path() -> str:
-        root = Path(__file__).resolve().parents[4]
-        return ":".join(str(root / part) for part in ("deploy/certbot", "tests", "scripts", "backend"))
 
     def keeper_state(self) -> dict[str, Any]:
         """Return the keeper's saved state; empty if there is none."""
