@@ -18,7 +18,7 @@ from keeper.words import describe, when
 HEARTBEAT_LIMIT: Final = 60.0
 #: Less than this is no room: a certificate with its chain and its key takes four files.
 ROOM: Final = 64_000
-#: How the failure of a try that has not ended yet is recorded ends (see `Keeper.attempt`).
+#: How the failure of a try that has not ended yet is recorded ends (see `attempt`).
 UNFINISHED: Final = "was interrupted"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from keeper.acme.certbot import Certbot, Wish
+from keeper.attempt import attempt
 from keeper.confirm import confirm
 from keeper.domains import host_name
 from keeper.errors import KeeperError, LimitError, UnservedError, UsageError
@@ -166,8 +167,8 @@ async def _issue(keeper: Keeper, certbot: Certbot, request: Request) -> None:
         await _look(keeper, certbot, request, wish.authority)
     interrupted = "issuing by hand was interrupted"
     # A staging server's failures, and its successes, say nothing about the real one.
-    attempt = nullcontext() if request.staging else keeper.attempt(certbot, interrupted=interrupted, anyway=wish.force)
-    with attempt:
+    trying = nullcontext() if request.staging else attempt(keeper, certbot, interrupted=interrupted, anyway=wish.force)
+    with trying:
         if is_alone:
             await _get(keeper, certbot, request, wish.authority)
         else:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,14 +14,12 @@ from typing import Final
 from keeper.acme.certbot import Certbot, Wish
 from keeper.errors import (
     IssueError,
-    KeeperError,
     LimitError,
     PreflightError,
-    PublishError,
     RehearsalError,
 )
 from keeper.kinds import Kind
-from keeper.ladder import AFTER_FAILURES, DAYS, MINUTES, Ladder
+from keeper.ladder import AFTER_FAILURES, DAYS
 from keeper.limit import check_weekly_limit
 from keeper.look.preflight import Verdict, preflight
 from keeper.pairs import certificate, served
@@ -37,9 +33,6 @@ from keeper.words import when
 PATIENCE_WITH_AUTHORITY: Final = 1 * DAYS
 EDGE_TIMEOUT: Final = 30.0
 NOT_ASKED: Final = " (the certificate authority was not asked)"
-#: While a served certificate comes to its end, it is tried so many times at least, but not more often than this.
-TRIES_LEFT: Final = 8
-SHORTEST_WAIT_AT_THE_END: Final = 15 * MINUTES
 
 log = logging.getLogger("keeper")
 
@@ -139,51 +132,6 @@ class Keeper:
             return False
         self._unwritten = None
         return True
-
-    @contextlib.contextmanager
-    def attempt(
-        self,
-        certbot: Certbot,
-        *,
-        interrupted: str,
-        told: Callable[[KeeperError, Ladder], None] | None = None,
-        anyway: bool = False,
-    ) -> Iterator[None]:
-        """Wrap one attempt to have a certificate issued and published.
-
-        Until it succeeds, it is saved as a failure with the text ``interrupted``: however this process ends, nothing
-        asks the authority again at once. If it fails, ``told`` is called with the error and the next due time. Raises
-        `PublishError` if the state can't be saved, unless the attempt is to be made ``anyway``.
-        """
-        before = self.recall()
-        failing = replace(before, failing_since=before.failing_since or self.clock())
-        is_saved = self.remember(replace(failing, ladder=before.ladder.failed(self.clock()), failure=interrupted))
-        if not is_saved and not anyway:
-            raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
-        try:
-            yield
-            if wanting := self.wanting(certbot):
-                raise IssueError(f"certbot was done, but {wanting}: see letsencrypt.log in the certbot volume")
-        except (PreflightError, PublishError, IssueError, LimitError) as error:
-            retry_at = error.retry_at if isinstance(error, IssueError | LimitError) else None
-            has_others = len(self.settings.authorities) > 1
-            is_local = isinstance(error, PreflightError | PublishError | RehearsalError)  # no limit was used
-            ladder = before.ladder.failed(self.clock(), local=is_local, retry_at=retry_at, others=has_others)
-            ladder = ladder.not_later_than(self._latest_try(), now=self.clock())
-            self.remember(replace(failing, contact=self.recall().contact, ladder=ladder, failure=str(error)))
-            if told is not None:
-                told(error, ladder)
-            raise
-        kept = certbot.certificate()
-        lifetime = kept.lifetime.total_seconds() if kept else 0.0
-        ladder = before.ladder.succeeded(self.clock(), lifetime=lifetime, chance=self.chance())
-        self.remember(replace(self.recall(), ladder=ladder, failure="", failing_since=0.0))
-
-    def _latest_try(self) -> float:
-        """When to try again at the latest: while a certificate is served that ends soon, more often than once a day."""
-        published, now = self.published.certificate(), self.clock()
-        left = published.not_after.timestamp() - now if published else 0.0
-        return now + max(left / TRIES_LEFT, SHORTEST_WAIT_AT_THE_END) if left > 0 else math.inf
 
     # What is kept.
 

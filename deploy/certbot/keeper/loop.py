@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import logging
-import os
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from keeper import alarm
-from keeper.acme.certbot import Wish
+from keeper.attempt import attempt
 from keeper.confirm import confirm
-from keeper.errors import BusyError, IssueError, KeeperError, PreflightError, UnservedError
-from keeper.keeper import NOT_ASKED, Keeper
+from keeper.errors import BusyError, IssueError, KeeperError, UnservedError
+from keeper.keeper import Keeper
 from keeper.labels import labelled
 from keeper.ladder import Ladder
-from keeper.look.preflight import Verdict
-from keeper.pairs import certificate, self_signed
+from keeper.pairs import certificate
 from keeper.pairs.certificate import Certificate
 from keeper.pairs.own import OwnCertificate
-from keeper.settings import Authority
+from keeper.rehearsal import keep_self_signed
+from keeper.renewal import Renewal
 from keeper.state import State
 from keeper.words import REFUSED_BY_TWILIO, describe, when
 
@@ -47,6 +43,7 @@ class Service:
         self._keeper = keeper
         settings = keeper.settings
         self._certbot = keeper.certbot()
+        self._renewal = Renewal(keeper, self._certbot)
         self._second = Service(keeper.second) if keeper.second else None
         own = settings.own_pair
         self._own = OwnCertificate(own, keeper.published, settings.names) if own else None
@@ -100,25 +97,18 @@ class Service:
             self._complain(f"CERTBOT_STATE can't be written ({error}): make room on it, or give it to this user")
 
     async def _do_what_is_due(self) -> None:
+        trouble = ""
         try:
-            trouble = ""
-            try:
-                await self._keep()
-            except (KeeperError, OSError) as error:
-                trouble = str(error)
-                raise
-            finally:
-                if asyncio.current_task() is None or not asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                    self._raise_alarms(trouble)
+            await self._keep()
         except KeeperError as error:
-            self._complain(str(error))
+            trouble = str(error)
         except OSError as error:
-            self._complain(f"a folder can't be read or written ({error}): make room on it, or give it to this user")
+            trouble = f"a folder can't be read or written ({error}): make room on it, or give it to this user"
         except Exception as error:
             log.exception("a fault of the keeper's own; it goes on")
-            self._complain(f"a fault of the keeper's own ({error!r}): see its log")
-        else:
-            self._complaint = ""
+            trouble = f"a fault of the keeper's own ({error!r}): see its log"
+        self._complain(trouble)
+        self._raise_alarms(trouble)
 
     async def _keep(self) -> None:
         if self._own:
@@ -126,7 +116,7 @@ class Service:
             if new := await self._own.publish():
                 log.info("published: %s", describe(new))
         elif self._keeper.settings.is_rehearsal:
-            await self._keep_self_signed()
+            await keep_self_signed(self._keeper)
         else:
             await self._keep_issued()
         await self._confirm()
@@ -141,7 +131,7 @@ class Service:
             keeper.remember(replace(state, alarms=found, trouble=trouble))
 
     def _complain(self, what: str) -> None:
-        if what != self._complaint:
+        if what and what != self._complaint:
             log.error("%s", what)
         self._complaint = what
 
@@ -173,8 +163,6 @@ class Service:
             self._certbot.folders.lineage, names=self._certbot.names, staging=self._keeper.is_staging
         )
         return True
-
-    # With a domain.
 
     async def _keep_issued(self) -> None:
         keeper = self._keeper
@@ -230,8 +218,8 @@ class Service:
 
     async def _attempt(self) -> None:
         self._has_looked = True
-        with self._keeper.attempt(self._certbot, interrupted="the last try was interrupted", told=self._told):
-            await self._get()
+        with attempt(self._keeper, self._certbot, interrupted="the last try was interrupted", told=self._told):
+            await self._renewal.get()
             if self._keeper.issuer_of(self._certbot) is None:  # then the next look would ask for another one
                 raise IssueError("certbot was done, but does not know which authority issued: see letsencrypt.log")
             await self._publish_what_is_kept()
@@ -241,85 +229,3 @@ class Service:
     def _told(self, error: KeeperError, ladder: Ladder) -> None:
         self._complain(f"{error} (failure {ladder.failures}; next try {when(ladder.next_try)})")
         self._complaint = str(error)
-
-    async def _get(self) -> None:
-        keeper = self._keeper
-        published = keeper.published.certificate()
-        if published and keeper.is_trial(published):
-            keeper.remember(replace(keeper.recall(), held_back=""))
-        kept, issuer = self._certbot.certificate(), keeper.issuer_of(self._certbot)
-        if kept and issuer and not keeper.wanting(self._certbot) and not kept.is_due_at(keeper.clock()):
-            # It is kept, unless its authority asks for an earlier renewal (ARI, RFC 9773).
-            await self._ask(issuer)
-            return
-        await keeper.ask_in_turn(self._ask)
-
-    async def _ask(self, authority: Authority) -> None:
-        keeper, settings = self._keeper, self._keeper.settings
-        before = self._certbot.certificate()
-        kind = keeper.wanted_kind(before)
-        wish = Wish(authority=authority, email=settings.email, profile=settings.profile, kind=kind)
-        is_new_account = not self._certbot.folders.account(authority.server)
-        if before and not keeper.wanting(self._certbot) and self._certbot.folders.server == authority.server:
-            if before.is_due_at(keeper.clock()):
-                keeper.spare_the_limit(self._certbot, server=authority.server, by_force=False)
-            await self._renew(wish)
-        else:
-            await self._get_new(wish)
-        new = self._certbot.certificate()
-        if before and new and new.serial != before.serial:
-            log.info("renewed: %s", describe(new))
-        await keeper.tell_contact(self._certbot, wish, is_new_account=is_new_account)
-
-    async def _renew(self, wish: Wish) -> None:
-        def spare_the_limit() -> None:
-            self._keeper.spare_the_limit(self._certbot, server=wish.authority.server, by_force=False)
-
-        try:
-            await self._certbot.get(wish, sparing=spare_the_limit)
-        except IssueError as error:
-            # What is wrong here for certain, such as the clock, says more than what certbot made of it.
-            try:
-                await self._look(wish)
-            except PreflightError as cause:
-                says = str(cause).removesuffix(NOT_ASKED)
-                raise IssueError(f"{says}; certbot says: {error}", error.retry_at) from error
-            raise
-
-    async def _look(self, wish: Wish) -> None:
-        doubts = (Verdict.SUSPICIOUS, Verdict.CANT_TELL)
-        names, server = self._certbot.names, wish.authority.server
-        await self._keeper.look(names, server=server, profile=wish.profile, shown=doubts)
-
-    async def _get_new(self, wish: Wish) -> None:
-        keeper = self._keeper
-        server = wish.authority.server
-        log.info("%s: getting one from %s", keeper.wanting(self._certbot) or "another authority is set", server)
-        await self._look(wish)
-        keeper.spare_the_limit(self._certbot, server=server, by_force=False)
-        await keeper.get(self._certbot, wish, rehearsed=True)
-
-    # Without a domain.
-
-    async def _keep_self_signed(self) -> None:
-        keeper, now = self._keeper, self._keeper.clock()
-        name = keeper.settings.domain
-        published = keeper.published.certificate()
-        if published is None or not published.good_for(name, now) or published.is_due_at(now):
-            with tempfile.TemporaryDirectory(prefix="callgate-self-signed-") as folder:
-                pair = self_signed.make(name, datetime.datetime.fromtimestamp(now, datetime.UTC))
-                (Path(folder) / "fullchain.pem").write_bytes(pair.fullchain)
-                (Path(folder) / "privkey.pem").write_bytes(pair.privkey)
-                await keeper.published.publish(Path(folder))
-        self._let_it_be_trusted()
-
-    def _let_it_be_trusted(self) -> None:
-        issuer = self._keeper.published.issuer_pem()
-        trusted = self._keeper.settings.rehearsal / "ca.pem"
-        if trusted.is_file() and trusted.read_bytes() == issuer:
-            return
-        trusted.parent.mkdir(parents=True, exist_ok=True)
-        new = trusted.with_name("ca.pem.new")
-        new.write_bytes(issuer)
-        new.chmod(0o644)
-        os.replace(new, trusted)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from keeper.acme.certbot import Certbot
+from keeper.attempt import attempt
 from keeper.cli import FAILED, GOOD, main
 from keeper.errors import IssueError, PreflightError
 from keeper.health import HEARTBEAT_LIMIT, health, patience
@@ -86,7 +87,7 @@ def waiting(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterato
 def fail(keeper: Keeper, certbot: Certbot, error: Exception, meanwhile: Callable[[], object] = lambda: None) -> None:
     """Make an attempt that fails."""
     try:
-        with keeper.attempt(certbot, interrupted="the last try was interrupted"):
+        with attempt(keeper, certbot, interrupted="the last try was interrupted"):
             assert meanwhile() is not False
             raise error
     except type(error):
@@ -104,7 +105,7 @@ def test_a_service_that_has_just_been_started_is_given_time(keeper: Keeper) -> N
 
 def test_a_try_that_goes_on_is_waited_for_however_often_it_failed_before(keeper: Keeper, certbot: Certbot) -> None:
     fail(keeper, certbot, PreflightError(CAUSE))
-    with pytest.raises(IssueError), keeper.attempt(certbot, interrupted="issuing by hand was interrupted"):
+    with pytest.raises(IssueError), attempt(keeper, certbot, interrupted="issuing by hand was interrupted"):
         assert patience(keeper) == math.inf
 
 
