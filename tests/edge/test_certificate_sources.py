@@ -16,7 +16,7 @@ import pytest
 from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.certificates.states import failing_for_a_day
 from support.edge.certificates.station import Station
-from support.edge.keepers import environ, keeper, running
+from support.edge.keepers import environ, keeper, one_turn, running
 from support.edge.pairs import Authority
 from support.edge.probes import wait_for
 
@@ -152,9 +152,9 @@ class TestOwnCertificate:
         authority.issue(station.name).write(tmp_path)
         (tmp_path / "fullchain.pem").write_bytes(new.fullchain)
         station.changes.update(TLS_CERTIFICATE=str(tmp_path / "fullchain.pem"), TLS_KEY=str(tmp_path / "privkey.pem"))
-        with running(station.edge, **station.changes) as service:
-            wait_for(lambda: "certificate_missing" in service.said())
-            assert "is not the certificate's" not in service.said()
+        done = one_turn(station.edge, **station.changes)
+        assert "is not the certificate's" not in done.stdout + done.stderr
+        assert "ALARM" not in done.stdout + done.stderr
         new.write(tmp_path)
         station.serve()
         assert station.served() is not None

@@ -111,3 +111,23 @@ def test_force_never_takes_the_old_certificate_for_a_new_one(station: Station) -
     assert station.status == 1
     assert "no new certificate" in station.first_complaint()
     assert station.served() == before
+
+
+def test_an_authority_that_issues_what_is_of_no_use_is_not_asked_again_and_again(station: Station) -> None:
+    """As one whose chain lacks the intermediate certificate."""
+    station.clear()
+    certbot, live = environ(station.edge)["CERTBOT"], station.live / "fullchain.pem"
+    leaf_only = station.edge.state / "certbot-that-gets-a-leaf-only"
+    cut = f"[ \"$1\" != certonly ] || sed -i '/END/q' $(readlink -f {live})"
+    leaf_only.write_text(f'#!/bin/sh\n{certbot} "$@" || exit\n{cut}\n')
+    leaf_only.chmod(0o755)
+    station.changes["CERTBOT"] = str(leaf_only)
+    station.count_from_here()
+    station.serve()
+    assert station.issued == 1, station.said
+    assert "lacks the intermediate certificate" in station.first_complaint()
+    assert "--force" in station.said
+
+    del station.changes["CERTBOT"]  # its cause is mended
+    station.act("issue", "--force")
+    assert (station.status, station.served() is not None) == (0, True), station.said

@@ -19,6 +19,7 @@ SHARE_UNALARMING: Final = 0.25
 NO_CERTIFICATE: Final = "certificate_missing"
 RENEWAL_FAILS: Final = "renewal_failing"
 UNSERVED: Final = "certificate_unserved"
+UNWRITABLE: Final = "keeper_can_not_write"
 
 log = logging.getLogger("keeper")
 
@@ -29,7 +30,7 @@ def alarms(state: State, published: Certificate | None, name: str, now: float, *
     found = {}
     of_its_kind = f"{label} certificate" if label else "certificate"
     callers = f"callers whose clients take only {label} certificates" if label else "callers"
-    why = f": {state.failure}" if state.failure else ""
+    why = f": {state.failure or state.trouble}" if state.failure or state.trouble else ""
     if published is None or not published.good_for(name, now):
         found[NO_CERTIFICATE] = f"{callers} can't be served, because there is no good {of_its_kind} for {name}{why}"
     elif now >= _alarming_from(published):

@@ -34,13 +34,15 @@ def attempt(
     `PublishError` if the state can't be saved, unless the attempt is to be made ``anyway``.
     """
     before, now = keeper.recall(), keeper.clock()
-    since = before.failing_since or now
+    since = before.failing_since if 0 < before.failing_since <= now else now  # the clock may have been wrong
     begun = replace(before, ladder=before.ladder.failed(now), failure=interrupted, failing_since=since)
     if not keeper.remember(begun) and not anyway:
         raise PublishError("the authority is not asked while CERTBOT_STATE can't be written: make room on its disk")
     try:
         yield
         if wanting := keeper.wanting(certbot):
+            kept = certbot.certificate()
+            keeper.remember(replace(keeper.recall(), faulty=kept.serial_hex if kept else ""))
             raise IssueError(f"certbot was done, but {wanting}: see letsencrypt.log in the certbot volume")
     except (PreflightError, PublishError, IssueError, LimitError, OSError) as error:
         ladder = _after(keeper, before.ladder, error)
@@ -51,7 +53,7 @@ def attempt(
     kept = certbot.certificate()
     lifetime = kept.lifetime.total_seconds() if kept else 0.0
     ladder = before.ladder.succeeded(keeper.clock(), lifetime=lifetime, chance=keeper.chance())
-    keeper.remember(replace(keeper.recall(), ladder=ladder, failure="", failing_since=0.0))
+    keeper.remember(replace(keeper.recall(), ladder=ladder, failure="", failing_since=0.0, faulty=""))
 
 
 def _after(keeper: Keeper, ladder: Ladder, error: Exception) -> Ladder:

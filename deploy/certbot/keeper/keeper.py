@@ -169,7 +169,8 @@ class Keeper:
         """Return the authorities to ask, in order: the next one only if the first one has been failing for a day."""
         since = self.recall().failing_since
         first, *others = self.settings.authorities
-        return [first, *others] if since and self.clock() - since >= PATIENCE_WITH_AUTHORITY else [first]
+        is_over = since and self.clock() - since >= PATIENCE_WITH_AUTHORITY
+        return [first, *others] if is_over else [first]
 
     async def ask_in_turn(self, ask: Callable[[Authority], Awaitable[None]]) -> None:
         """Ask the authorities that are to be asked now, until one has issued. Raises the error of the first, with those

@@ -51,6 +51,7 @@ class Service:
         self._repeated: int | None = None  # the serial number that was published once more
         self._publish_again_at = 0.0
         self._complaint = ""
+        self._unwritable: dict[str, str] = {}
         self._has_looked = False  # since this process started: the volumes may have been changed meanwhile
 
     async def run(self, sleep: Sleep = asyncio.sleep) -> None:
@@ -94,7 +95,13 @@ class Service:
         except BusyError:
             log.debug("another keeper is at work on the certificate")
         except OSError as error:
-            self._complain(f"CERTBOT_STATE can't be written ({error}): make room on it, or give it to this user")
+            # No state can be kept, so this alarm is remembered here.
+            says = f"CERTBOT_STATE can't be written ({error}): make room on it, or give it to this user"
+            alarm.tell(self._unwritable, {alarm.UNWRITABLE: says})
+            self._unwritable = {alarm.UNWRITABLE: says}
+        else:
+            alarm.tell(self._unwritable, {})
+            self._unwritable = {}
 
     async def _do_what_is_due(self) -> None:
         trouble = ""
@@ -123,12 +130,15 @@ class Service:
 
     def _raise_alarms(self, trouble: str) -> None:
         keeper = self._keeper
-        state = keeper.recall()
+        if self._own and self._own.is_settling:
+            return
+        before = keeper.recall()
+        state = replace(before, trouble=trouble)
         published, name = keeper.published.certificate(), keeper.settings.domain
         found = alarm.alarms(state, published, name, keeper.clock(), label=keeper.label)
-        if found.keys() != state.alarms.keys() or trouble != state.trouble:
-            alarm.tell(state.alarms, found)
-            keeper.remember(replace(state, alarms=found, trouble=trouble))
+        if found.keys() != before.alarms.keys() or trouble != before.trouble:
+            alarm.tell(before.alarms, found)
+            keeper.remember(replace(state, alarms=found))
 
     def _complain(self, what: str) -> None:
         if what and what != self._complaint:

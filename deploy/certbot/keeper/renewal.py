@@ -31,7 +31,11 @@ class Renewal:
         if published and keeper.is_trial(published):
             keeper.remember(replace(keeper.recall(), held_back=""))
         kept, issuer = self._certbot.certificate(), keeper.issuer_of(self._certbot)
-        if kept and issuer and not keeper.wanting(self._certbot) and not kept.is_due_at(keeper.clock()):
+        wanting = keeper.wanting(self._certbot)
+        if kept and wanting and kept.valid_at(keeper.clock()) and keeper.recall().faulty == kept.serial_hex:
+            says = "no further one is asked for: mend its cause, and run scripts/issue-cert.sh --force"
+            raise IssueError(f"the authority issued what is of no use here ({wanting}); {says}")
+        if kept and issuer and not wanting and not kept.is_due_at(keeper.clock()):
             # It is kept, unless its authority asks for an earlier renewal (ARI, RFC 9773).
             await self._ask(issuer)
             return

@@ -48,6 +48,9 @@ class State:
     offered: str = ""
     #: The serial number (hex) of a staging certificate that is published to be tried; empty if there is none.
     staged: str = ""
+    #: The serial number (hex) of a certificate that was of no use although it had just been issued: the authority would
+    #: issue another one like it.
+    faulty: str = ""
     #: What somebody must know now, by name.
     alarms: dict[str, str] = field(default_factory=dict)
     #: The serial number (hex) of a pair in certbot's folders that must not be published: after a rollback, or while a

@@ -20,6 +20,7 @@ class OwnCertificate:
         self._published = published
         self._names = names
         self._seen_before: tuple[bytes, bytes] | None = None
+        self.is_settling = False  # at the last look, the files seemed to be in the middle of being replaced
 
     async def publish(self) -> Certificate | None:
         """Publish the pair if it is another one than the published one. Return its certificate if it was published.
@@ -27,6 +28,7 @@ class OwnCertificate:
         Files that do not belong together are looked at once more before that is an error, because they may be in the
         middle of being replaced. Raises `PublishError`; then everything is as it was.
         """
+        self.is_settling = False
         files = self._read()
         if self._published.holds(*files):
             return None
@@ -35,9 +37,9 @@ class OwnCertificate:
             (copy / "fullchain.pem").write_bytes(files[0])
             (copy / "privkey.pem").touch(mode=0o600)
             (copy / "privkey.pem").write_bytes(files[1])
-            is_unsettled = bool(certificate.flaw(copy)) and self._seen_before != files
+            self.is_settling = bool(certificate.flaw(copy)) and self._seen_before != files
             self._seen_before = files
-            if is_unsettled:
+            if self.is_settling:
                 return None
             try:
                 await self._published.publish(copy, names=self._names)
