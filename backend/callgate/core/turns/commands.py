@@ -1,4 +1,16 @@
-"""The commands that a conversation gives, and the ways in which it ends. Pure."""
+"""The commands that a conversation gives, and the ways in which it ends. Pure.
+
+The sequence of events in a usual call:
+
+    (start)            -> OpenModel                                            OPENING
+    model_ready        -> AdoptModel, response.create (the greeting), the audio kept so far   TALKING
+    media              -> input_audio_buffer.append
+    audio deltas       -> media, and a mark about every 500 ms
+    speech_started     -> clear, conversation.item.truncate at what was heard
+    a function call    -> CallTool; tool_done: its output; once all are done: response.create
+    hang_up called     -> nothing more; when the last mark has come back: End  LEAVING
+    stop               -> End                                                  ENDED
+"""
 
 from __future__ import annotations
 

@@ -15,18 +15,8 @@ an event is decided in these:
 What happens a hundred times a second has a shortcut that creates no objects: `caller_audio` and `agent_audio` are told
 of a piece of audio and say whether to forward it; `mark_returned` is told of a mark.
 
-The sequence of events in a usual call:
-
-    (start)            -> OpenModel                                            OPENING
-    model_ready        -> AdoptModel, response.create (the greeting), the audio kept so far   TALKING
-    media              -> input_audio_buffer.append
-    audio deltas       -> media, and a mark about every 500 ms
-    speech_started     -> clear, conversation.item.truncate at what was heard
-    a function call    -> CallTool; tool_done: its output; once all are done: response.create
-    hang_up called     -> nothing more; when the last mark has come back: End  LEAVING
-    stop               -> End                                                  ENDED
-
-Waits have deadlines here too: `deadline` says when `tick` must be called if nothing else happens.
+`commands` shows the sequence of events in a usual call. Waits have deadlines here too: `deadline` says when `tick` must
+be called if nothing else happens.
 """
 
 from __future__ import annotations

@@ -20,12 +20,12 @@ from callgate.core.units import SECONDS
 from .caller_audio import FINDS_WORDS_WITHIN
 from .debts import Debts
 from .floor_table import TABLE, Debt, Ended, FloorEvent, FloorState
+from .muted import Muted
 from .own_request import OwnRequest
 
 BEGINS_WITHIN = 3 * SECONDS  # for the model's own answer to the caller; then it is asked for
 SOON = 0.5 * SECONDS  # the same, if a response that the caller must not hear was in its way
 BY_ITSELF: Final = (Debt.WORDS, Debt.FIRST_WORD)  # what a response covers that the model begins by itself
-MOST_MUTED = 64  # responses that are remembered
 
 _SPEAKING: Final = FloorState.SPEAKING  # compiled, a module constant saves a look-up
 
@@ -41,7 +41,7 @@ class Floor:
         self._under_way: str | None = None
         self._ended: str | None = None  # the last response, some of which may arrive behind its end
         self._rival_is_asked_for: dict[Debt, int] = {}  # what was owed when it was asked
-        self._muted: dict[str, None] = {}
+        self._muted = Muted()
         self._not_before = now  # when to request the next one
         self._overdue_at = now
         self._is_noise_perhaps = False  # nobody knows yet whether there are words in what a session was given
@@ -131,7 +131,7 @@ class Floor:
         self._debts.clear()
         for response_id in (self._under_way, self._ended):
             if response_id is not None:
-                self._mute(response_id)
+                self._muted.add(response_id)
         self._enter(FloorEvent.SPEECH_BEGINS, now)
 
     def speech_ends(self, now: float) -> None:
@@ -145,7 +145,7 @@ class Floor:
         """The caller speaks over a response, and the model does not hear it: nothing more of that is to be heard, but
         what another model says, or this one once it has ended."""
         if self.state is _SPEAKING and self._under_way is not None:
-            self._mute(self._under_way)
+            self._muted.add(self._under_way)
             self._debts.add(Debt.FIRST_WORD)
             self._enter(FloorEvent.ENDS_OWING, now)
 
@@ -246,7 +246,7 @@ class Floor:
         if is_twin:
             self._has_twin = False
         if is_over_caller or is_twin:
-            self._mute(response_id)
+            self._muted.add(response_id)
         if response_id in self._muted:
             return False
         if not is_asked:
@@ -264,7 +264,7 @@ class Floor:
             return False
         if response_id != self._under_way:
             if self.state is FloorState.CALLER:  # its beginning was not seen: it may have begun before they spoke
-                self._mute(response_id)
+                self._muted.add(response_id)
                 return False
             if response_id != self._ended and not self.begins(response_id, now):
                 return False
@@ -322,11 +322,6 @@ class Floor:
             if self.state is FloorState.CALLER:
                 self._debts.clear()
             self._enter(FloorEvent.NEW_OWES if self._debts else FloorEvent.NEW, now)
-
-    def _mute(self, response_id: str) -> None:
-        self._muted[response_id] = None
-        if len(self._muted) > MOST_MUTED:
-            del self._muted[next(iter(self._muted))]
 
     def _enter(self, event: FloorEvent, now: float) -> None:
         owed = self.owes
