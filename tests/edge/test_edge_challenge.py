@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import Backend
 from support.edge.pairs import Authority, Pair
 from support.edge.probes import handshake, plain
+from support.serving import serving
 
 DOMAIN = "voice.callgate.example"
 NAMES = [DOMAIN, "www.callgate.example", "any.wild.example"]
@@ -104,15 +104,10 @@ def test_a_certificate_is_renewed_behind_a_proxy_that_redirects_port_80(nobody: 
             pass
 
     redirected: list[str] = []
-    with started(nobody, expired(DOMAIN)) as edge, ThreadingHTTPServer((LOOPBACK, 0), Redirecting) as proxy:
-        serving = threading.Thread(target=proxy.serve_forever)
-        serving.start()
-        try:
-            edge.http_port = proxy.server_port  # where Pebble asks
-            edge.start_acme()
-            edge.issue()
-        finally:
-            proxy.shutdown()
-            serving.join()
+    proxy = ThreadingHTTPServer((LOOPBACK, 0), Redirecting)
+    with started(nobody, expired(DOMAIN)) as edge, serving(proxy):
+        edge.http_port = proxy.server_port  # where Pebble asks
+        edge.start_acme()
+        edge.issue()
         assert redirected
         assert "Pebble" in edge.issuer

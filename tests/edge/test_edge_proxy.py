@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from callgate.core.wire import twiml
 from demo.local_edge import LOOPBACK, LocalEdge
 from support.edge.backends import BROKEN, Backend, failing
 from support.edge.probes import SIGNED, TIMEOUT, Answer, FirstStart, ask, assert_echoes, open_stream, wait_for
+from support.serving import serving
 from websockets.exceptions import InvalidStatus
 
 TOKEN = "Q0FURV9TRUNSRVRfVE9LRU4"
@@ -121,16 +121,12 @@ def test_a_refused_upgrade_leaves_no_connection_behind_that_others_are_served_on
 
     upgraded: set[object] = set()
     others: set[object] = set()
-    with ThreadingHTTPServer((LOOPBACK, 0), Refusing) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        with beside(server.server_port) as edge:
-            for _ in range(5):
-                refused = ask(edge, "GET", "/media-stream/t", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
-                assert refused.status == 403
-                ask(edge, "GET", "/call-status")
-        server.shutdown()
-        serving.join()
+    server = ThreadingHTTPServer((LOOPBACK, 0), Refusing)
+    with serving(server), beside(server.server_port) as edge:
+        for _ in range(5):
+            refused = ask(edge, "GET", "/media-stream/t", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
+            assert refused.status == 403
+            ask(edge, "GET", "/call-status")
     assert len(upgraded) == 5
     assert 1 <= len(others) < 5
     assert not upgraded & others

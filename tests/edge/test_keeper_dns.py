@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from demo.local_edge import LocalEdge
 from support.edge.dns_server import DnsServer
-from support.edge.keepers import keeper
+from support.edge.keepers import edge_with_authority, keeper
 
 WILDCARD = "*.callgate.example"
 
@@ -22,9 +22,7 @@ def dns() -> Iterator[DnsServer]:
 @pytest.fixture
 def edge(dns: DnsServer) -> Iterator[LocalEdge]:
     """Yield an edge whose authority asks that DNS server, and finds nothing on port 80."""
-    with LocalEdge(acme_dns=dns.address, acme_config={"httpPort": 1}) as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority(acme_dns=dns.address, acme_config={"httpPort": 1}) as edge:
         yield edge
 
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,11 @@ from pathlib import Path
 import pytest
 from demo.local_edge import DEPLOY, LOOPBACK, LocalEdge
 from support.disks import fill, small_disk
-from support.edge.keepers import environ, files_below, keeper, read_state, running
+from support.edge.keepers import edge_with_authority, environ, files_below, keeper, read_state, running
 from support.edge.pairs import Authority
 from support.edge.probes import wait_for
 from support.limited_ca import limited_ca
+from support.serving import serving
 
 FAILED = 1
 UNUSABLE = 2
@@ -28,9 +28,7 @@ UNUSABLE = 2
 @pytest.fixture(scope="module")
 def kept() -> Iterator[LocalEdge]:
     """Yield an edge for these tests only, with a certificate that the keeper got."""
-    with LocalEdge() as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority() as edge:
         done = keeper(edge, "issue")
         assert done.returncode == 0, done.stderr
         yield edge
@@ -83,14 +81,8 @@ def limited_authority(edge: LocalEdge) -> Iterator[str]:
     """Yield the directory URL of an ACME server that answers 429."""
     acme = edge.state / "acme"
     server = limited_ca(LOOPBACK, 0, str(acme / "cert.pem"), str(acme / "key.pem"))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with serving(server):
         yield f"https://{LOOPBACK}:{server.server_port}/dir"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_authority_that_answers_429(unchanged: LocalEdge, tmp_path: Path) -> None:
@@ -194,9 +186,7 @@ def test_service_on_a_full_disk_serves_on_and_says_so(unchanged: LocalEdge, full
 
 def test_half_of_the_nonces_rejected(kept: LocalEdge) -> None:
     """The run either succeeds or says why not; there is no third possibility."""
-    with LocalEdge(published=kept.published, acme_environ={"PEBBLE_WFE_NONCEREJECT": "50"}) as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority(published=kept.published, acme_environ={"PEBBLE_WFE_NONCEREJECT": "50"}) as edge:
         shutil.copy(kept.ca_file, edge.ca_file)
         before = kept.published.joinpath(kept.domain, "current").readlink()
         done = keeper(edge, "issue", "--force")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from demo.local_edge import LOOPBACK, LocalEdge
-from support.edge.keepers import files_below, keeper, read_state, running
+from support.edge.keepers import edge_with_authority, files_below, keeper, read_state, running
 from support.edge.probes import plain, wait_for
 
 NOWHERE = f"https://{LOOPBACK}:1/dir"
@@ -18,9 +18,7 @@ NOWHERE = f"https://{LOOPBACK}:1/dir"
 @pytest.fixture(scope="module")
 def blank() -> Iterator[LocalEdge]:
     """Yield an edge with an authority but no certificate."""
-    with LocalEdge() as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority() as edge:
         yield edge
 
 
@@ -89,9 +87,7 @@ def test_rollback_without_a_pair_before_is_refused(issued: LocalEdge, tmp_path: 
 
 def test_authority_is_asked_only_after_a_rehearsal_that_went_well(issued: LocalEdge, tmp_path: Path) -> None:
     before = issued.served_certificate()
-    with LocalEdge(acme_config={"httpPort": 1}) as elsewhere:  # an authority that does not reach our port 80
-        elsewhere.start_nginx(1)
-        elsewhere.start_acme()
+    with edge_with_authority(acme_config={"httpPort": 1}) as elsewhere:  # an authority that does not reach our port 80
         assert elsewhere.acme_directory is not None
         both = tmp_path / "both.pem"
         both.write_text("".join((edge.state / "acme" / "cert.pem").read_text() for edge in (issued, elsewhere)))
@@ -135,9 +131,7 @@ def test_staging_certificate_is_called_untrusted_loudly(issued: LocalEdge) -> No
 
 def test_one_certificate_for_all_names() -> None:
     names = {"EXTRA_DOMAINS": "www.callgate.example, other.example"}
-    with LocalEdge(environ=names) as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority(environ=names) as edge:
         done = keeper(edge, "issue", **names)
         assert done.returncode == 0, done.stdout + done.stderr
         for name in (edge.domain, "www.callgate.example", "other.example"):
@@ -150,9 +144,7 @@ def test_one_certificate_for_all_names() -> None:
 
 def test_a_further_name_is_in_the_next_certificate_at_once() -> None:
     names = {"EXTRA_DOMAINS": "www.callgate.example"}
-    with LocalEdge(environ=names) as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority(environ=names) as edge:
         assert keeper(edge, "issue").returncode == 0
         with running(edge, **names) as service:
             wait_for(lambda: "the certificate is not for www.callgate.example" in service.said())
@@ -167,9 +159,7 @@ def accept(edge: LocalEdge, name: str) -> None:
 
 
 def test_certificate_for_an_address() -> None:
-    with LocalEdge(LOOPBACK, environ={"EDGE_REQUIRE_SNI": "off"}) as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority(LOOPBACK, environ={"EDGE_REQUIRE_SNI": "off"}) as edge:
         # Pebble also writes the address into the subject, which Let's Encrypt does not. certbot 5.8 keeps the
         # certificate but fails before it runs its hook. The keeper looks at what certbot got, and publishes it.
         done = keeper(edge, "issue", "--ip")

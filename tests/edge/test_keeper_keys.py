@@ -25,7 +25,7 @@ from keeper.keeper import Keeper
 from keeper.kinds import Kind
 from keeper.loop import Service
 from keeper.settings import Settings
-from support.edge.keepers import environ, keeper, read_state
+from support.edge.keepers import edge_with_authority, environ, keeper, read_state
 from support.edge.probes import wait_for
 
 BOTH = "ecdsa+rsa"
@@ -115,9 +115,7 @@ class Installation:
 
 @pytest.fixture
 def edge() -> Iterator[LocalEdge]:
-    with LocalEdge() as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority() as edge:
         yield edge
 
 

@@ -16,7 +16,7 @@ from keeper.keeper import Keeper
 from keeper.loop import Service
 from keeper.pairs.self_signed import LIFETIME
 from keeper.settings import Settings
-from support.edge.keepers import environ, keeper, read_state, running
+from support.edge.keepers import edge_with_authority, environ, keeper, read_state, running
 from support.edge.probes import wait_for
 
 
@@ -32,9 +32,7 @@ class Clock:
 
 @pytest.fixture
 def edge() -> Iterator[LocalEdge]:
-    with LocalEdge() as edge:
-        edge.start_nginx(1)
-        edge.start_acme()
+    with edge_with_authority() as edge:
         yield edge
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from support.edge.pairs import Pair
+from support.serving import serving
 
 LOOPBACK = "127.0.0.1"
 PLAIN: Mapping[str, Any] = {"newOrder": "https://ca.example/new-order"}
@@ -57,13 +57,8 @@ def directory_server(
     pair.write(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
-    with _Server((LOOPBACK, 0), handler) as server:
-        # The handshake belongs to the connection's own thread, not to the one that accepts.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"https://{LOOPBACK}:{server.server_port}/dir"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = _Server((LOOPBACK, 0), handler)
+    # The handshake belongs to the connection's own thread, not to the one that accepts.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server):
+        yield f"https://{LOOPBACK}:{server.server_port}/dir"

@@ -18,6 +18,15 @@ from support.project import ROOT
 TIMEOUT = 120.0
 
 
+@contextmanager
+def edge_with_authority(domain: str = "callgate.example", **options: Any) -> Iterator[LocalEdge]:
+    """Yield an edge with an ACME server but no certificate, and no backend."""
+    with LocalEdge(domain, **options) as edge:
+        edge.start_nginx(1)
+        edge.start_acme()
+        yield edge
+
+
 def environ(edge: LocalEdge, **changes: str) -> dict[str, str]:
     """Return the keeper's settings for an edge, overridden by ``changes``."""
     return {
